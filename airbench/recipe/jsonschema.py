@@ -1,0 +1,48 @@
+"""The JSON Schema of recipe files, for editors that complete and check YAML while it is typed.
+
+``python -m airbench.recipe.jsonschema > configs/recipe.schema.json`` writes it anew.
+"""
+
+import json
+from typing import Any
+
+from airbench.recipe.schema import Recipe
+
+
+def recipe_json_schema() -> dict[str, Any]:
+    """The schema of a recipe *file*: nothing is required, since what a file leaves out it may inherit."""
+    schema = Recipe.model_json_schema()
+    schema["properties"]["extends"] = {
+        "type": "string",
+        "description": "Another recipe, relative to this file, that this one starts from.",
+    }
+    schema["title"] = "airbench recipe"
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    loose: dict[str, Any] = _loosen(schema)
+    groups = loose["properties"]["optimizers"]
+    groups["additionalProperties"] = {"anyOf": [groups["additionalProperties"], {"type": "null"}]}
+    return loose
+
+
+def _loosen(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_loosen(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    kept = {
+        key: _loosen(value)
+        for key, value in part.items()
+        if key != "discriminator" and not (key == "required" and isinstance(value, list))
+    }
+    if "oneOf" in kept:  # without required keys several members of a union may fit
+        kept["anyOf"] = kept.pop("oneOf")
+    return kept
+
+
+def recipe_json_schema_text() -> str:
+    """The text of ``configs/recipe.schema.json``."""
+    return json.dumps(recipe_json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    print(recipe_json_schema_text(), end="")

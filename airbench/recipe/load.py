@@ -1,0 +1,185 @@
+"""From a YAML file and overrides to a checked Recipe, or to one line that says what is wrong."""
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from airbench.errors import RecipeError
+from airbench.recipe.schema import Recipe
+from airbench.recipe.source import COMMAND_LINE, Node, merge, parse_override, read_yaml
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A recipe and where each of its keys came from, for messages about what is found wrong later."""
+
+    recipe: Recipe
+    source: Node
+
+    def place(self, *path: str | int) -> str:
+        """``file:line`` of the key at ``path``, or of the deepest given key on the way to it."""
+        return self.source.find(path).place
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
+    """Read the recipe at ``path``, follow its ``extends``, lay ``a.b=value`` overrides on top, and check it.
+
+    Raises RecipeError with one line: file and line, key, value, and what would be right.
+    """
+    path = Path(path)
+    node = _read_with_parents(path, ())
+    if isinstance(node.value, dict) and "name" not in node.value:
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-") or "recipe"
+        node = Node({"name": Node(name, str(path)), **node.value}, node.file, node.line)
+    for override in overrides:
+        over = parse_override(override)
+        if isinstance(over.value, dict) and "extends" in over.value:
+            raise RecipeError(f"{COMMAND_LINE}: {override}: 'extends' belongs in a recipe file")
+        if isinstance(over.value, dict) and "name" in over.value:  # a name is no reason to start over
+            node = Node({**node.value, "name": over.value["name"]}, node.file)  # type: ignore[dict-item]
+        else:
+            node = merge(node, over)
+    node = _drop_removed_groups(node)
+    return LoadedRecipe(_validate(node, path), node)
+
+
+def _drop_removed_groups(node: Node) -> Node:
+    """Without the optimizer groups that are null: that is how a recipe takes out an inherited one."""
+    assert isinstance(node.value, dict)
+    groups = node.value.get("optimizers")
+    if groups is None or not isinstance(groups.value, dict):
+        return node
+    kept = {name: group for name, group in groups.value.items() if group.value is not None}
+    return Node({**node.value, "optimizers": Node(kept, groups.file, groups.line)}, node.file, node.line)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The whole recipe as YAML, every default written out. Loading it gives the same recipe."""
+    data = json.loads(recipe.model_dump_json())
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes floats so that every reader of YAML 1.1 and 1.2 sees a float: 5.0e-07, not 5e-07."""
+
+
+def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.Node:
+    text = repr(value)
+    if "e" in text and "." not in text:
+        text = text.replace("e", ".0e")
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+_Dumper.add_representer(float, _represent_float)
+
+
+def _read_with_parents(path: Path, children: tuple[Path, ...]) -> Node:
+    resolved = path.resolve()
+    if resolved in children:
+        chain = " → ".join(p.name for p in (*children[children.index(resolved) :], resolved))
+        raise RecipeError(f"{children[-1]}: 'extends' goes round in a circle: {chain}")
+    node = read_yaml(path)
+    assert isinstance(node.value, dict)
+    parent = node.value.get("extends")
+    own = {key: value for key, value in node.value.items() if key != "extends"}
+    child = Node(own, node.file, node.line)
+    if parent is None:
+        return child
+    if not isinstance(parent.value, str):
+        raise RecipeError(f"{parent.place}: extends = {parent.plain()!r}: give the name of one recipe file")
+    parent_path = Path(os.path.normpath(path.parent / parent.value))
+    if not parent_path.is_file():
+        raise RecipeError(f"{parent.place}: extends: there is no file {parent_path}")
+    base = _read_with_parents(parent_path, (*children, resolved))
+    assert isinstance(base.value, dict)
+    # The parent's name and description are its own.
+    inherited = {k: v for k, v in base.value.items() if k not in ("name", "description")}
+    return merge(Node(inherited, base.file, base.line), child)
+
+
+def _validate(node: Node, path: Path) -> Recipe:
+    try:
+        return Recipe.model_validate_json(json.dumps(node.plain()))
+    except ValidationError as failure:
+        errors = failure.errors(include_url=False)
+        # A key that does not exist explains the others (a missing one, usually): say it first.
+        errors.sort(key=lambda error: error["type"] != "extra_forbidden")
+        lines = [_explain(error, node, path) for error in errors]
+        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+        raise RecipeError(lines[0] + more) from None
+
+
+def _explain(error: Any, root: Node, path: Path) -> str:
+    loc: tuple[str | int, ...] = error["loc"]
+    kind: str = error["type"]
+    shown = _without_tags(root, loc, keep_last=kind in ("missing", "extra_forbidden"))
+    key = ".".join(str(step) for step in shown)
+    node = root.find(loc)
+    place = node.place if node is not root else str(path)
+    if kind == "extra_forbidden":
+        valid = sorted(_keys_at(loc[:-1]))
+        near = difflib.get_close_matches(str(loc[-1]), valid, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"valid keys: {', '.join(valid)}"
+        return f"{place}: {key} = {_show(node)}: unknown key; {hint}"
+    if kind == "missing":
+        return f"{place}: {key}: is missing and has no default"
+    if kind == "union_tag_not_found":
+        names = error["ctx"]["discriminator"].strip("'")
+        return f"{place}: {key}: '{names}' is missing: it says which kind this is"
+    if kind == "union_tag_invalid":
+        tag, expected = error["ctx"]["tag"], error["ctx"]["expected_tags"]
+        return f"{place}: {key}.name = {tag}: give one of {expected}"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{place}: {key} = {_show(node)}: {message[:1].lower() + message[1:]}"
+
+
+def _show(node: Node) -> str:
+    text = json.dumps(node.plain(), ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _without_tags(root: Node, loc: Sequence[str | int], *, keep_last: bool) -> list[str | int]:
+    """``loc`` as the user wrote it: without the steps that pydantic adds for the members of unions."""
+    node, steps = root, []
+    for place, step in enumerate(loc):
+        inner = node.find((step,))
+        if inner is not node:
+            steps.append(step)
+            node = inner
+        elif keep_last and place == len(loc) - 1:
+            steps.append(step)
+    return steps
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for arg in get_args(annotation) for model in _models_in(arg)]
+
+
+def _keys_at(loc: Sequence[str | int]) -> set[str]:
+    """The keys that are valid at ``loc``, a path as pydantic gives it, tags of unions included."""
+    models: list[type[BaseModel]] = [Recipe]
+    for step in loc:
+        tagged = [m for m in models if step in _tags(m)]
+        deeper = [
+            inner
+            for m in models
+            if str(step) in m.model_fields
+            for inner in _models_in(m.model_fields[str(step)].annotation)
+        ]
+        models = deeper or tagged or models  # a group's own name in `optimizers` changes nothing
+    return {"extends", *Recipe.model_fields} if models == [Recipe] else {k for m in models for k in m.model_fields}
+
+
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    field = model.model_fields.get("name")
+    return get_args(field.annotation) if field else ()

@@ -1,0 +1,193 @@
+"""YAML with its origin kept: every key knows the file and the line that it came from.
+
+Recipes are merged from several files and from the command line; a message about a key must name the one
+place where the user can change it.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+
+from airbench.errors import RecipeError
+
+Scalar: TypeAlias = str | int | float | bool | None
+COMMAND_LINE = "command line"
+
+
+@dataclass(frozen=True)
+class Node:
+    """A YAML value and where it stands.
+
+    ``value`` is a dict of nodes, a list of nodes, or a scalar; ``line`` counts from 1 and is 0 for a value
+    that came from no file.
+    """
+
+    value: "dict[str, Node] | list[Node] | Scalar"
+    file: str
+    line: int = 0
+
+    @property
+    def place(self) -> str:
+        """``file:line``, or ``file`` alone."""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+    def plain(self) -> Any:
+        """The value as ordinary dicts, lists and scalars."""
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        if isinstance(self.value, list):
+            return [node.plain() for node in self.value]
+        return self.value
+
+    def find(self, path: tuple[str | int, ...]) -> "Node":
+        """The node at ``path``, or the deepest one on the way to it.
+
+        Steps that name nothing are passed over: pydantic puts the tags of unions into its paths.
+        """
+        node = self
+        for step in path:
+            inner = node.value
+            if isinstance(inner, dict) and step in inner:
+                node = inner[str(step)]
+            elif isinstance(inner, list) and isinstance(step, int) and step < len(inner):
+                node = inner[step]
+        return node
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's core types, with 1e-4 read as the number that it looks like."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":float", ":int"))
+    ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\.\d[\d_]*(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+"
+        r"|\.(?:inf|Inf|INF))$|^\.(?:nan|NaN|NAN)$"
+    ),
+    list("-+0123456789."),
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][\d_]*)$"), list("-+0123456789")
+)
+
+
+def _convert(loader: _Loader, node: yaml.Node, file: str) -> Node:
+    line = 0 if file == COMMAND_LINE else node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        mapping: dict[str, Node] = {}
+        for key_node, value_node in node.value:
+            key_line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise RecipeError(f"{file}:{key_line}: a key must be a plain word")
+            key = str(key_node.value)
+            if key in mapping:
+                raise RecipeError(
+                    f"{file}:{key_line}: key '{key}' is given twice (first in line {mapping[key].line}); "
+                    "remove one of the two"
+                )
+            child = _convert(loader, value_node, file)
+            mapping[key] = Node(child.value, file, 0 if file == COMMAND_LINE else key_line)
+        return Node(mapping, file, line)
+    if isinstance(node, yaml.SequenceNode):
+        return Node([_convert(loader, item, file) for item in node.value], file, line)
+    value = loader.construct_object(node)  # type: ignore[no-untyped-call]
+    if not isinstance(value, str | int | float | bool | None):
+        raise RecipeError(f"{file}:{line}: {node.value!r} is not a text, a number, true, false or null")
+    return Node(value, file, line)
+
+
+def parse_yaml(text: str, file: str) -> Node:
+    """Parse one YAML document.
+
+    Raises RecipeError, naming file and line, for text that is not YAML and for a key given twice.
+    """
+    try:
+        loader = _Loader(text)
+        try:
+            root = loader.get_single_node()  # aliases are resolved into shared nodes here
+            return Node(None, file, 0) if root is None else _convert(loader, root, file)
+        finally:
+            loader.dispose()  # type: ignore[no-untyped-call]
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"{file}:{mark.line + 1}" if mark and file != COMMAND_LINE else file
+        raise RecipeError(f"{place}: not valid YAML: {error.problem or error.context}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise RecipeError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise RecipeError(f"{file}: not a recipe: nested too deeply") from None
+
+
+def read_yaml(path: Path) -> Node:
+    """Parse a YAML file whose top level is a mapping. Raises RecipeError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such file{_siblings(path)}") from None
+    except IsADirectoryError:
+        raise RecipeError(f"{path}: is a folder, not a recipe{_siblings(path / 'x')}") from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: not a text file in UTF-8") from None
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
+    node = parse_yaml(text, str(path))
+    if not isinstance(node.value, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys to values, such as 'target: 0.94'")
+    return node
+
+
+def _siblings(path: Path) -> str:
+    folder = path.parent
+    names = sorted(p.name for p in folder.glob("*.yaml")) if folder.is_dir() else []
+    return f"; in {folder} there are: {', '.join(names)}" if names else ""
+
+
+def parse_override(text: str) -> Node:
+    """Parse ``a.b.c=value``, the value as YAML, into the nested mapping that it stands for."""
+    key, equals, value = text.partition("=")
+    steps = key.strip().split(".")
+    if not equals or not all(steps):
+        raise RecipeError(f"{COMMAND_LINE}: '{text}' is not of the form key.subkey=value")
+    try:
+        node = parse_yaml(value, COMMAND_LINE)
+    except RecipeError as error:
+        raise RecipeError(f"{COMMAND_LINE}: {text}: {str(error).removeprefix(COMMAND_LINE + ': ')}") from None
+    for step in reversed(steps):
+        node = Node({step: node}, COMMAND_LINE)
+    return node
+
+
+def merge(base: Node, over: Node) -> Node:
+    """``over`` laid on ``base``.
+
+    Mappings merge key by key; anything else is replaced. Keys that only ``over`` has come first, so that a new
+    optimizer group is asked before the inherited ones. A mapping that changes ``name`` (another
+    optimizer, another schedule) starts over: the knobs of the old one would mean nothing to the new.
+    """
+    if not isinstance(base.value, dict) or not isinstance(over.value, dict):
+        return over
+    old, new = base.value.get("name"), over.value.get("name")
+    if old and new and old.value != new.value:
+        return over
+    merged = {key: node for key, node in over.value.items() if key not in base.value}
+    for key, node in base.value.items():
+        merged[key] = merge(node, over.value[key]) if key in over.value else node
+    return Node(merged, over.file, over.line)
+
+
+def walk(node: Node, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Node]]:
+    """Every mapping entry below ``node``, with its path."""
+    if isinstance(node.value, dict):
+        for key, child in node.value.items():
+            yield (*path, key), child
+            yield from walk(child, (*path, key))
