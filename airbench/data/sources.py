@@ -1,0 +1,144 @@
+"""Where images come from: a local copy, the cache, the official download, or the program itself."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+from tqdm import tqdm
+
+from airbench.data.cache import cache_file, cache_folder, read_cache, write_cache
+from airbench.data.dataset import GENUINE_CIFAR10, Dataset
+from airbench.data.layouts import LAYOUTS, read_local_copy
+from airbench.data.shapes import SHAPES_VERSION, draw_shapes
+from airbench.errors import DataError
+from airbench.recipe.schema import Data
+
+ENVIRONMENT_VARIABLE = "AIRBENCH_DATA"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a recipe's images would come from, found out without reading them."""
+
+    kind: str
+    """``local``, ``cache``, ``download`` or ``built-in``."""
+    path: Path | None
+    """The copy, or the cache file."""
+    because: str
+    """What decided."""
+
+
+def imported_file() -> Path:
+    """The cache file that holds CIFAR-10 once it was downloaded or imported."""
+    return cache_folder() / "cifar10.npz"
+
+
+def find_origin(data: Data) -> Origin:
+    """Decide where the images of ``data`` come from: the recipe, the environment, the cache, the download."""
+    if data.name == "shapes":
+        return Origin("built-in", None, f"data.name is shapes (drawn by the program, seed {data.seed})")
+    if data.path is not None:
+        return Origin("local", Path(data.path).expanduser(), "data.path (or --data) names it")
+    named = os.environ.get(ENVIRONMENT_VARIABLE)
+    if named:
+        return Origin("local", Path(named).expanduser(), f"{ENVIRONMENT_VARIABLE} names it")
+    if imported_file().is_file():
+        return Origin("cache", imported_file(), "it was downloaded or imported before")
+    return Origin("download", None, "no local copy is named")
+
+
+def load_dataset(data: Data, *, quiet: bool = False) -> Dataset:
+    """The images that ``data`` asks for. Raises DataError, in one line, if they cannot be had."""
+    origin = find_origin(data)
+    if origin.kind == "built-in":
+        file = cache_folder() / f"shapes-v{SHAPES_VERSION}-{data.seed}.npz"
+        dataset = _through_cache(file, lambda: draw_shapes(seed=data.seed))
+    elif origin.kind == "local":
+        assert origin.path is not None
+        dataset = _read_local(origin.path, quiet=quiet)
+    else:
+        cached = read_cache(imported_file()) if origin.kind == "cache" else None
+        dataset = cached or _download(quiet=quiet)
+    if data.train_images is not None and data.train_images > len(dataset.train):
+        raise DataError(
+            f"data.train_images = {data.train_images}: {dataset.source} has {len(dataset.train)} training images"
+        )
+    return dataset
+
+
+def import_copy(path: Path, *, quiet: bool = False) -> Dataset:
+    """Decode the copy at ``path`` into the cache, to be used from now on wherever none is named.
+
+    Raises DataError if it is not the genuine CIFAR-10 or the cache cannot be written to.
+    """
+    dataset = read_local_copy(path, _progress(f"decoding {path.name}", quiet=quiet))
+    if not dataset.genuine:
+        raise DataError(f"{genuineness(dataset)}; not imported. To train on it all the same: --data {path}")
+    if not write_cache(dataset, imported_file()):
+        raise DataError(f"{imported_file()}: cannot be written; set AIRBENCH_CACHE to a folder with 200 MB free")
+    return dataset
+
+
+def genuineness(dataset: Dataset) -> str:
+    """One line on whether the images are what their name says."""
+    if dataset.name != "cifar10":
+        return f"built-in images (train {dataset.train.fingerprint[:12]}, test {dataset.test.fingerprint[:12]})"
+    if dataset.genuine:
+        return f"genuine CIFAR-10 ({len(dataset.train):,} training and {len(dataset.test):,} test images)"
+    differing = [
+        f"{name} is {split.fingerprint}, genuine is {GENUINE_CIFAR10[name]}"
+        for name, split in (("train", dataset.train), ("test", dataset.test))
+        if split.fingerprint != GENUINE_CIFAR10[name]
+    ]
+    return f"WARNING: {dataset.source}: not the genuine CIFAR-10: " + "; ".join(differing)
+
+
+def _read_local(path: Path, *, quiet: bool) -> Dataset:
+    if not path.exists():
+        return read_local_copy(path)  # says that there is none
+    return _through_cache(
+        cache_file(path), lambda: read_local_copy(path, _progress(f"decoding {path.name}", quiet=quiet))
+    )
+
+
+def _through_cache(file: Path, make: Callable[[], Dataset]) -> Dataset:
+    dataset = read_cache(file)
+    if dataset is None:
+        dataset = make()
+        write_cache(dataset, file)
+    return dataset
+
+
+def _download(*, quiet: bool) -> Dataset:
+    from torchvision.datasets import CIFAR10
+
+    folder = cache_folder() / "download"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        CIFAR10(root=str(folder), train=True, download=True)
+    except (URLError, OSError, RuntimeError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise DataError(
+            f"CIFAR-10 could not be downloaded ({' '.join(str(reason).split())}): set {ENVIRONMENT_VARIABLE} (or "
+            f"--data) to a copy of it ({LAYOUTS}), or run `make quickstart`, which needs no download"
+        ) from None
+    dataset = read_local_copy(folder / "cifar-10-batches-py", _progress("decoding CIFAR-10", quiet=quiet))
+    write_cache(dataset, imported_file())
+    return dataset
+
+
+class _progress:  # noqa: N801 - used as a function
+    """A progress bar that appears with the first call and goes with the last."""
+
+    def __init__(self, label: str, *, quiet: bool):
+        self.label, self.quiet = label, quiet
+        self.bar: tqdm[None] | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.bar is None:
+            self.bar = tqdm(total=total, desc=self.label, unit=" files", leave=False, disable=self.quiet or None)
+        self.bar.update(done - self.bar.n)
+        if done >= total:
+            self.bar.close()

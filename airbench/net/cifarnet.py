@@ -1,0 +1,120 @@
+"""CifarNet (Jordan 2024, section 3.1): a whitening layer, groups of convolutions, a linear head."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from airbench.net.whiten import whitening_filters
+from airbench.recipe import schema
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "silu": nn.SiLU, "relu": nn.ReLU}
+
+
+def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, kernel_size=3, padding="same", bias=False)
+
+
+class ConvGroup(nn.Module):
+    """conv → max-pool 2 → norm → activation → conv → norm → activation, and with depth 3 once more.
+
+    ``(N, in_channels, H, W)`` → ``(N, out_channels, H // 2, W // 2)``. A third convolution is residual: what
+    entered it is added before the last activation.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, net: schema.Net):
+        super().__init__()
+        self.conv1 = _conv(in_channels, out_channels)
+        self.pool = nn.MaxPool2d(2)
+        self.norm1 = _norm(out_channels, net.batch_norm)
+        self.conv2 = _conv(out_channels, out_channels)
+        self.norm2 = _norm(out_channels, net.batch_norm)
+        self.depth = net.depth
+        if net.depth == 3:
+            self.conv3 = _conv(out_channels, out_channels)
+            self.norm3 = _norm(out_channels, net.batch_norm)
+        self.activation = _ACTIVATIONS[net.activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        x = self.activation(self.norm1(self.pool(self.conv1(x))))
+        if self.depth == 2:
+            return self.activation(self.norm2(self.conv2(x)))  # type: ignore[no-any-return]
+        x = self.activation(self.norm2(self.conv2(x)))
+        return self.activation(self.norm3(self.conv3(x)) + x)  # type: ignore[no-any-return]
+
+
+def _norm(channels: int, knobs: schema.BatchNorm) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(channels, eps=knobs.eps, momentum=1 - knobs.momentum)
+    norm.weight.requires_grad_(knobs.train_scale)
+    return norm
+
+
+class CifarNet(nn.Module):
+    """Images ``(N, 3, side, side)`` → logits ``(N, classes)``.
+
+    Weights are undefined until :meth:`reset`; the whitening filters until :meth:`set_whitening`.
+    """
+
+    def __init__(self, net: schema.Net, classes: int = 10, side: int = 32):
+        super().__init__()
+        self.knobs = net
+        white = 2 * 3 * net.whiten.kernel**2
+        self.whiten = nn.Conv2d(3, white, net.whiten.kernel, bias=True)
+        self.whiten.weight.requires_grad_(False)
+        self.whiten_activation = nn.GELU()
+        widths = (white, *net.widths)
+        self.groups = nn.Sequential(*(ConvGroup(i, o, net) for i, o in zip(widths, widths[1:], strict=False)))
+        self.pool = nn.MaxPool2d(3)
+        left = (side - net.whiten.kernel + 1) // 2 ** len(net.widths) // 3
+        self.head = nn.Linear(net.widths[-1] * left * left, classes, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See the class."""
+        x = self.whiten_activation(self.whiten(images))
+        x = self.pool(self.groups(x)).flatten(1)
+        return self.head(x) * self.knobs.head.scale  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def reset(self, generator: torch.Generator) -> None:
+        """Initialise every weight from a host generator: one seed, the same weights on every device.
+
+        PyTorch's default for convolutions and linear layers (uniform within ±1/√fan_in), then the identity
+        in the first filters of each convolution.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_parameters()
+            elif isinstance(module, nn.Conv2d | nn.Linear):
+                weight = _uniform(module.weight, module.weight[0].numel(), generator)
+                if isinstance(module, nn.Conv2d) and module is not self.whiten and self.knobs.identity_init:
+                    nn.init.dirac_(weight[: weight.shape[1]])
+                if module is self.head and self.knobs.head.init == "unit_std":
+                    weight /= weight.std()
+                module.weight.copy_(weight)
+                if module.bias is not None:
+                    module.bias.copy_(_uniform(module.bias, module.weight[0].numel(), generator))
+
+    @torch.no_grad()
+    def set_whitening(self, images: Tensor) -> None:
+        """Compute the frozen whitening filters from normalised training images ``(N, 3, H, W)``."""
+        knobs = self.knobs.whiten
+        self.whiten.weight.copy_(whitening_filters(images[: knobs.images], knobs.kernel, knobs.eps))
+
+
+def _uniform(like: Tensor, fan_in: int, generator: torch.Generator) -> Tensor:
+    bound = 1 / math.sqrt(fan_in)
+    return torch.empty(like.shape).uniform_(-bound, bound, generator=generator)
+
+
+def build_net(
+    net: schema.Net, classes: int, side: int, device: torch.device, dtype: torch.dtype
+) -> CifarNet:
+    """The net on ``device``: weights in ``dtype``, batch normalisation in float32, channels-last."""
+    with torch.device(device):
+        model = CifarNet(net, classes, side)
+    model.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.float()
+    return model

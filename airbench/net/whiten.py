@@ -1,0 +1,32 @@
+"""The whitening convolution: filters that decorrelate the pixels of small patches."""
+
+import torch
+from torch import Tensor
+
+
+def patch_covariance(images: Tensor, kernel: int) -> Tensor:
+    """Second moments of all ``kernel``×``kernel`` patches of ``(N, C, H, W)``: ``(C·k², C·k²)``, float64, on the cpu.
+
+    Not centred: the images are normalised already. C = XᵀX / n over the n patches, flattened as conv weights are.
+    """
+    size = images.shape[1] * kernel * kernel
+    total = torch.zeros(size, size, dtype=torch.float64)
+    patches = 0
+    for chunk in images.split(1000):  # bounds the memory that the unfolded patches take
+        rows = chunk.unfold(2, kernel, 1).unfold(3, kernel, 1)  # (n, C, H', W', k, k)
+        x = rows.permute(0, 2, 3, 1, 4, 5).reshape(-1, size).float()
+        total += (x.T @ x).to("cpu", torch.float64)
+        patches += len(x)
+    return total / patches
+
+
+def whitening_filters(images: Tensor, kernel: int, eps: float) -> Tensor:
+    """Filters ``(2·C·k², C, k, k)`` that whiten the patches of the normalised ``images`` ``(N, C, H, W)``.
+
+    With C = V Λ Vᵀ they are vᵢ / √(λᵢ + eps), then the same negated, so that the activation that follows
+    loses nothing (Page 2019; Jordan 2024, section 3.1). Float32, on the device of the images.
+    """
+    eigenvalues, eigenvectors = torch.linalg.eigh(patch_covariance(images, kernel))
+    filters = eigenvectors.T / (eigenvalues[:, None] + eps).sqrt()
+    filters = filters.reshape(-1, images.shape[1], kernel, kernel)
+    return torch.cat([filters, -filters]).to(images.device, torch.float32)

@@ -1,0 +1,1 @@
+"""Orthogonalisation, Muon, the routing of parameters to optimizers, schedules, lookahead."""

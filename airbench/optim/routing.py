@@ -1,0 +1,154 @@
+"""Which optimizer trains which parameter, as the recipe declares it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from airbench.errors import RecipeError
+from airbench.optim.muon import Muon
+from airbench.optim.orthogonalize import newton_schulz
+from airbench.optim.schedule import epochs_to_steps, factor
+from airbench.recipe import schema
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Route:
+    """A group of the recipe and the parameters that it trains."""
+
+    group: str
+    knobs: schema.OptimizerGroup
+    names: tuple[str, ...]
+    params: tuple[nn.Parameter, ...]
+
+
+def route(net: nn.Module, groups: dict[str, schema.OptimizerGroup]) -> list[Route]:
+    """Give each trainable parameter of ``net`` to the first group with a pattern that matches its name.
+
+    Raises RecipeError for a pattern that takes nothing and for a parameter that no pattern takes.
+    """
+    trainable = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    taken: dict[str, str] = {}
+    routes = []
+    for group, knobs in groups.items():
+        patterns = (knobs.params,) if isinstance(knobs.params, str) else knobs.params
+        mine: list[str] = []
+        for pattern in patterns:
+            matching = [name for name in trainable if fnmatchcase(name, pattern)]
+            new = [name for name in matching if name not in taken]
+            if not new:
+                raise RecipeError(_nothing_taken(group, pattern, matching, taken, trainable))
+            mine += new
+            taken.update(dict.fromkeys(new, group))
+        names = tuple(name for name in trainable if name in mine)
+        routes.append(Route(group, knobs, names, tuple(trainable[name] for name in names)))
+    left = [name for name in trainable if name not in taken]
+    if left:
+        raise RecipeError(
+            f"optimizers: no group's params match {', '.join(left)}; add a group, or a pattern, that takes it"
+        )
+    return routes
+
+
+def _nothing_taken(
+    group: str, pattern: str, matching: Sequence[str], taken: dict[str, str], trainable: dict[str, Any]
+) -> str:
+    key = f"optimizers.{group}.params = {pattern}"
+    if matching:
+        by = ", ".join(f"{name} by '{taken[name]}'" for name in matching)
+        return f"{key}: all that it matches is taken by groups before it ({by}); put this group first"
+    return f"{key}: matches no trainable parameter; there are {', '.join(trainable)}"
+
+
+def describe(routes: Sequence[Route]) -> list[str]:
+    """One line a group: who trains what."""
+    width = max(len(r.group) for r in routes)
+    return [
+        f"{r.group:<{width}}  {r.knobs.name:<4}  {sum(p.numel() for p in r.params):>9,} weights  "
+        f"{', '.join(r.names)}"
+        for r in routes
+    ]
+
+
+def sgd_hyperparameters(knobs: schema.SGD, batch_size: int) -> tuple[float, float]:
+    """(lr, weight_decay) as torch.optim.SGD takes them, for a loss summed over ``batch_size`` examples.
+
+    With k = 1024 · (1 + 1 / (1 - momentum)), decoupled knobs give lr / k and weight_decay · batch_size / k / lr
+    (Jordan 2024, section 2): what is learned from an example, and what is lost to decay, then depends neither
+    on batch size nor on momentum.
+    """
+    kilo = 1024 * (1 + 1 / (1 - knobs.momentum))
+    lr = knobs.lr * knobs.lr_scale / (kilo if knobs.lr_unit == "per_1024_examples" else 1)
+    if knobs.weight_decay_unit == "coupled":
+        return lr, knobs.weight_decay
+    per_example = knobs.weight_decay / (kilo if knobs.weight_decay_unit == "per_1024_examples" else 1)
+    return lr, per_example * batch_size / lr
+
+
+class Optimizers:
+    """Every optimizer of a recipe, stepped as one.
+
+    A group whose ``train_epochs`` have passed is frozen: its parameters need no gradient from then on.
+    """
+
+    def __init__(self, routes: Sequence[Route], *, batch_size: int, total_steps: int, steps_per_epoch: int):
+        self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
+        self.optimizers: list[torch.optim.Optimizer] = []
+        self.scheduled: list[tuple[dict[str, Any], schema.OptimizerGroup, float]] = []
+        sgd: list[tuple[dict[str, Any], schema.OptimizerGroup]] = []
+        for r in routes:
+            if isinstance(r.knobs, schema.SGD):
+                lr, weight_decay = sgd_hyperparameters(r.knobs, batch_size)
+                group: dict[str, Any] = {
+                    "params": list(r.params), "lr": lr, "weight_decay": weight_decay,
+                    "momentum": r.knobs.momentum, "nesterov": r.knobs.nesterov and r.knobs.momentum > 0,
+                }  # fmt: skip
+                sgd.append((group, r.knobs))
+            else:
+                self._add(_build_muon(r.knobs, r.params), [r.knobs])
+        if sgd:  # one optimizer for all SGD groups: fewer kernels
+            self._add(torch.optim.SGD([group for group, _ in sgd], lr=1.0), [knobs for _, knobs in sgd])
+
+    def _add(self, optimizer: torch.optim.Optimizer, knobs: Sequence[schema.OptimizerGroup]) -> None:
+        self.optimizers.append(optimizer)
+        for group, group_knobs in zip(optimizer.param_groups, knobs, strict=True):
+            self.scheduled.append((group, group_knobs, float(group["lr"])))
+
+    def before_step(self, step: int) -> None:
+        """Set every learning rate for ``step`` (from 0) and freeze the groups whose time is over."""
+        for group, knobs, lr in self.scheduled:
+            group["lr"] = lr * factor(knobs.schedule, step, self.total_steps, self.steps_per_epoch)
+            if knobs.train_epochs is not None:
+                train = step < epochs_to_steps(knobs.train_epochs, self.steps_per_epoch)
+                for p in group["params"]:
+                    p.requires_grad_(train)
+
+    def step(self) -> None:
+        """One step of every optimizer, then forget the gradients."""
+        for optimizer in self.optimizers:
+            optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+
+
+def _build_muon(knobs: schema.Muon, params: Sequence[Tensor]) -> Muon:
+    ortho = knobs.orthogonalize
+    half = params[0].dtype != torch.float32
+    dtype = (torch.bfloat16 if half else torch.float32) if ortho.dtype == "auto" else _DTYPES[ortho.dtype]
+    return Muon(
+        params,
+        lr=knobs.lr,
+        momentum=knobs.momentum,
+        nesterov=knobs.nesterov,
+        weight_decay=knobs.weight_decay,
+        renormalize_every=knobs.renormalize_every,
+        orthogonalize=partial(
+            newton_schulz, steps=ortho.steps, coefficients=ortho.coefficients, dtype=dtype, eps=ortho.eps
+        ),
+    )
