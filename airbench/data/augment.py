@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from airbench.device import send
 from airbench.recipe.schema import Augment
 
 
@@ -27,13 +28,6 @@ class Draws:
     def to(self, device: torch.device) -> "Draws":
         """The same draws on ``device``."""
         return Draws(*(send(t, device) for t in (self.flip, self.shift, self.hole)))
-
-
-def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy to ``device`` without making the host wait for it."""
-    if device.type == "cuda" and not torch.compiler.is_compiling() and torch.cuda.is_available():
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 class AugmentationStream:

@@ -192,7 +192,15 @@ def _read_batches(path: Path, entries: Entries, names: list[str], progress: Prog
             batch = _OnlyArrays(io.BytesIO(content), encoding="bytes").load()
             data, labels = np.asarray(batch[b"data"]), [int(label) for label in batch[b"labels"]]
             images = data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        except (pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+        except (
+            pickle.UnpicklingError,
+            EOFError,
+            KeyError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            IndexError,
+        ) as error:
             raise DataError(f"{path}: {name} is not a batch of CIFAR-10 ({error})") from None
         split = "test" if name.endswith("test_batch") else "train"
         rows[split][0].append(images)

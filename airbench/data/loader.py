@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from airbench.data.augment import AugmentationStream, send, crop, cut_out, mirror, pad_reflect
+from airbench.data.augment import AugmentationStream, crop, cut_out, mirror, pad_reflect
 from airbench.data.dataset import Dataset, Split
+from airbench.device import send
 from airbench.recipe.schema import Augment
 
 CHUNK = 5000

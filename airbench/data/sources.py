@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 from tqdm import tqdm
@@ -134,7 +135,7 @@ class _progress:  # noqa: N801 - used as a function
 
     def __init__(self, label: str, *, quiet: bool):
         self.label, self.quiet = label, quiet
-        self.bar: tqdm[None] | None = None
+        self.bar: Any = None
 
     def __call__(self, done: int, total: int) -> None:
         if self.bar is None:

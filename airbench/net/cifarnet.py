@@ -1,6 +1,7 @@
 """CifarNet (Jordan 2024, section 3.1): a whitening layer, groups of convolutions, a linear head."""
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -39,9 +40,9 @@ class ConvGroup(nn.Module):
         """See the class."""
         x = self.activation(self.norm1(self.pool(self.conv1(x))))
         if self.depth == 2:
-            return self.activation(self.norm2(self.conv2(x)))  # type: ignore[no-any-return]
+            return self.activation(self.norm2(self.conv2(x)))
         x = self.activation(self.norm2(self.conv2(x)))
-        return self.activation(self.norm3(self.conv3(x)) + x)  # type: ignore[no-any-return]
+        return self.activation(self.norm3(self.conv3(x)) + x)
 
 
 def _norm(channels: int, knobs: schema.BatchNorm) -> nn.BatchNorm2d:
@@ -64,7 +65,7 @@ class CifarNet(nn.Module):
         self.whiten.weight.requires_grad_(False)
         self.whiten_activation = nn.GELU()
         widths = (white, *net.widths)
-        self.groups = nn.Sequential(*(ConvGroup(i, o, net) for i, o in zip(widths, widths[1:], strict=False)))
+        self.groups = nn.Sequential(*(ConvGroup(i, o, net) for i, o in pairwise(widths)))
         self.pool = nn.MaxPool2d(3)
         left = (side - net.whiten.kernel + 1) // 2 ** len(net.widths) // 3
         self.head = nn.Linear(net.widths[-1] * left * left, classes, bias=False)
@@ -73,7 +74,7 @@ class CifarNet(nn.Module):
         """See the class."""
         x = self.whiten_activation(self.whiten(images))
         x = self.pool(self.groups(x)).flatten(1)
-        return self.head(x) * self.knobs.head.scale  # type: ignore[no-any-return]
+        return self.head(x) * self.knobs.head.scale
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
@@ -107,9 +108,7 @@ def _uniform(like: Tensor, fan_in: int, generator: torch.Generator) -> Tensor:
     return torch.empty(like.shape).uniform_(-bound, bound, generator=generator)
 
 
-def build_net(
-    net: schema.Net, classes: int, side: int, device: torch.device, dtype: torch.dtype
-) -> CifarNet:
+def build_net(net: schema.Net, classes: int, side: int, device: torch.device, dtype: torch.dtype) -> CifarNet:
     """The net on ``device``: weights in ``dtype``, batch normalisation in float32, channels-last."""
     with torch.device(device):
         model = CifarNet(net, classes, side)

@@ -66,7 +66,7 @@ class Muon(Optimizer):
                 )
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step. ``closure`` recomputes the loss, as for every PyTorch optimizer."""
         loss = None
         if closure is not None:

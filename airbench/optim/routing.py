@@ -70,8 +70,7 @@ def describe(routes: Sequence[Route]) -> list[str]:
     """One line a group: who trains what."""
     width = max(len(r.group) for r in routes)
     return [
-        f"{r.group:<{width}}  {r.knobs.name:<4}  {sum(p.numel() for p in r.params):>9,} weights  "
-        f"{', '.join(r.names)}"
+        f"{r.group:<{width}}  {r.knobs.name:<4}  {sum(p.numel() for p in r.params):>9,} weights  {', '.join(r.names)}"
         for r in routes
     ]
 

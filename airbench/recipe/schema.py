@@ -178,7 +178,7 @@ class Group(Knobs):
 
     params: str | Annotated[tuple[str, ...], Field(min_length=1)]
     """Pattern, or patterns, over parameter names (`*` matches anything). A parameter goes to the first
-    group that matches it; `--routing` prints who went where."""
+    group that matches it; every run prints and stores who went where."""
 
     lr: Positive
     """Learning rate, for a loss that is summed over the batch. Its unit is `lr_unit`."""

@@ -63,9 +63,7 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":float", ":int"))
-    ]
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":float", ":int"))]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
@@ -76,9 +74,7 @@ _Loader.add_implicit_resolver(
     ),
     list("-+0123456789."),
 )
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][\d_]*)$"), list("-+0123456789")
-)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][\d_]*)$"), list("-+0123456789"))
 
 
 def _convert(loader: _Loader, node: yaml.Node, file: str) -> Node:
@@ -100,7 +96,7 @@ def _convert(loader: _Loader, node: yaml.Node, file: str) -> Node:
         return Node(mapping, file, line)
     if isinstance(node, yaml.SequenceNode):
         return Node([_convert(loader, item, file) for item in node.value], file, line)
-    value = loader.construct_object(node)  # type: ignore[no-untyped-call]
+    value = loader.construct_object(node)
     if not isinstance(value, str | int | float | bool | None):
         raise RecipeError(f"{file}:{line}: {node.value!r} is not a text, a number, true, false or null")
     return Node(value, file, line)
@@ -117,7 +113,7 @@ def parse_yaml(text: str, file: str) -> Node:
             root = loader.get_single_node()  # aliases are resolved into shared nodes here
             return Node(None, file, 0) if root is None else _convert(loader, root, file)
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{file}:{mark.line + 1}" if mark and file != COMMAND_LINE else file

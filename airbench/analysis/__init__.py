@@ -1,0 +1,1 @@
+"""Statistics over trials. Nothing here trains, or needs torch."""

@@ -1,0 +1,117 @@
+"""Choosing device and precision, and setting the machine up for large tensors."""
+
+import ctypes
+import os
+import platform
+from dataclasses import dataclass
+
+import torch
+
+from airbench.errors import DeviceError
+
+_DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where to compute, and in what."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def precision(self) -> str:
+        """``fp16``, ``bf16`` or ``fp32``."""
+        return next(name for name, dtype in _DTYPES.items() if dtype == self.dtype)
+
+    def __str__(self) -> str:
+        return f"{device_name(self.device)}, {self.precision}"
+
+
+def choose_machine(device: str = "auto", precision: str = "auto", threads: int | None = None) -> Machine:
+    """The device and precision that a recipe asks for. Raises DeviceError if they are not to be had."""
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        device = next(name for name, there in present.items() if there)
+    if not present[device]:
+        others = ", ".join(name for name, there in present.items() if there)
+        raise DeviceError(f"device = {device}: PyTorch {torch.__version__} finds none here; there is {others}")
+    if precision == "auto":
+        precision = {"cuda": "fp16", "mps": "fp32", "cpu": "bf16" if cpu_has_bf16() else "fp32"}[device]
+    if precision == "fp16" and device == "cpu":
+        raise DeviceError("precision = fp16: too slow on a cpu to be of use; give bf16, fp32 or auto")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return Machine(torch.device(device), _DTYPES[precision])
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16)."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            flags = next((line for line in file if line.startswith(("flags", "Features"))), "")
+    except OSError:
+        return False
+    words = set(flags.partition(":")[2].split())
+    return bool(words & {"amx_bf16", "avx512_bf16", "bf16"})
+
+
+def prepare(machine: Machine) -> None:
+    """Set the process up for training on ``machine``. Call it once, before large tensors are made."""
+    if machine.device.type == "cpu":
+        keep_freed_memory()
+    if machine.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+
+
+def keep_freed_memory() -> bool:
+    """Make glibc keep freed blocks of any size instead of handing them back to the system.
+
+    A training step frees and asks for gigabytes of activations. By default each large block is mapped and
+    unmapped anew, and the page faults cost as much as half of the arithmetic. Returns False where there is no
+    glibc.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    m_trim_threshold, m_top_pad, m_mmap_threshold = -1, -2, -3
+    largest = 2**31 - 1
+    libc = ctypes.CDLL(None)
+    results = [
+        libc.mallopt(m_mmap_threshold, largest),
+        libc.mallopt(m_trim_threshold, largest),
+        libc.mallopt(m_top_pad, 64 * 2**20),
+    ]
+    return all(results)
+
+
+def device_name(device: torch.device) -> str:
+    """What the hardware calls itself."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "mps":
+        return f"Apple GPU ({platform.processor() or platform.machine()})"
+    return f"{cpu_name()}, {torch.get_num_threads()} threads"
+
+
+def cpu_name() -> str:
+    """The processor's own name, as far as the system tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def cpu_count() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy from the host to ``device`` without making the host wait for it."""
+    if device.type == "cuda" and torch.cuda.is_available():
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -1,0 +1,105 @@
+"""What a stranger needs to know about the machine and the code to repeat a run, or to refuse it."""
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from airbench.device import Machine, cpu_count, cpu_name, device_name
+
+SOURCE = Path(__file__).resolve().parent
+_PACKAGES = ("airbench", "torch", "torchvision", "numpy", "pydantic", "scipy")
+_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ONEDNN_MAX_CPU_ISA")
+
+
+def describe_environment(machine: Machine) -> dict[str, Any]:
+    """Hardware, software and settings, as plain values for JSON."""
+    return {
+        "device": device_name(machine.device),
+        "device_type": machine.device.type,
+        "precision": machine.precision,
+        "threads": torch.get_num_threads(),
+        "cpu": cpu_name(),
+        "cpu_count": cpu_count(),
+        "memory_gib": _memory_gib(),
+        "gpu": _describe_gpu(machine.device),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def describe_source() -> tuple[dict[str, Any], str]:
+    """Identity of the code, and the text of its uncommitted changes (empty if there are none).
+
+    The hash is over the package's own files, so that it also holds where there is no git.
+    """
+    commit = _git("rev-parse", "HEAD")
+    tracked_here = commit is not None and _git("ls-files", "--error-unmatch", "__init__.py") is not None
+    if not tracked_here:
+        return {"sha256": source_hash(), "git_commit": None, "committed": False}, ""
+    scope = (":/airbench", ":/configs", ":/train.py")
+    difference = _git("diff", "HEAD", "--", *scope) or ""
+    untracked = (_git("ls-files", "--others", "--exclude-standard", "--", *scope) or "").split("\n")
+    untracked = [name for name in untracked if name]
+    source = {
+        "sha256": source_hash(),
+        "git_commit": commit,
+        "committed": not difference and not untracked,
+        "untracked": untracked,
+    }
+    return source, difference
+
+
+def source_hash() -> str:
+    """SHA-256 over the names and contents of the package's Python files."""
+    hasher = hashlib.sha256()
+    for file in sorted(SOURCE.rglob("*.py")):
+        hasher.update(file.relative_to(SOURCE).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return hasher.hexdigest()
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(SOURCE), *arguments], capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip("\n")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def _describe_gpu(device: torch.device) -> dict[str, Any] | None:
+    if device.type != "cuda":
+        return None
+    properties = torch.cuda.get_device_properties(device)
+    return {
+        "name": properties.name,
+        "memory_gib": round(properties.total_memory / 2**30, 1),
+        "multiprocessors": properties.multi_processor_count,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+    }

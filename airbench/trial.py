@@ -1,0 +1,224 @@
+"""One trial: a net trained from scratch with one seed, on the clock."""
+
+import hashlib
+import math
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from airbench.clock import Clock
+from airbench.data.dataset import Dataset
+from airbench.data.loader import Loader, to_device
+from airbench.device import Machine
+from airbench.errors import RecipeError, TrialError
+from airbench.evaluate import correct
+from airbench.net.cifarnet import build_net
+from airbench.optim.lookahead import Lookahead
+from airbench.optim.routing import Optimizers, route
+from airbench.optim.schedule import epochs_to_steps
+from airbench.recipe import Recipe
+
+WARM_UP_STEPS = 2
+
+
+@dataclass(frozen=True)
+class TrialSeeds:
+    """Seeds of the three sources of randomness of a trial."""
+
+    init: int
+    order: int
+    augment: int
+
+    @classmethod
+    def of(cls, recipe: Recipe, seed: int) -> "TrialSeeds":
+        """All three are ``seed``, but for those that the recipe holds fixed."""
+        fixed = recipe.seeds
+        return cls(*(seed if own is None else own for own in (fixed.init, fixed.order, fixed.augment)))
+
+    def generator(self, stream: str) -> torch.Generator:
+        """A host generator for ``init``, ``order`` or ``augment``: streams of one seed are independent."""
+        digest = hashlib.sha256(f"{stream}:{getattr(self, stream)}".encode()).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """The state of a trial after an epoch. Accuracies are shares of 1, loss is per example."""
+
+    epoch: float
+    """Passes over the training images so far."""
+    train_loss: float
+    train_accuracy: float
+    """Loss and accuracy are those of the last batch."""
+    accuracy: float
+    """On the test images, without test-time augmentation."""
+    seconds: float
+    """On the clock so far."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What came of a trial."""
+
+    seeds: TrialSeeds
+    accuracy: float
+    """On the test images, with the recipe's test-time augmentation."""
+    plain_accuracy: float
+    """On the test images, without."""
+    seconds: float
+    """On the clock."""
+    wall_seconds: float
+    """From first to last, evaluation after each epoch included."""
+    steps: int
+    epochs: list[EpochRow] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+class Watcher(Protocol):
+    """Who is told how a trial goes. It must be quick: steps are reported on the clock."""
+
+    def on_step(self, step: int, total: int) -> None:
+        """``step`` of ``total`` steps have been started."""
+
+    def on_epoch(self, row: EpochRow) -> None:
+        """An epoch is over."""
+
+
+def train_step(net: nn.Module, optimizers: Optimizers, images: Tensor, labels: Tensor, smoothing: float) -> tuple[
+    Tensor, Tensor
+]:  # fmt: skip
+    """Forward, backward, update. Returns the loss, summed over the batch, and the logits ``(B, classes)``."""
+    logits = net(images)
+    loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="sum")
+    loss.backward()
+    optimizers.step()
+    return loss.detach(), logits.detach()
+
+
+class Trainer:
+    """What the trials of a recipe share: images on the device, a net that each trial resets, the routing."""
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, machine: Machine):
+        self.recipe, self.machine = recipe, machine
+        self.classes = len(dataset.classes)
+        self.train = to_device(dataset.train, dataset, machine.device, recipe.data.train_images)
+        self.test = to_device(dataset.test, dataset, machine.device)
+        batch = recipe.train.batch_size
+        if batch > len(self.train):
+            raise RecipeError(f"train.batch_size = {batch}: there are only {len(self.train)} training images")
+        self.steps_per_epoch = len(self.train) // batch
+        self.total_steps = epochs_to_steps(recipe.train.epochs, self.steps_per_epoch)
+        side = dataset.train.images.shape[1]
+        self.net = build_net(recipe.net, self.classes, side, machine.device, machine.dtype)
+        self.routes = route(self.net, recipe.optimizers)
+
+    def _optimizers(self) -> Optimizers:
+        return Optimizers(
+            self.routes,
+            batch_size=self.recipe.train.batch_size,
+            total_steps=self.total_steps,
+            steps_per_epoch=self.steps_per_epoch,
+        )
+
+    def warm_up(self) -> None:
+        """Take a few steps and evaluate, on random labels: nothing shall happen for the first time on the clock.
+
+        Leaves no trace: a trial resets all that it uses.
+        """
+        seeds = TrialSeeds(0, 0, 0)
+        recipe, device, dtype = self.recipe, self.machine.device, self.machine.dtype
+        self.net.reset(seeds.generator("init"))
+        self.net.train()
+        optimizers = self._optimizers()
+        batch = recipe.train.batch_size
+        images = self.train.normalized(dtype, batch)
+        labels = torch.randint(self.classes, (batch,), generator=seeds.generator("order")).to(device)
+        for step in range(WARM_UP_STEPS):
+            optimizers.before_step(step)
+            train_step(self.net, optimizers, images, labels, recipe.train.label_smoothing)
+        whole = recipe.evaluate.batch_size
+        count = min(len(self.test), whole + len(self.test) % whole)
+        test = self.test.normalized(dtype, count)
+        correct(self.net, test, self.test.labels[:count], recipe.evaluate.tta, whole).item()
+
+    def run(self, seeds: TrialSeeds, watcher: Watcher) -> TrialResult:
+        """Train and evaluate once. Raises TrialError for a loss of NaN, or one no better than guessing."""
+        recipe, dtype = self.recipe, self.machine.dtype
+        net, total = self.net, self.total_steps
+        started = time.perf_counter()
+        clock = Clock(self.machine.device)
+        rows: list[EpochRow] = []
+
+        net.reset(seeds.generator("init"))
+        optimizers = self._optimizers()
+        lookahead = Lookahead(net, recipe.lookahead, total) if recipe.lookahead else None
+
+        with clock:
+            net.set_whitening(self.train.normalized(dtype, recipe.net.whiten.images))
+            loader = Loader(
+                self.train, recipe.data.augment, recipe.train.batch_size, dtype,
+                order=seeds.generator("order"), augment_generator=seeds.generator("augment"),
+            )  # fmt: skip
+        step = 0
+        for epoch in range(math.ceil(total / self.steps_per_epoch)):
+            with clock:
+                net.train()
+                for images, labels in loader.epoch(epoch):
+                    optimizers.before_step(step)
+                    loss, logits = train_step(net, optimizers, images, labels, recipe.train.label_smoothing)
+                    step += 1
+                    if lookahead:
+                        lookahead.after_step(step)
+                    watcher.on_step(step, total)
+                    # Reading the loss is free on a cpu; a GPU is asked once an epoch, off the clock.
+                    if step == total or (loss.is_cpu and not math.isfinite(loss)):
+                        break
+                if lookahead and step == total:
+                    lookahead.finish()
+            row = self._after_epoch(step, loss, logits, labels, clock)
+            rows.append(row)
+            watcher.on_epoch(row)
+            self._check(row, epoch + 1)
+
+        with clock:
+            test = self.test.normalized(dtype)
+            right = correct(net, test, self.test.labels, recipe.evaluate.tta, recipe.evaluate.batch_size)
+        seconds = clock.seconds()
+        return TrialResult(
+            seeds=seeds,
+            accuracy=right.item() / len(self.test),
+            plain_accuracy=rows[-1].accuracy,
+            seconds=seconds,
+            wall_seconds=time.perf_counter() - started,
+            steps=step,
+            epochs=rows,
+        )
+
+    def _after_epoch(self, step: int, loss: Tensor, logits: Tensor, labels: Tensor, clock: Clock) -> EpochRow:
+        test = self.test.normalized(self.machine.dtype)
+        right = correct(self.net, test, self.test.labels, (), self.recipe.evaluate.batch_size)
+        return EpochRow(
+            epoch=round(step / self.steps_per_epoch, 4),
+            train_loss=loss.item() / len(labels),
+            train_accuracy=(logits.argmax(1) == labels).float().mean().item(),
+            accuracy=right.item() / len(self.test),
+            seconds=clock.seconds(),
+        )
+
+    def _check(self, row: EpochRow, epochs: int) -> None:
+        """Raise TrialError if there is no point in going on."""
+        guessing = math.log(self.classes)  # label smoothing leaves the loss of a uniform guess as it is
+        if not math.isfinite(row.train_loss):
+            raise TrialError(f"the loss is {row.train_loss} after {row.epoch:g} epochs: try a lower lr")
+        if epochs >= self.recipe.train.stall_epochs and row.train_loss > 0.99 * guessing:
+            raise TrialError(
+                f"the loss is {row.train_loss:.3f} after {row.epoch:g} epochs, no better than guessing "
+                f"({guessing:.3f}): the net does not learn"
+            )

@@ -1,0 +1,8 @@
+"""Train recipes, timed: ``python train.py configs/speedrun.yaml``. All of it is ``airbench train``."""
+
+import sys
+
+from airbench.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["train", *sys.argv[1:]]))
