@@ -156,8 +156,7 @@ def _data(options: argparse.Namespace) -> int:
     dataset = sources.load_dataset(data)
     print(f"cache:  {cache_folder()}")
     for name, split in (("train", dataset.train), ("test", dataset.test)):
-        print(
-            f"{name + ':':<7} {len(split):,} images of {'×'.join(map(str, split.images.shape[1:]))}, fingerprint {split.fingerprint}"
-        )
+        shape = "×".join(map(str, split.images.shape[1:]))
+        print(f"{name + ':':<7} {len(split):,} images of {shape}, fingerprint {split.fingerprint}")
     print(sources.genuineness(dataset))
     return 0
