@@ -160,3 +160,7 @@ def _data(options: argparse.Namespace) -> int:
         print(f"{name + ':':<7} {len(split):,} images of {shape}, fingerprint {split.fingerprint}")
     print(sources.genuineness(dataset))
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -23,13 +23,12 @@ def newton_schulz(
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers"; Bernstein & Newhouse 2024.
     """
     a, b, c = coefficients
-    x = matrices.to(dtype)
+    # Divided in float32 at least: in half precision a sum of squares overflows.
+    x = matrices.to(torch.promote_types(matrices.dtype, torch.float32))
+    x = (x / (torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True) + eps)).to(dtype)
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.mT
-    # The norm is taken in float32: a sum of squares overflows in half precision.
-    norm = torch.linalg.vector_norm(matrices.float(), dim=(-2, -1), keepdim=True)
-    x = (x.float() / (norm + eps)).to(dtype)
     for _ in range(steps):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x

@@ -1,0 +1,55 @@
+"""Small images, a small net, and a cache that is nobody's."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from airbench.data.dataset import Dataset
+from airbench.data.shapes import draw_shapes
+from airbench.device import Machine
+from airbench.recipe import LoadedRecipe, load_recipe
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+TINY = (
+    "data.name=shapes",
+    "device=cpu",
+    "precision=fp32",
+    "net.widths=[4, 8, 8]",
+    "net.whiten.images=100",
+    "train.batch_size=50",
+    "train.epochs=2",
+    "evaluate.batch_size=64",
+)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Tests neither read nor fill the user's cache, and see no local copy that the user named."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("AIRBENCH_CACHE", str(folder))
+    monkeypatch.delenv("AIRBENCH_DATA", raising=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_shapes() -> Dataset:
+    return draw_shapes(train_images=400, test_images=100)
+
+
+@pytest.fixture
+def few_shapes(small_shapes: Dataset, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """Make the built-in dataset small wherever it is loaded."""
+    monkeypatch.setattr("airbench.data.sources.draw_shapes", lambda seed: small_shapes)
+    return small_shapes
+
+
+@pytest.fixture
+def cpu() -> Machine:
+    return Machine(torch.device("cpu"), torch.float32)
+
+
+def tiny(config: str = "airbench94_muon.yaml", *overrides: str) -> LoadedRecipe:
+    """A shipped recipe, shrunk until it trains in a second."""
+    return load_recipe(CONFIGS / config, [*TINY, *overrides])

@@ -1,0 +1,85 @@
+"""Batches: normalised, shuffled, complete, and decided by two seeds, each alone."""
+
+import pytest
+import torch
+
+from airbench.data.dataset import Dataset
+from airbench.data.loader import Loader, normalize, to_device
+from airbench.recipe.schema import Augment
+
+CPU = torch.device("cpu")
+
+
+def make(dataset: Dataset, order: int = 0, augment: int = 0, *, batch: int = 64, **knobs: object) -> Loader:
+    return Loader(
+        to_device(dataset.train, dataset, CPU),
+        Augment(**knobs),  # type: ignore[arg-type]
+        batch,
+        torch.float32,
+        order=torch.Generator().manual_seed(order),
+        augment_generator=torch.Generator().manual_seed(augment),
+    )
+
+
+def test_without_augmentation_an_epoch_is_a_permutation_of_the_normalised_images(small_shapes: Dataset) -> None:
+    loader = make(small_shapes, flip="none", translate=0, batch=50)
+    batches = list(loader.epoch(0))
+    assert len(batches) == len(loader) == 8
+    images = torch.cat([images for images, _ in batches])
+    labels = torch.cat([labels for _, labels in batches])
+    raw = torch.from_numpy(small_shapes.train.images).float() / 255
+    expected = ((raw - torch.tensor(small_shapes.mean)) / torch.tensor(small_shapes.std)).permute(0, 3, 1, 2)
+    order = torch.randperm(400, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(images, expected[order], atol=1e-5)
+    assert torch.equal(labels, torch.from_numpy(small_shapes.train.labels).long()[order])
+
+
+def test_batches_are_channels_last_and_the_incomplete_one_is_dropped(small_shapes: Dataset) -> None:
+    batches = list(make(small_shapes, batch=150).epoch(0))
+    assert [len(labels) for _, labels in batches] == [150, 150]
+    assert batches[0][0].shape == (150, 3, 32, 32)
+    assert batches[0][0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_images_keep_their_labels_through_augmentation(small_shapes: Dataset) -> None:
+    loader = make(small_shapes, flip="none", translate=0)
+    by_image = {
+        image.numpy().tobytes(): int(label)
+        for image, label in zip(loader.padded.permute(0, 3, 1, 2).contiguous(), loader.labels, strict=True)
+    }
+    for epoch in range(2):
+        for images, labels in loader.epoch(epoch):
+            for image, label in zip(images, labels, strict=True):
+                assert by_image[image.contiguous().numpy().tobytes()] == int(label)
+
+
+def test_order_and_augmentation_are_each_decided_by_their_own_seed(small_shapes: Dataset) -> None:
+    def first(order: int, augment: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return next(iter(make(small_shapes, order, augment).epoch(0)))
+
+    images, labels = first(0, 0)
+    same_images, same_labels = first(0, 0)
+    assert torch.equal(images, same_images)
+    assert torch.equal(labels, same_labels)
+    other_pixels, same_labels = first(0, 1)
+    assert torch.equal(labels, same_labels)
+    assert not torch.equal(images, other_pixels)
+    _, other_labels = first(1, 0)
+    assert not torch.equal(labels, other_labels)
+
+
+def test_augmentation_belongs_to_the_image_not_to_its_place_in_the_order(small_shapes: Dataset) -> None:
+    """Another order shows the same augmented images: the two sources of randomness are independent."""
+    shown = []
+    for order in (0, 1):
+        batches = make(small_shapes, order, augment=7, batch=50).epoch(0)
+        shown.append({image.contiguous().numpy().tobytes() for images, _ in batches for image in images})
+    assert shown[0] == shown[1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_normalising_rounds_once(dtype: torch.dtype) -> None:
+    images = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1).repeat(1, 1, 1, 3)
+    mean, std = torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.2, 0.25, 0.3])
+    exact = (images.double() / 255 - mean.double()) / std.double()
+    assert torch.allclose(normalize(images, mean, std, dtype).double(), exact, rtol=torch.finfo(dtype).eps, atol=1e-6)

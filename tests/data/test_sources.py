@@ -1,0 +1,124 @@
+"""Where images come from, the cache between, and what is said when they cannot be had."""
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+
+from airbench.data import sources
+from airbench.data.cache import cache_file, read_cache, write_cache
+from airbench.data.dataset import Dataset
+from airbench.errors import DataError
+from airbench.recipe.schema import Data
+from tests.data.test_layouts import write_pngs
+
+
+def test_order_of_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sources.find_origin(Data()).kind == "download"
+    sources.imported_file().write_bytes(b"x")
+    assert sources.find_origin(Data()).kind == "cache"
+    monkeypatch.setenv("AIRBENCH_DATA", "/env")
+    assert sources.find_origin(Data()).path == Path("/env")
+    assert sources.find_origin(Data(path="/recipe")).path == Path("/recipe")
+    assert sources.find_origin(Data(name="shapes", path="/recipe")).kind == "built-in"
+
+
+def test_second_read_comes_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_pngs(tmp_path)
+    first = sources.load_dataset(Data(path=str(root)))
+    monkeypatch.setattr(sources, "read_local_copy", lambda *_: pytest.fail("decoded again"))
+    second = sources.load_dataset(Data(path=str(root)))
+    assert np.array_equal(first.train.images, second.train.images)
+    assert (first.mean, first.std, first.classes) == (second.mean, second.std, second.classes)
+
+
+def test_a_changed_copy_is_decoded_again(tmp_path: Path) -> None:
+    root = write_pngs(tmp_path)
+    first = sources.load_dataset(Data(path=str(root)))
+    next((root / "train" / "cat").iterdir()).unlink()
+    os.utime(root / "train" / "cat", ns=(1, time.time_ns() + 10**9))
+    second = sources.load_dataset(Data(path=str(root)))
+    assert len(second.train) == len(first.train) - 1
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b[:3000] + b"\0\0\0" + b[3003:]])
+def test_damaged_cache_is_made_anew(tmp_path: Path, damage: object) -> None:
+    root = write_pngs(tmp_path)
+    first = sources.load_dataset(Data(path=str(root)))
+    file = cache_file(root)
+    file.write_bytes(damage(file.read_bytes()))  # type: ignore[operator]
+    assert read_cache(file) is None
+    assert sources.load_dataset(Data(path=str(root))).train.fingerprint == first.train.fingerprint
+    assert read_cache(file) is not None
+
+
+def test_unwritable_cache_does_not_stop_anyone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    monkeypatch.setenv("AIRBENCH_CACHE", str(blocked / "cache"))
+    assert len(sources.load_dataset(Data(path=str(write_pngs(tmp_path)))).train) == 50
+
+
+def test_full_disk_leaves_no_half_written_cache(
+    tmp_path: Path, small_shapes: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    assert not write_cache(small_shapes, tmp_path / "c.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def _write(dataset: Dataset, file: Path) -> None:
+    for _ in range(5):
+        write_cache(dataset, file)
+
+
+def test_two_processes_writing_at_once_leave_one_whole_cache(tmp_path: Path, small_shapes: Dataset) -> None:
+    file = tmp_path / "c.npz"
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_write, args=(small_shapes, file)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    saved = read_cache(file)
+    assert saved is not None
+    assert saved.train.fingerprint == small_shapes.train.fingerprint
+    assert [p.name for p in tmp_path.iterdir()] == ["c.npz"]
+
+
+@pytest.mark.parametrize("error", [URLError("Name or service not known"), OSError("disk"), RuntimeError("not found or\ncorrupted")])
+def test_failed_download_says_what_to_do(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", fail)
+    with pytest.raises(DataError) as caught:
+        sources.load_dataset(Data())
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in ("could not be downloaded", "AIRBENCH_DATA", "make quickstart"):
+        assert part in message
+
+
+def test_what_is_not_genuine_is_shown_with_both_fingerprints_and_not_imported(tmp_path: Path) -> None:
+    root = write_pngs(tmp_path)
+    dataset = sources.load_dataset(Data(path=str(root)))
+    text = sources.genuineness(dataset)
+    assert text.startswith("WARNING")
+    assert dataset.train.fingerprint in text
+    assert sources.GENUINE_CIFAR10["train"] in text
+    with pytest.raises(DataError, match="not imported"):
+        sources.import_copy(root)
+    assert not sources.imported_file().exists()
+
+
+def test_more_training_images_than_there_are(few_shapes: Dataset) -> None:
+    with pytest.raises(DataError, match=r"train_images = 401.*400"):
+        sources.load_dataset(Data(name="shapes", train_images=401))

@@ -1,0 +1,143 @@
+"""Muon against a readable twin, and against torch.optim.Muon."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from airbench import Muon
+from airbench.optim.orthogonalize import newton_schulz
+
+
+def exact(x: Tensor) -> Tensor:
+    return newton_schulz(x, dtype=torch.float64)
+
+
+def twin_step(
+    p: Tensor, g: Tensor, buffer: Tensor, step: int, *, lr: float, momentum: float, nesterov: bool,
+    weight_decay: float, renormalize_every: int,
+) -> None:  # fmt: skip
+    """One step for one parameter, as the class's docstring says it."""
+    buffer.copy_(momentum * buffer + g)
+    u = g + momentum * buffer if nesterov else buffer
+    if renormalize_every and step % renormalize_every == 0:
+        p *= len(p) ** 0.5 / p.norm()
+    p *= 1 - lr * weight_decay
+    p -= lr * exact(u.reshape(len(u), -1)).reshape(u.shape)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    nesterov=st.booleans(),
+    momentum=st.sampled_from([0.0, 0.6, 0.95]),
+    weight_decay=st.sampled_from([0.0, 0.1]),
+    renormalize_every=st.sampled_from([0, 1, 3]),
+    seed=st.integers(0, 2**31),
+)
+def test_twenty_steps_equal_the_twins(
+    nesterov: bool, momentum: float, weight_decay: float, renormalize_every: int, seed: int
+) -> None:
+    g = torch.Generator().manual_seed(seed)
+    shapes = [(4, 3, 3, 3), (6, 4), (4, 3, 3, 3), (3, 8)]
+    params = [nn.Parameter(torch.randn(s, dtype=torch.float64, generator=g)) for s in shapes]
+    expected = [p.detach().clone() for p in params]
+    buffers = [torch.zeros_like(p) for p in expected]
+    knobs = {
+        "lr": 0.1, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay,
+        "renormalize_every": renormalize_every,
+    }  # fmt: skip
+    muon = Muon(params, **knobs, orthogonalize=exact)  # type: ignore[arg-type]
+    for step in range(20):
+        for p, e, b in zip(params, expected, buffers, strict=True):
+            p.grad = torch.randn(p.shape, dtype=torch.float64, generator=g)
+            twin_step(e, p.grad, b, step, **knobs)  # type: ignore[arg-type]
+        muon.step()
+    for p, e in zip(params, expected, strict=True):
+        assert torch.allclose(p, e, atol=1e-10)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (16, 48), (48, 16)])
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_steps_as_torch_optim_muon_does(shape: tuple[int, int], nesterov: bool) -> None:
+    """torch.optim.Muon's buffer is an average where ours is a sum: (1 - momentum) times ours.
+
+    The orthogonal factor does not feel that scale. Its learning rate grows with √(rows / columns) where there
+    are more rows. Both orthogonalise in bfloat16 but round at different places: 8 bits, some 1%.
+    """
+    lr, momentum, decay, steps = 0.02, 0.9, 0.1, 20
+    tall = max(1.0, shape[0] / shape[1]) ** 0.5
+    torch.manual_seed(0)
+    ours = nn.Parameter(torch.randn(shape))
+    theirs = nn.Parameter(ours.detach().clone())
+    start = ours.detach().clone()
+    reference = torch.optim.Muon([theirs], lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=decay, ns_steps=5)
+    muon = Muon([ours], lr=lr * tall, momentum=momentum, nesterov=nesterov, weight_decay=decay / tall)
+    for _ in range(steps):
+        ours.grad = torch.randn(shape)
+        theirs.grad = ours.grad.clone()
+        muon.step()
+        reference.step()
+    moved = (theirs - start).norm()
+    assert (ours - theirs).norm() < 0.02 * moved
+
+
+def test_renormalisation_gives_each_filter_bank_the_norm_of_an_orthogonal_matrix() -> None:
+    p = nn.Parameter(torch.randn(8, 3, 3, 3) * 5)
+    p.grad = torch.zeros_like(p)
+    Muon([p], lr=0.1, renormalize_every=1).step()
+    assert p.norm().item() == pytest.approx(8**0.5, rel=1e-6)
+
+
+def test_parameters_without_gradient_are_left_alone() -> None:
+    p, q = nn.Parameter(torch.randn(4, 4)), nn.Parameter(torch.randn(4, 4))
+    before = q.detach().clone()
+    p.grad = torch.randn(4, 4)
+    Muon([p, q], lr=0.1, renormalize_every=1).step()
+    assert torch.equal(q, before)
+
+
+def test_state_dict_round_trip_continues_bit_for_bit() -> None:
+    p = nn.Parameter(torch.randn(4, 6))
+    muon = Muon([p], lr=0.1, renormalize_every=2)
+    gradients = torch.randn(6, 4, 6)
+    for g in gradients[:3]:
+        p.grad = g
+        muon.step()
+    q = nn.Parameter(p.detach().clone())
+    resumed = Muon([q], lr=0.5)
+    resumed.load_state_dict(copy.deepcopy(muon.state_dict()))
+    for g in gradients[3:]:
+        p.grad = q.grad = g
+        muon.step()
+        resumed.step()
+    assert torch.equal(p, q)
+
+
+def test_closure_is_called_with_gradients_on() -> None:
+    p = nn.Parameter(torch.randn(3, 3))
+    muon = Muon([p], lr=0.1)
+
+    def closure() -> Tensor:
+        muon.zero_grad()
+        loss = (p**2).sum()
+        loss.backward()
+        return loss
+
+    before = closure().item()
+    assert muon.step(closure).item() == pytest.approx(before)
+    assert (p**2).sum().item() < before
+
+
+@pytest.mark.parametrize("bad", [torch.zeros(3), torch.zeros(3, 3, dtype=torch.complex64), torch.zeros(3, 3).to_sparse()])
+def test_what_is_no_dense_real_matrix_is_refused(bad: Tensor) -> None:
+    with pytest.raises(ValueError, match="no dense real matrix"):
+        Muon([nn.Parameter(bad)])
+
+
+@pytest.mark.parametrize("knobs", [{"lr": -1.0}, {"momentum": 1.0}, {"weight_decay": -1.0}, {"renormalize_every": -1}])
+def test_knobs_out_of_range_are_refused(knobs: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        Muon([nn.Parameter(torch.zeros(2, 2))], **knobs)  # type: ignore[arg-type]

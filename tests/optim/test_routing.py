@@ -1,0 +1,113 @@
+"""Parameters go to the first group that matches; misses are errors; learning rates are what the recipe says."""
+
+import math
+
+import pytest
+import torch
+
+from airbench.errors import RecipeError
+from airbench.net.cifarnet import CifarNet
+from airbench.optim.routing import Optimizers, describe, route, sgd_hyperparameters
+from airbench.recipe.schema import SGD, Constant, Muon, Net, OptimizerGroup
+from tests.conftest import tiny
+
+NET = CifarNet(Net(widths=(4, 4, 4)))
+
+
+def sgd(params: str, **knobs: object) -> SGD:
+    return SGD(name="sgd", params=params, lr=0.1, **knobs)  # type: ignore[arg-type]
+
+
+def test_every_trainable_parameter_goes_to_exactly_one_group() -> None:
+    routes = route(NET, tiny().recipe.optimizers)
+    names = [name for r in routes for name in r.names]
+    trainable = [name for name, p in NET.named_parameters() if p.requires_grad]
+    assert sorted(names) == sorted(trainable)
+    by_group = {r.group: r.names for r in routes}
+    assert by_group["whiten_bias"] == ("whiten.bias",)
+    assert by_group["head"] == ("head.weight",)
+    assert len(by_group["filters"]) == len(by_group["biases"]) == 6
+    assert len(describe(routes)) == 4
+
+
+def test_first_match_wins() -> None:
+    groups: dict[str, OptimizerGroup] = {"all_but": sgd("head.*"), "rest": sgd("*")}
+    assert route(NET, groups)[0].names == ("head.weight",)
+    assert "head.weight" not in route(NET, groups)[1].names
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({"a": sgd("*.weight")}, r"no group's params match whiten.bias, groups.0.norm1.bias"),
+        ({"a": sgd("*"), "b": sgd("transformer.*")}, r"optimizers.b.params = transformer.\*: matches no trainable"),
+        ({"a": sgd("*"), "b": sgd("head.*")}, r"head.weight by 'a'.*put this group first"),
+        ({"a": sgd("whiten.weight")}, "matches no trainable parameter"),
+    ],
+)
+def test_misses_are_errors_that_name_the_parameter(groups: dict[str, OptimizerGroup], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        route(NET, groups)
+
+
+def test_decoupled_hyperparameters_are_those_of_airbench94() -> None:
+    """By hand, for momentum 0.85: k = 1024 · (1 + 1/0.15) = 7850.67."""
+    knobs = {"lr_unit": "per_1024_examples", "weight_decay": 0.0153, "weight_decay_unit": "per_1024_examples"}
+    lr, decay = sgd_hyperparameters(SGD(name="sgd", params="*", lr=11.5, **knobs), 1024)  # type: ignore[arg-type]
+    assert lr == pytest.approx(11.5 / 7850.6667, rel=1e-6)
+    assert decay == pytest.approx(0.0153 * 1024 / 7850.6667 / lr, rel=1e-6)
+    lr_bias, decay_bias = sgd_hyperparameters(
+        SGD(name="sgd", params="*", lr=11.5, lr_scale=64, **knobs), 1024  # type: ignore[arg-type]
+    )
+    assert lr_bias == pytest.approx(64 * lr)
+    assert decay_bias * lr_bias == pytest.approx(decay * lr)
+
+
+def test_decay_per_example_is_that_of_airbench94_muon() -> None:
+    lr, decay = sgd_hyperparameters(
+        SGD(name="sgd", params="*", lr=0.67, weight_decay=2e-6, weight_decay_unit="per_example"), 2000
+    )
+    assert (lr, decay) == (0.67, pytest.approx(2e-6 * 2000 / 0.67))
+
+
+def test_coupled_decay_is_torchs_own() -> None:
+    assert sgd_hyperparameters(sgd("*", weight_decay=5e-4), 999) == (0.1, 5e-4)
+
+
+def lrs(optimizers: Optimizers) -> list[float]:
+    return [group["lr"] for group, _, _ in optimizers.scheduled]
+
+
+def test_learning_rates_follow_the_schedules_and_the_whitening_bias_freezes() -> None:
+    recipe = tiny().recipe
+    optimizers = Optimizers(route(NET, recipe.optimizers), batch_size=50, total_steps=80, steps_per_epoch=10)
+    muon, whiten, biases, head = lrs(optimizers)
+    assert (muon, whiten, biases, head) == (0.24, 0.053, 0.053, 0.67)
+    optimizers.before_step(15)
+    assert lrs(optimizers) == pytest.approx([0.24 * 65 / 80, 0.053 / 2, 0.053 * 65 / 80, 0.67 * 65 / 80])
+    assert NET.whiten.bias is not None
+    assert NET.whiten.bias.requires_grad
+    optimizers.before_step(30)
+    assert not NET.whiten.bias.requires_grad
+    optimizers.before_step(0)
+    assert NET.whiten.bias.requires_grad
+
+
+def test_a_step_moves_what_has_a_gradient_and_forgets_the_gradients() -> None:
+    net = CifarNet(Net(widths=(4, 4, 4)))
+    net.reset(torch.Generator().manual_seed(0))
+    groups: dict[str, OptimizerGroup] = {
+        "filters": Muon(name="muon", params="*conv*.weight", lr=0.1, schedule=Constant(name="constant")),
+        "rest": sgd("*", schedule=Constant(name="constant"), momentum=0.0),
+    }
+    optimizers = Optimizers(route(net, groups), batch_size=4, total_steps=4, steps_per_epoch=2)
+    optimizers.before_step(0)
+    before = net.head.weight.detach().clone()
+    net(torch.randn(4, 3, 32, 32)).sum().backward()
+    gradient = net.head.weight.grad
+    assert gradient is not None
+    expected = before - 0.1 * gradient
+    optimizers.step()
+    assert torch.allclose(net.head.weight, expected)
+    assert all(p.grad is None for p in net.parameters())
+    assert math.isfinite(net.groups[0].conv1.weight.sum().item())

@@ -1,0 +1,34 @@
+"""The JSON Schema that editors read says what the loader accepts."""
+
+import json
+from typing import Any
+
+from airbench.recipe.jsonschema import recipe_json_schema, recipe_json_schema_text
+from tests.conftest import CONFIGS
+
+
+def test_shipped_schema_is_fresh() -> None:
+    shipped = (CONFIGS / "recipe.schema.json").read_text()
+    assert shipped == recipe_json_schema_text(), "run: make schema"
+
+
+def test_every_config_names_the_schema() -> None:
+    for config in CONFIGS.rglob("*.yaml"):
+        depth = len(config.relative_to(CONFIGS).parts) - 1
+        first = config.read_text().splitlines()[0]
+        assert first == "# yaml-language-server: $schema=" + "../" * depth + "recipe.schema.json", config
+
+
+def test_every_knob_is_explained() -> None:
+    def walk(part: Any, path: str) -> None:
+        for name, field in part.get("properties", {}).items():
+            assert field.get("description"), f"{path}.{name} has no description"
+
+    schema = recipe_json_schema()
+    walk(schema, "recipe")
+    for name, part in schema["$defs"].items():
+        walk(part, name)
+
+
+def test_nothing_is_required_since_a_file_may_inherit() -> None:
+    assert '"required"' not in json.dumps(recipe_json_schema())

@@ -1,0 +1,207 @@
+"""What a user gets wrong in a recipe is answered in one line: file, line, key, value, remedy."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airbench.errors import RecipeError
+from airbench.recipe import dump_recipe, load_recipe
+from airbench.recipe.source import Node, merge, parse_override, parse_yaml
+from tests.conftest import CONFIGS
+
+MUON = CONFIGS / "airbench94_muon.yaml"
+
+
+def write(folder: Path, text: str, name: str = "mine.yaml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def error_of(path: Path, *overrides: str) -> str:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("train.epoch=3", ["train.epoch = 3", "unknown key", "'epochs'"]),
+        ("optimizers.filters.orthogonalize.stps=1", ["orthogonalize.stps", "'steps'"]),
+        ("train.epochs=-1", ["train.epochs = -1", "greater than 0"]),
+        ("train.epochs=.inf", ["train.epochs", "finite"]),
+        ("train.epochs=.nan", ["train.epochs", "finite"]),
+        ("train.epochs=many", ['train.epochs = "many"', "number"]),
+        ("train.batch_size=2.5", ["train.batch_size = 2.5", "integer"]),
+        ("train.batch_size=true", ["train.batch_size = true", "integer"]),
+        ("net.widths=[1, 2, 3, 4]", ["net.widths", "at most 3"]),
+        ("device=gpu", ['device = "gpu"', "'cuda'"]),
+        ("optimizers.filters.name=adamsky", ["adamsky", "'sgd', 'muon'"]),
+        ("optimizers.filters.schedule={nme: linear}", ["schedule", "'name' is missing"]),
+        ("train=3", ["train = 3", "object"]),
+        ("evaluate.tta=[mirror, spin]", ["evaluate.tta.1", "'mirror'"]),
+        ("seeds.init=-1", ["seeds.init = -1"]),
+        ("train.epochs", ["key.subkey=value"]),
+        ("=3", ["key.subkey=value"]),
+        ("train..epochs=3", ["key.subkey=value"]),
+        ("train.epochs=[1", ["not valid YAML"]),
+        ("extends=other.yaml", ["'extends' belongs in a recipe file"]),
+    ],
+)
+def test_bad_override_names_command_line_key_value_and_remedy(override: str, expected: list[str]) -> None:
+    message = error_of(MUON, override)
+    assert message.startswith("command line: ")
+    for part in expected:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("target: 0.9\ntrain:\n  epochz: 3\n", ["mine.yaml:3:", "train.epochz = 3", "'epochs'"]),
+        ("target: 2\n", ["mine.yaml:1:", "target = 2", "less than or equal to 1"]),
+        ("target: 0.9\ntarget: 0.8\n", ["mine.yaml:2:", "'target' is given twice", "line 1"]),
+        ("target: [0.9\ndata: 3\n", ["mine.yaml:", "not valid YAML"]),
+        ("- a\n- b\n", ["mine.yaml", "a mapping"]),
+        ("", ["mine.yaml", "a mapping"]),
+        ("just words", ["mine.yaml", "a mapping"]),
+        ("target: 0.9\n", ["mine.yaml", "optimizers", "is missing"]),
+        ("? [a, b]\n: 3\n", ["mine.yaml:1", "plain word"]),
+        ("target: !!python/object:os.system x\n", ["mine.yaml", "not valid YAML"]),
+    ],
+)
+def test_bad_file_names_file_line_key_value_and_remedy(tmp_path: Path, text: str, expected: list[str]) -> None:
+    message = error_of(write(tmp_path, text))
+    for part in expected:
+        assert part in message
+
+
+def test_missing_file_lists_the_recipes_beside_it(tmp_path: Path) -> None:
+    write(tmp_path, "target: 0.9", "right.yaml")
+    message = error_of(tmp_path / "wrong.yaml")
+    assert "no such file" in message
+    assert "right.yaml" in message
+
+
+def test_folder_and_binary_file_are_refused(tmp_path: Path) -> None:
+    assert "folder" in error_of(tmp_path)
+    binary = tmp_path / "x.yaml"
+    binary.write_bytes(b"\xff\xfe\x00\x01")
+    assert "UTF-8" in error_of(binary)
+
+
+def test_error_in_an_inherited_key_names_the_parent_file(tmp_path: Path) -> None:
+    write(tmp_path, f"extends: {MUON}\ntrain: {{epochs: -3}}\n", "parent.yaml")
+    child = write(tmp_path, "extends: parent.yaml\ntarget: 0.9\n")
+    assert "parent.yaml:2: train.epochs = -3" in error_of(child)
+
+
+def test_extends_merges_deeply_and_keeps_the_rest(tmp_path: Path) -> None:
+    child = write(tmp_path, f"extends: {MUON}\noptimizers: {{filters: {{orthogonalize: {{steps: 1}}}}}}\n")
+    mine, parent = load_recipe(child).recipe, load_recipe(MUON).recipe
+    assert mine.optimizers["filters"].orthogonalize.steps == 1  # type: ignore[union-attr]
+    assert mine.optimizers["filters"].lr == parent.optimizers["filters"].lr
+    assert mine.optimizers["head"] == parent.optimizers["head"]
+    assert mine.name == "mine"
+    assert mine.description == ""
+
+
+def test_extends_in_a_circle_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "extends: b.yaml\n", "a.yaml")
+    write(tmp_path, "extends: a.yaml\n", "b.yaml")
+    assert "circle" in error_of(tmp_path / "a.yaml")
+    write(tmp_path, "extends: self.yaml\n", "self.yaml")
+    assert "circle" in error_of(tmp_path / "self.yaml")
+
+
+def test_extends_of_nothing_and_of_a_list(tmp_path: Path) -> None:
+    assert "no file" in error_of(write(tmp_path, "extends: gone.yaml\n"))
+    assert "mine.yaml:1" in error_of(write(tmp_path, "extends: [a, b]\n"))
+
+
+def test_null_removes_an_inherited_group() -> None:
+    recipe = load_recipe(MUON, ["optimizers.whiten_bias=null"]).recipe
+    assert "whiten_bias" not in recipe.optimizers
+
+
+def test_new_group_is_asked_before_inherited_ones() -> None:
+    recipe = load_recipe(MUON, ["optimizers.first={params: whiten.bias, name: sgd, lr: 0.1}"]).recipe
+    assert list(recipe.optimizers)[0] == "first"
+
+
+def test_changing_the_optimizer_starts_its_knobs_over() -> None:
+    message = error_of(MUON, "optimizers.filters={name: sgd, lr: 0.1}")
+    assert "optimizers.filters.params: is missing" in message
+    recipe = load_recipe(MUON, ["optimizers.filters={name: sgd, lr: 0.1, params: '*conv*.weight'}"]).recipe
+    assert recipe.optimizers["filters"].name == "sgd"
+
+
+def test_overrides_are_typed_as_yaml() -> None:
+    recipe = load_recipe(MUON, ["train.epochs=1e1", "data.path=null", "net.widths=[1,2]", "name=it"]).recipe
+    assert recipe.train.epochs == 10.0
+    assert recipe.net.widths == (1, 2)
+    assert recipe.name == "it"
+
+
+@pytest.mark.parametrize("text", ["1e-4", "1.e-4", "0.0001", "+1E-4", "1.0e-4"])
+def test_every_common_spelling_of_a_float_is_a_float(text: str) -> None:
+    assert parse_yaml(f"x: {text}", "f").plain() == {"x": 1e-4}
+
+
+@pytest.mark.parametrize(("text", "value"), [("010", "010"), ("0", 0), ("-12", -12), ("1_000", 1000), ("1:30", "1:30")])
+def test_numbers_mean_what_they_look_like(text: str, value: object) -> None:
+    assert parse_yaml(f"x: {text}", "f").plain() == {"x": value}
+
+
+def test_recipe_is_frozen() -> None:
+    recipe = load_recipe(MUON).recipe
+    with pytest.raises(ValueError, match="frozen"):
+        recipe.target = 0.5  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.name)
+def test_dumped_recipe_loads_as_the_same_recipe(config: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(config).recipe
+    assert load_recipe(write(tmp_path, dump_recipe(recipe), "resolved.yaml")).recipe == recipe
+
+
+trees = st.recursive(
+    st.integers(-5, 5),
+    lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def node(tree: object) -> Node:
+    return Node({k: node(v) for k, v in tree.items()}, "f") if isinstance(tree, dict) else Node(tree, "f")  # type: ignore[arg-type]
+
+
+@given(st.dictionaries(st.sampled_from("abc"), trees), st.dictionaries(st.sampled_from("abc"), trees))
+def test_merge_is_idempotent_and_the_upper_layer_wins(base: dict[str, object], over: dict[str, object]) -> None:
+    merged = merge(node(base), node(over))
+    assert merge(merged, node(over)).plain() == merged.plain()
+    for key, value in over.items():
+        if not isinstance(value, dict):
+            assert merged.plain()[key] == value
+
+
+@given(st.text(max_size=40))
+def test_any_text_parses_or_is_refused_in_one_line(text: str) -> None:
+    try:
+        parse_yaml(text, "f.yaml")
+    except RecipeError as error:
+        assert "\n" not in str(error)
+        assert str(error).startswith("f.yaml")
+
+
+@given(st.text(max_size=30))
+def test_any_override_parses_or_is_refused_in_one_line(text: str) -> None:
+    try:
+        parse_override(text)
+    except RecipeError as error:
+        assert len(str(error).splitlines()) <= 1 or "\n" in text

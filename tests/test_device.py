@@ -1,0 +1,89 @@
+"""Choosing a device: what is there, or one clear line."""
+
+import ctypes
+import platform
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from airbench import device
+from airbench.clock import Clock
+from airbench.errors import DeviceError
+
+
+def test_auto_takes_what_is_there() -> None:
+    machine = device.choose_machine()
+    if not torch.cuda.is_available() and not torch.backends.mps.is_available():
+        assert machine.device.type == "cpu"
+        assert machine.precision == ("bf16" if device.cpu_has_bf16() else "fp32")
+    assert machine.precision in str(machine)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_a_device_that_is_not_there_is_named() -> None:
+    with pytest.raises(DeviceError, match=r"device = cuda: .* finds none here; there is .*cpu"):
+        device.choose_machine("cuda")
+
+
+def test_fp16_on_a_cpu_is_refused() -> None:
+    with pytest.raises(DeviceError, match="fp16"):
+        device.choose_machine("cpu", "fp16")
+
+
+def test_auto_on_cuda_is_fp16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device.choose_machine("auto").precision == "fp16"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_large_tensors_are_not_given_back_to_the_system() -> None:
+    """After a warm-up, freeing and asking again for 64 MB causes no page faults worth the name."""
+    code = """
+import resource, sys, torch
+from airbench.device import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+def touch():
+    for _ in range(5):
+        torch.ones(2**24)
+touch()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+touch()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = {
+        mode: int(subprocess.run([sys.executable, "-c", code, mode], capture_output=True, text=True, check=True).stdout)
+        for mode in ("keep", "plain")
+    }
+    assert faults["keep"] < 100
+    assert faults["keep"] < faults["plain"]
+
+
+def test_no_glibc_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: pytest.fail("called"))
+    assert not device.keep_freed_memory()
+
+
+def test_clock_adds_up_only_what_is_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([1.0, 3.0, 10.0, 10.5])
+    monkeypatch.setattr("airbench.clock.time.perf_counter", lambda: next(now))
+    clock = Clock(torch.device("cpu"))
+    with clock:
+        pass
+    assert clock.seconds() == 2.0
+    with clock:
+        pass
+    assert clock.seconds() == 2.5
+
+
+def test_clock_cannot_run_twice_and_survives_an_error() -> None:
+    clock = Clock(torch.device("cpu"))
+    with clock, pytest.raises(RuntimeError, match="running already"), clock:
+        pass
+    with pytest.raises(ValueError), clock:
+        raise ValueError
+    with clock:
+        pass

@@ -1,0 +1,61 @@
+"""Test-time augmentation equals explicit forward passes."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from airbench.evaluate import correct, predict, views
+from airbench.net.cifarnet import CifarNet
+from airbench.recipe.schema import Net
+
+
+@pytest.fixture
+def net() -> CifarNet:
+    net = CifarNet(Net(widths=(4, 6, 8)))
+    net.reset(torch.Generator().manual_seed(0))
+    return net
+
+
+def test_six_views_equal_six_forward_passes(net: CifarNet) -> None:
+    images = torch.randn(7, 3, 32, 32)
+    net.eval()
+    padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
+    up_left, down_right = padded[:, :, 2:, 2:], padded[:, :, :-2, :-2]
+    with torch.no_grad():
+        expected = (
+            0.25 * net(images) + 0.25 * net(images.flip(3))
+            + 0.125 * net(up_left) + 0.125 * net(up_left.flip(3))
+            + 0.125 * net(down_right) + 0.125 * net(down_right.flip(3))
+        )  # fmt: skip
+    assert torch.allclose(predict(net, images, ("mirror", "translate"), 3), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("tta", "count"), [((), 1), (("mirror",), 2), (("translate",), 3), (("mirror", "translate"), 6)])
+def test_weights_of_the_views_add_up_to_one(tta: tuple[str, ...], count: int) -> None:
+    found = views(tta)
+    assert len(found) == count
+    assert sum(weight for weight, _ in found) == 1
+
+
+def test_batches_do_not_matter(net: CifarNet) -> None:
+    images = torch.randn(10, 3, 32, 32)
+    assert torch.allclose(predict(net, images, ("mirror",), 3), predict(net, images, ("mirror",), 10), atol=1e-6)
+
+
+def test_no_augmentation_is_the_plain_net_in_evaluation_mode(net: CifarNet) -> None:
+    images = torch.randn(4, 3, 32, 32)
+    net.train()
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    found = predict(net, images, (), 4)
+    assert torch.equal(found, net.eval()(images).detach())
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+
+
+def test_correct_counts() -> None:
+    class Fixed(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images.flatten(1)
+
+    logits = torch.tensor([[1.0, 2.0], [3.0, 1.0], [0.0, 5.0]]).reshape(3, 2, 1, 1)
+    assert correct(Fixed(), logits, torch.tensor([1, 1, 1]), (), 2).item() == 2

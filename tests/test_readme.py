@@ -1,0 +1,46 @@
+"""Every command in the README works: make targets exist, recipes load, options are known."""
+
+import re
+import shlex
+import subprocess
+
+import pytest
+
+from airbench.cli import _read_recipes, build_parser
+from tests.conftest import CONFIGS
+
+ROOT = CONFIGS.parent
+README = (ROOT / "README.md").read_text()
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    lines = [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith(("#", "git", "cd "))]
+
+
+def test_readme_has_commands() -> None:
+    assert {"make quickstart", "make test", "make speedrun"} <= set(commands())
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command_of_the_readme(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    words = shlex.split(command)
+    while "=" in words[0]:  # settings of the environment
+        words = words[1:]
+    if words[0] == "make":
+        done = subprocess.run(["make", "-n", *words[1:]], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    elif words[0] in ("python", "airbench"):
+        arguments = ["train", *words[2:]] if words[:2] == ["python", "train.py"] else words[1:]
+        options = build_parser().parse_args(arguments)
+        if arguments[0] == "train" and "<" not in command:
+            assert _read_recipes(options)
+    else:
+        pytest.fail(f"the README has a command that no test knows: {command}")
+
+
+def test_every_link_to_a_file_leads_somewhere() -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", README):
+        assert (ROOT / target).exists(), target

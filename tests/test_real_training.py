@@ -1,0 +1,23 @@
+"""Slow: a short training on real CIFAR-10 reaches what it should."""
+
+import os
+
+import pytest
+
+from airbench.data.sources import load_dataset
+from airbench.device import choose_machine, prepare
+from airbench.recipe import load_recipe
+from airbench.trial import Trainer, TrialSeeds
+from tests.conftest import CONFIGS
+from tests.test_trial import Silent
+
+COPY = os.environ.get("AIRBENCH_DATA")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not COPY, reason="AIRBENCH_DATA names no copy of CIFAR-10")]
+
+
+def test_two_epochs_of_airbench94_muon_reach_eighty_percent() -> None:
+    recipe = load_recipe(CONFIGS / "airbench94_muon.yaml", ["train.epochs=2", f"data.path={COPY}"]).recipe
+    machine = choose_machine(recipe.device, recipe.precision)
+    prepare(machine)
+    trainer = Trainer(recipe, load_dataset(recipe.data), machine)
+    assert trainer.run(TrialSeeds(0, 0, 0), Silent()).accuracy > 0.80

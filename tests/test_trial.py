@@ -1,0 +1,152 @@
+"""A trial: the same bits for the same seed, no trace of warm-up, and failure said clearly."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from airbench.data.dataset import Dataset
+from airbench.device import Machine
+from airbench.errors import RecipeError, TrialError
+from airbench.trial import EpochRow, Trainer, TrialResult, TrialSeeds
+from tests.conftest import tiny
+
+
+class Silent:
+    """Watches, and remembers."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, int]] = []
+        self.rows: list[EpochRow] = []
+
+    def on_step(self, step: int, total: int) -> None:
+        self.steps.append((step, total))
+
+    def on_epoch(self, row: EpochRow) -> None:
+        self.rows.append(row)
+
+
+SEEDS = TrialSeeds(1, 2, 3)
+Bits = dict[str, torch.Tensor]
+
+
+def train(trainer: Trainer, seeds: TrialSeeds = SEEDS) -> tuple[TrialResult, Bits]:
+    result = trainer.run(seeds, Silent())
+    return result, {k: v.clone() for k, v in trainer.net.state_dict().items()}
+
+
+def same(one: Bits, other: Bits) -> bool:
+    return all(torch.equal(one[k], other[k]) for k in one)
+
+
+@pytest.mark.parametrize("config", ["airbench94_muon.yaml", "sgd.yaml"])
+def test_same_seeds_same_bits_whatever_came_before(config: str, small_shapes: Dataset, cpu: Machine) -> None:
+    recipe = tiny(config).recipe
+    cold_result, cold = train(Trainer(recipe, small_shapes, cpu))
+    trainer = Trainer(recipe, small_shapes, cpu)
+    trainer.warm_up()
+    train(trainer, TrialSeeds(9, 9, 9))
+    warm_result, warm = train(trainer)
+    assert same(cold, warm)
+    assert cold_result.accuracy == warm_result.accuracy
+    assert [replace(r, seconds=0) for r in cold_result.epochs] == [replace(r, seconds=0) for r in warm_result.epochs]
+
+
+@pytest.mark.parametrize("stream", ["init", "order", "augment"])
+def test_each_seed_changes_the_result(stream: str, small_shapes: Dataset, cpu: Machine) -> None:
+    trainer = Trainer(tiny().recipe, small_shapes, cpu)
+    _, one = train(trainer)
+    _, other = train(trainer, replace(SEEDS, **{stream: 77}))
+    assert not same(one, other)
+
+
+@pytest.mark.parametrize("stream", ["init", "order", "augment"])
+def test_each_seed_changes_its_own_stream_only(stream: str) -> None:
+    def first_draws(seeds: TrialSeeds) -> dict[str, float]:
+        return {s: torch.rand(1, generator=seeds.generator(s)).item() for s in ("init", "order", "augment")}
+
+    one, other = first_draws(TrialSeeds(5, 5, 5)), first_draws(replace(TrialSeeds(5, 5, 5), **{stream: 6}))
+    assert {s for s in one if one[s] != other[s]} == {stream}
+    assert len(set(one.values())) == 3  # streams of one seed are independent
+
+
+def test_a_seed_that_the_recipe_fixes_is_fixed() -> None:
+    recipe = tiny("airbench94_muon.yaml", "seeds.order=42").recipe
+    assert TrialSeeds.of(recipe, 7) == TrialSeeds(init=7, order=42, augment=7)
+
+
+def test_the_net_learns(small_shapes: Dataset, cpu: Machine) -> None:
+    trainer = Trainer(tiny("airbench94_muon.yaml", "train.epochs=12", "net.widths=[8,16,16]").recipe, small_shapes, cpu)
+    result, _ = train(trainer)
+    assert result.epochs[-1].train_loss < 0.8 * result.epochs[0].train_loss
+
+
+def test_result_holds_a_row_an_epoch_and_time_that_grows(small_shapes: Dataset, cpu: Machine) -> None:
+    watcher = Silent()
+    trainer = Trainer(tiny("airbench94_muon.yaml", "train.epochs=2.5").recipe, small_shapes, cpu)
+    result = trainer.run(SEEDS, watcher)
+    assert watcher.steps == [(i + 1, 20) for i in range(20)]  # 400 images in batches of 50: 8 steps an epoch
+    assert [row.epoch for row in result.epochs] == [1, 2, 2.5]
+    assert watcher.rows == result.epochs
+    times = [row.seconds for row in result.epochs]
+    assert 0 < times[0] < times[1] < times[2] < result.seconds < result.wall_seconds
+    assert result.plain_accuracy == result.epochs[-1].accuracy
+    assert 0 <= result.accuracy <= 1
+    assert result.steps == 20
+
+
+def test_lookahead_leaves_the_slow_weights(small_shapes: Dataset, cpu: Machine) -> None:
+    overrides = ("lookahead={every: 1000}", "train.epochs=1")  # never updated: the slow copy is the initial net
+    trainer = Trainer(tiny("airbench94_muon.yaml", *overrides).recipe, small_shapes, cpu)
+    _, after = train(trainer)
+    trainer.net.reset(SEEDS.generator("init"))
+    assert torch.equal(after["head.weight"], trainer.net.head.weight)
+
+
+def test_nan_stops_the_trial_and_says_so(small_shapes: Dataset, cpu: Machine) -> None:
+    trainer = Trainer(tiny("sgd.yaml", "optimizers.head.lr=1e30", "train.epochs=50").recipe, small_shapes, cpu)
+    watcher = Silent()
+    with pytest.raises(TrialError, match=r"the loss is (nan|inf).*lower lr"):
+        trainer.run(SEEDS, watcher)
+    assert len(watcher.steps) < 100
+
+
+def test_a_net_that_does_not_learn_is_stopped(small_shapes: Dataset, cpu: Machine) -> None:
+    lrs = [f"optimizers.{group}.lr=1e-12" for group in ("filters", "whiten_bias", "biases", "head")]
+    overrides = (*lrs, "train.epochs=9", "train.stall_epochs=2", "net.head.scale=1e-6")
+    trainer = Trainer(tiny("airbench94_muon.yaml", *overrides).recipe, small_shapes, cpu)
+    watcher = Silent()
+    with pytest.raises(TrialError, match="no better than guessing"):
+        trainer.run(SEEDS, watcher)
+    assert len(watcher.rows) == 2
+
+
+def test_a_failed_trial_leaves_no_trace_in_the_next(small_shapes: Dataset, cpu: Machine) -> None:
+    recipe = tiny().recipe
+    _, clean = train(Trainer(recipe, small_shapes, cpu))
+    trainer = Trainer(recipe, small_shapes, cpu)
+    with torch.no_grad():
+        for tensor in trainer.net.state_dict().values():
+            tensor.fill_(float("nan") if tensor.is_floating_point() else 0)
+    _, after = train(trainer)
+    assert same(clean, after)
+
+
+def test_batch_larger_than_the_training_set(small_shapes: Dataset, cpu: Machine) -> None:
+    with pytest.raises(RecipeError, match=r"batch_size = 2000: there are only 400"):
+        Trainer(tiny("airbench94_muon.yaml", "train.batch_size=2000").recipe, small_shapes, cpu)
+
+
+def test_fewer_training_images(small_shapes: Dataset, cpu: Machine) -> None:
+    trainer = Trainer(tiny("airbench94_muon.yaml", "data.train_images=120").recipe, small_shapes, cpu)
+    assert len(trainer.train) == 120
+    assert trainer.steps_per_epoch == 2
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_precisions_agree_roughly(precision: str, small_shapes: Dataset) -> None:
+    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+    trainer = Trainer(tiny().recipe, small_shapes, Machine(torch.device("cpu"), dtype))
+    result, _ = train(trainer)
+    exact, _ = train(Trainer(tiny().recipe, small_shapes, Machine(torch.device("cpu"), torch.float32)))
+    assert result.epochs[0].train_loss == pytest.approx(exact.epochs[0].train_loss, rel=0.1)
