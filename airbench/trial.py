@@ -18,6 +18,7 @@ from airbench.errors import RecipeError, TrialError
 from airbench.evaluate import correct
 from airbench.net.cifarnet import build_net
 from airbench.optim.lookahead import Lookahead
+from airbench.optim.muon import Muon
 from airbench.optim.routing import Optimizers, route
 from airbench.optim.schedule import epochs_to_steps
 from airbench.recipe import Recipe
@@ -118,6 +119,8 @@ class Trainer:
         side = dataset.train.images.shape[1]
         self.net = build_net(recipe.net, self.classes, side, machine.device, machine.dtype)
         self.routes = route(self.net, recipe.optimizers)
+        self.optimizers: Optimizers | None = None
+        """Those of the last trial."""
 
     def _optimizers(self) -> Optimizers:
         return Optimizers(
@@ -157,7 +160,7 @@ class Trainer:
         rows: list[EpochRow] = []
 
         net.reset(seeds.generator("init"))
-        optimizers = self._optimizers()
+        optimizers = self.optimizers = self._optimizers()
         lookahead = Lookahead(net, recipe.lookahead, total) if recipe.lookahead else None
 
         with clock:
@@ -201,6 +204,25 @@ class Trainer:
             epochs=rows,
         )
 
+    def spectra(self) -> dict[str, dict[str, list[float]]]:
+        """Singular values of the last momentum of each matrix that Muon trained, and of what Muon made of it.
+
+        By parameter name: ``before`` (divided by the largest) and ``after``. Empty before the first trial.
+        """
+        names: dict[Tensor, str] = {p: name for r in self.routes for name, p in zip(r.names, r.params, strict=True)}
+        found = {}
+        for muon in self.optimizers.optimizers if self.optimizers else []:
+            if isinstance(muon, Muon):
+                for p, state in muon.state.items():
+                    matrix = state["momentum_buffer"].flatten(1)
+                    before = torch.linalg.svdvals(matrix.float())
+                    after = torch.linalg.svdvals(muon.orthogonalize(matrix).float())
+                    found[names[p]] = {
+                        "before": _rounded(before / before.max().clamp(min=1e-30)),
+                        "after": _rounded(after),
+                    }
+        return found
+
     def _after_epoch(self, step: int, loss: Tensor, logits: Tensor, labels: Tensor, clock: Clock) -> EpochRow:
         test = self.test.normalized(self.machine.dtype)
         right = correct(self.net, test, self.test.labels, (), self.recipe.evaluate.batch_size)
@@ -222,3 +244,7 @@ class Trainer:
                 f"the loss is {row.train_loss:.3f} after {row.epoch:g} epochs, no better than guessing "
                 f"({guessing:.3f}): the net does not learn"
             )
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [round(value, 5) for value in values.tolist()]

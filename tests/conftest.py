@@ -21,6 +21,8 @@ TINY = (
     "train.batch_size=50",
     "train.epochs=2",
     "evaluate.batch_size=64",
+    "train.stall_epochs=99",
+    "net.head.scale=0.125",
 )
 
 

@@ -1,18 +1,14 @@
 """The command line from outside: what it prints, what it leaves, what it exits with."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from airbench.cli import main
 from airbench.data.dataset import Dataset
-from airbench.trial import Trainer
 from tests.conftest import CONFIGS, TINY
 
 ROOT = CONFIGS.parent
@@ -61,7 +57,7 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(
         (["train", MUON, "train.epoch=3"], "did you mean 'epochs'?"),
         (["train", "train.epochs=3"], "no recipe is named"),
         (["train", MUON, "--data", "/nowhere"], "/nowhere: no such file"),
-        (["train", MUON, "--device", "tpu"], "device = \"tpu\""),
+        (["train", MUON, "--device", "tpu"], 'device = "tpu"'),
         (["train", MUON, *TINY, "train.batch_size=50001"], "there are only 400"),
         (["train", MUON, *TINY, "optimizers.head.params=nothing"], "matches no trainable parameter"),
         (["train", MUON, *TINY, "--precision", "fp16"], "precision = fp16"),
@@ -82,25 +78,6 @@ def test_mistakes_are_one_line_and_exit_2(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_keeps_finished_trials(
-    few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, calls = Trainer.run, []
-
-    def interrupted(self: Trainer, *arguments: object) -> object:
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return run(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Trainer, "run", interrupted)
-    assert main(["train", MUON, *TINY, "--trials", "3", "--out", str(tmp_path)]) == 130
-    (folder,) = tmp_path.iterdir()
-    assert len((folder / "trials.jsonl").read_text().splitlines()) == 1
-    assert json.loads((folder / "summary.json").read_text())["finished"] == 1
-    assert "interrupted" in capsys.readouterr().err
-
-
 def test_print_recipe_prints_a_recipe_and_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", MUON, "train.epochs=3", "--print-recipe", "--out", str(tmp_path)]) == 0
     printed = tmp_path / "printed.yaml"
@@ -117,11 +94,13 @@ def test_data_says_where_images_come_from(few_shapes: Dataset, capsys: pytest.Ca
     assert few_shapes.train.fingerprint in out
 
 
-@pytest.mark.parametrize("door", [["train.py"], ["-m", "airbench.cli", "train"]])
+@pytest.mark.parametrize("door", [["train.py"], ["-m", "airbench", "train"]])
 def test_help_needs_no_torch_and_explains(door: list[str]) -> None:
-    code = "import sys; sys.modules['torch'] = None; sys.argv = ['x', '--help']; import runpy; runpy.run_path('train.py', run_name='__main__')"
-    command = [sys.executable, "-c", code] if door == ["train.py"] else [sys.executable, *door, "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    blocked = "import sys; sys.modules['torch'] = None"
+    run = "runpy.run_path('train.py', run_name='__main__')" if door == ["train.py"] else "runpy.run_module('airbench')"
+    words = ["x", "--help"] if door == ["train.py"] else ["x", "train", "--help"]
+    code = f"{blocked}; sys.argv = {words}; import runpy; {run}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for part in ("--trials", "--seed", "--print-recipe", "What is timed", "AIRBENCH_DATA"):
         assert part in done.stdout
@@ -132,20 +111,64 @@ def test_importing_airbench_loads_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
-def test_interrupting_the_real_process(tmp_path: Path, small_shapes: Dataset) -> None:
-    command = [sys.executable, "train.py", MUON, *TINY, "data.train_images=2000", "train.epochs=1000", "--out", str(tmp_path)]
-    env = {**os.environ, "AIRBENCH_CACHE": str(tmp_path / "cache")}
-    from airbench.data.cache import write_cache
-    from airbench.data.shapes import SHAPES_VERSION, draw_shapes
+def test_runs_verify_compare_report_on_a_real_run(
+    few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "runs"
+    assert main(["compare", MUON, SGD, *TINY, "train.epochs=1", "--trials", "2", "--out", str(out)]) == 0
+    assert "against sgd" in capsys.readouterr().out
+    (out / "20200101-damaged").mkdir()
+    (out / "20200101-damaged" / "run.json").write_text("{")
+    assert main(["runs", str(out)]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert len(listed) == 4
+    assert "damaged: run.json: cannot be read" in listed[3]
+    assert main(["runs", str(out), "--json"]) == 0
+    assert [row["finished"] for row in json.loads(capsys.readouterr().out)] == [2, 2, 0]
+    run = next(path for path in out.iterdir() if path.name.endswith("muon"))
+    assert main(["verify", str(run), "--target", "0.5"]) == 1
+    assert "genuine: False" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    for form in ("html", "md", "csv"):
+        assert main(["report", "--format", form]) == 0
+        assert (tmp_path / f"report.{form}").stat().st_size > 100
+    assert json.loads((run / "spectra.json").read_text())["groups.0.conv1.weight"]["after"]
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["flop"]["trial"] > 0
+    assert facts["peak"]["fp32_tflops"] > 0
 
-    write_cache(draw_shapes(train_images=2000, test_images=100), tmp_path / "cache" / f"shapes-v{SHAPES_VERSION}-0.npz")
-    process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for row in process.stdout:
-        if row.split()[2:3] == ["1"]:  # the first epoch is over
-            break
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in errors
+
+def test_time_to_target_and_variance_train_what_they_need(
+    few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["time-to-target", MUON, *TINY, "--epochs", "1,2", "--trials", "2", "--target", "0.99", "--out"]
+    assert main([*command, str(tmp_path / "a")]) == 0
+    assert "not within 2 epochs" in capsys.readouterr().out
+    assert len(list((tmp_path / "a").iterdir())) == 2
+    assert main(["variance", MUON, *TINY, "train.epochs=1", "--trials", "2", "--out", str(tmp_path / "b")]) == 0
+    out = capsys.readouterr().out
+    for stream in ("init", "order", "augment"):
+        assert f"{stream} held fixed" in out
+    assert main(["variance", *(str(p) for p in sorted((tmp_path / "b").iterdir()))]) == 0
+
+
+def test_power(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["power", "--difference", "0.001", "--std", "0.0015"]) == 0
+    assert capsys.readouterr().out.startswith("37 trials of each recipe")
+    with pytest.raises(SystemExit) as caught:
+        main(["power", "--difference", "2", "--std", "0.1"])
+    assert caught.value.code == 2
+
+
+def test_tensorboard_writes_or_says_how_to_install_it(
+    few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["train", MUON, *TINY, "train.epochs=1", "--tensorboard", "--out", str(tmp_path)])
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError:
+        assert code == 2
+        assert "pip install tensorboard" in capsys.readouterr().err
+    else:
+        assert code == 0
+        assert list(tmp_path.glob("*/tensorboard/trial-0/events*"))

@@ -46,7 +46,7 @@ from airbench.device import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 def touch():
-    for _ in range(5):
+    for _ in range(20):
         torch.ones(2**24)
 touch()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -31,7 +31,9 @@ def test_six_views_equal_six_forward_passes(net: CifarNet) -> None:
     assert torch.allclose(predict(net, images, ("mirror", "translate"), 3), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(("tta", "count"), [((), 1), (("mirror",), 2), (("translate",), 3), (("mirror", "translate"), 6)])
+@pytest.mark.parametrize(
+    ("tta", "count"), [((), 1), (("mirror",), 2), (("translate",), 3), (("mirror", "translate"), 6)]
+)
 def test_weights_of_the_views_add_up_to_one(tta: tuple[str, ...], count: int) -> None:
     found = views(tta)
     assert len(found) == count

@@ -84,4 +84,6 @@ def test_loader_forward_and_optimizer_step_stay_on_cuda(config: str) -> None:
             if lookahead:
                 lookahead.after_step(5)
         assert all(p.device.type == "cuda" for p in net.parameters())
-        assert correct(net, split.normalized(torch.float16), split.labels, recipe.evaluate.tta, 64).device.type == "cuda"
+        assert (
+            correct(net, split.normalized(torch.float16), split.labels, recipe.evaluate.tta, 64).device.type == "cuda"
+        )

@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from airbench.cli import _read_recipes, build_parser
+from airbench.cli import build_parser
+from airbench.cli.train import read_recipes
 from tests.conftest import CONFIGS
 
 ROOT = CONFIGS.parent
@@ -36,7 +37,7 @@ def test_command_of_the_readme(command: str, monkeypatch: pytest.MonkeyPatch) ->
         arguments = ["train", *words[2:]] if words[:2] == ["python", "train.py"] else words[1:]
         options = build_parser().parse_args(arguments)
         if arguments[0] == "train" and "<" not in command:
-            assert _read_recipes(options)
+            assert read_recipes(options)
     else:
         pytest.fail(f"the README has a command that no test knows: {command}")
 

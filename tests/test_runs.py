@@ -1,28 +1,29 @@
-"""Run folders: nothing finished is lost, whatever happens to the disk or the process."""
+"""Run folders: nothing finished is lost, nothing is made up, whatever happens to disk, process or file."""
 
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from airbench.recipe import load_recipe
-from airbench.runs import RunFolder, RunFolderError, summarize_trials
+from airbench.runs import RunFolder, RunFolderError, find_runs, read_run
+from tests.analysis.fake_runs import fake_run, trial_line
 from tests.conftest import tiny
 
 
 def create(root: Path) -> RunFolder:
-    return RunFolder.create(root, tiny().recipe, {"seed": 0})
+    return RunFolder.create(root, tiny().recipe, {"seed": 0, "trials_planned": 5})
 
 
-def line(trial: int, accuracy: float = 0.94, **more: object) -> dict[str, object]:
-    return {
-        "trial": trial, "status": "finished", "accuracy": accuracy, "plain_accuracy": accuracy - 0.01,
-        "seconds": 10.0 + trial, **more,
-    }  # fmt: skip
+def indices(folder: RunFolder) -> list[int]:
+    return [t.index for t in read_run(folder.path).trials]
 
 
 def test_stored_recipe_trains_again_as_it_is(tmp_path: Path) -> None:
@@ -31,24 +32,26 @@ def test_stored_recipe_trains_again_as_it_is(tmp_path: Path) -> None:
 
 
 def test_folders_of_one_second_differ(tmp_path: Path) -> None:
-    paths = {create(tmp_path).path for _ in range(5)}
-    assert len(paths) == 5
+    assert len({create(tmp_path).path for _ in range(5)}) == 5
 
 
-def test_lines_come_back_and_a_cut_one_is_left_out(tmp_path: Path) -> None:
+def test_lines_come_back_and_a_cut_one_is_a_problem_not_a_trial(tmp_path: Path) -> None:
     folder = create(tmp_path)
-    folder.append_trial(line(0))
+    folder.append_trial(trial_line(0, 0.94))
     with open(folder.path / "trials.jsonl", "a") as file:
         file.write('{"trial": 1, "status": "fini')
-    folder.append_trial(line(2))
-    assert [t["trial"] for t in folder.trials()] == [0, 2]
+    folder.append_trial(trial_line(2, 0.95))
+    run = read_run(folder.path)
+    assert [(t.index, t.accuracy) for t in run.trials] == [(0, 0.94), (2, 0.95)]
+    assert run.problems == ("trials.jsonl:2: is no trial (cut short or damaged)",)
+    assert run.missing == [1, 3, 4]
 
 
 def _write_until_killed(path: Path) -> None:
     folder = RunFolder(path)
     trial = 0
     while True:
-        folder.append_trial(line(trial, filler="x" * 20_000))
+        folder.append_trial(trial_line(trial, 0.94, filler="x" * 20_000))
         trial += 1
 
 
@@ -56,27 +59,69 @@ def test_kill_at_any_moment_loses_no_finished_trial(tmp_path: Path) -> None:
     folder = create(tmp_path)
     process = multiprocessing.get_context("spawn").Process(target=_write_until_killed, args=(folder.path,))
     process.start()
-    while len(folder.trials()) < 5:
+    while len(indices(folder)) < 5:
         time.sleep(0.01)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    trials = folder.trials()
-    assert [t["trial"] for t in trials] == list(range(len(trials)))
-    assert len(trials) >= 5
+    found = indices(folder)
+    assert found == list(range(len(found)))
+    assert len(found) >= 5
 
 
-def test_full_disk_keeps_what_is_there_and_prints_what_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _write_until_full(path: Path, limit: int) -> None:
+    """Files of this process cannot grow beyond ``limit`` bytes: a disk that is full, as far as it can tell."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    folder = RunFolder(path)
+    for trial in range(100):
+        try:
+            folder.append_trial(trial_line(trial, 0.94))
+        except RunFolderError as error:
+            (path / "said.txt").write_text(str(error))
+            return
+
+
+def test_full_disk_keeps_what_is_there_and_prints_what_is_not(tmp_path: Path) -> None:
     folder = create(tmp_path)
-    folder.append_trial(line(0))
-    real = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[: len(data) // 2]))
-    with pytest.raises(RunFolderError, match=r"No space left.*the finished trial was: .*\"trial\": 1"):
-        folder.append_trial(line(1))
-    monkeypatch.undo()
-    assert [t["trial"] for t in folder.trials()] == [0]
-    folder.append_trial(line(2))
-    assert [t["trial"] for t in folder.trials()] == [0, 2]
+    process = multiprocessing.get_context("spawn").Process(target=_write_until_full, args=(folder.path, 2000))
+    process.start()
+    process.join()
+    run = read_run(folder.path)
+    kept = [t.index for t in run.trials]
+    assert kept == list(range(len(kept)))
+    assert len(kept) >= 2
+    assert run.problems == ()
+    said = (folder.path / "said.txt").read_text()
+    assert "\n" not in said
+    assert f'"trial": {len(kept)}' in said
+    assert "airbench resume" in said
+    folder.append_trial(trial_line(len(kept), 0.95))  # there is room again
+    assert indices(folder)[-1] == len(kept)
+
+
+def _append(path: Path, first: int) -> None:
+    for trial in range(first, first + 20):
+        RunFolder(path).append_trial(trial_line(trial, 0.94))
+
+
+def test_two_writers_at_once_lose_nothing(tmp_path: Path) -> None:
+    folder = create(tmp_path)
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_append, args=(folder.path, first)) for first in (0, 20)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert indices(folder) == list(range(40))
+
+
+def test_a_folder_in_use_is_not_trained_into(tmp_path: Path) -> None:
+    folder = create(tmp_path)
+    with folder.locked(), pytest.raises(RunFolderError, match="another process"), RunFolder(folder.path).locked():
+        pass
+    with folder.locked():
+        pass
 
 
 def test_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
@@ -84,24 +129,51 @@ def test_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="no run folder can be written there"):
         create(tmp_path / "file")
     with pytest.raises(RunFolderError, match="is no run folder"):
-        RunFolder(tmp_path / "gone").trials()
+        read_run(tmp_path / "gone")
 
 
-def test_summary_counts_failures_and_never_calls_a_failed_run_a_success(tmp_path: Path) -> None:
-    trials = [line(0, 0.95), line(1, 0.94), {"trial": 2, "status": "failed", "reason": "nan"}]
-    summary = summarize_trials(trials, 0.94)  # type: ignore[arg-type]
-    assert (summary["finished"], summary["failed"]) == (2, 1)
-    assert summary["accuracy"]["mean"] == pytest.approx(0.945)
-    assert not summary["target_reached"]
-    assert summarize_trials(trials[:2], 0.94)["target_reached"]  # type: ignore[arg-type]
-    assert summarize_trials([], 0.94)["accuracy"] is None
+def test_future_format_is_said_and_its_facts_are_not_believed(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "a", [0.94], format=99)
+    assert run.facts == {}
+    assert "format 99" in run.problems[0]
 
 
-def test_summary_of_one_trial_is_valid_json(tmp_path: Path) -> None:
-    folder = create(tmp_path)
-    folder.append_trial(line(0))
-    folder.write_summary(0.94)
-    text = (folder.path / "summary.json").read_text()
-    saved = json.loads(text, parse_constant=lambda c: pytest.fail(f"{c} is no JSON"))
-    assert saved["accuracy"]["std"] is None
-    assert saved["target_reached"]
+def test_runs_are_found_newest_first_damaged_ones_too(tmp_path: Path) -> None:
+    for name in ("20260101-000000-a", "20260301-000000-b", "20260201-000000-c"):
+        fake_run(tmp_path / name, [0.94])
+    (tmp_path / "20260201-000000-c" / "run.json").unlink()
+    (tmp_path / "notes").mkdir()
+    assert [p.name[9:] for p in find_runs(tmp_path)] == ["000000-b", "000000-c", "000000-a"]
+
+
+LINES = st.one_of(
+    st.binary(max_size=60),
+    st.sampled_from([trial_line(i, 0.9 + i / 100) for i in range(4)]).map(lambda row: json.dumps(row).encode()),
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["trial", "seed", "status", "accuracy", "seconds", "epochs"]), inner)
+        ),
+        max_leaves=8,
+    ).map(lambda value: json.dumps(value).encode()),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(LINES, max_size=8), st.integers(0, 30), st.binary(max_size=80), st.binary(max_size=80))
+def test_reader_never_crashes_and_never_invents_a_trial(
+    tmp_path: Path, lines: list[bytes], cut: int, facts: bytes, recipe: bytes
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir(exist_ok=True)
+    content = b"\n".join(lines)
+    content = content[: len(content) - cut]
+    (folder / "trials.jsonl").write_bytes(content)
+    (folder / "run.json").write_bytes(facts)
+    (folder / "recipe.yaml").write_bytes(recipe)
+    run = read_run(folder)
+    whole = {json.dumps(trial_line(i, 0.9 + i / 100)).encode() for i in range(4)}
+    written = {json.loads(line)["trial"] for line in content.split(b"\n") if line in whole}
+    assert {t.index for t in run.trials} == written
+    assert all(t.accuracy == pytest.approx(0.9 + t.index / 100) for t in run.trials)

@@ -1,10 +1,12 @@
-"""Accuracy is a distribution: mean, spread and interval over trials."""
+"""Accuracy is a distribution: summaries, tests, intervals and sample sizes. The mathematics is scipy's."""
 
 import math
 import statistics
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from scipy import stats
 
 
@@ -31,5 +33,135 @@ def summarize(values: Sequence[float], confidence: float = 0.95) -> Summary:
         raise ValueError("no values to summarize")
     n, mean = len(values), statistics.fmean(values)
     std = statistics.stdev(values) if n > 1 else math.nan
-    reach = stats.t.ppf((1 + confidence) / 2, n - 1) * std / math.sqrt(n) if n > 1 else math.nan
+    reach = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * std / math.sqrt(n) if n > 1 else math.nan
     return Summary(n, mean, std, mean - reach, mean + reach, statistics.median(values), min(values), max(values))
+
+
+def p_mean_reaches(values: Sequence[float], target: float) -> float:
+    """One-sided p-value of Student's t-test: how likely such values are if their true mean is below ``target``.
+
+    NaN for fewer than two values, or values that are all the same, which say nothing about spread.
+    """
+    if len(values) < 2 or statistics.stdev(values) == 0:
+        return math.nan
+    return float(stats.ttest_1samp(values, target, alternative="greater").pvalue)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of two means, a - b."""
+
+    difference: float
+    low: float
+    high: float
+    """Interval of the difference."""
+    p: float
+    """Two-sided."""
+
+
+UNKNOWN = Difference(math.nan, math.nan, math.nan, math.nan)
+
+
+def welch(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Difference:
+    """Welch's t-test of two independent samples (unequal variances).
+
+    The interval is NaN where a sample has fewer than two values or neither has any spread.
+    """
+    difference = statistics.fmean(a) - statistics.fmean(b)
+    if min(len(a), len(b)) < 2 or statistics.stdev(a) == statistics.stdev(b) == 0:  # nothing to test with
+        return Difference(difference, math.nan, math.nan, math.nan)
+    with warnings.catch_warnings():  # a sample without spread (times to the same digit) is fine beside one with
+        warnings.simplefilter("ignore", RuntimeWarning)
+        result = stats.ttest_ind(a, b, equal_var=False)
+    interval = result.confidence_interval(confidence)
+    return Difference(difference, float(interval.low), float(interval.high), float(result.pvalue))
+
+
+def paired(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Difference:
+    """Student's t-test of the differences of values that belong together (the same seeds)."""
+    differences = [x - y for x, y in zip(a, b, strict=True)]
+    if len(differences) < 2 or statistics.stdev(differences) == 0:
+        return Difference(statistics.fmean(differences), math.nan, math.nan, math.nan)
+    summary = summarize(differences, confidence)
+    p = float(stats.ttest_1samp(differences, 0.0).pvalue)
+    return Difference(summary.mean, summary.low, summary.high, p)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted for several comparisons (Holm 1979); NaN stays NaN and is not counted."""
+    known = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))
+    adjusted = [math.nan] * len(p_values)
+    largest = 0.0
+    for rank, (p, i) in enumerate(known):
+        largest = max(largest, min(1.0, p * (len(known) - rank)))
+        adjusted[i] = largest
+    return adjusted
+
+
+def power(n: int, difference: float, std: float, alpha: float = 0.05) -> float:
+    """Chance that a two-sided t-test of two samples of ``n`` values each sees a true ``difference``.
+
+    Both have standard deviation ``std``; from the noncentral t distribution.
+    """
+    degrees, shift = 2 * n - 2, difference / std * math.sqrt(n / 2)
+    critical = float(stats.t.ppf(1 - alpha / 2, degrees))
+    return float(stats.nct.sf(critical, degrees, shift) + stats.nct.cdf(-critical, degrees, shift))
+
+
+def trials_needed(difference: float, std: float, chance: float = 0.8, alpha: float = 0.05) -> int:
+    """Trials of each recipe for the ``chance`` to see a true ``difference``. At least 2. Raises ValueError."""
+    if not (difference > 0 and std >= 0 and 0 < alpha < 1 and alpha < chance < 1):
+        raise ValueError("difference must be positive, std not negative, and alpha < chance < 1")
+    if std == 0:
+        return 2
+    low, high = 1, 2
+    while power(high, difference, std, alpha) < chance:
+        low, high = high, high * 2
+        if high > 10**8:
+            raise ValueError("more than a hundred million trials")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if power(middle, difference, std, alpha) >= chance else (middle, high)
+    return high
+
+
+def pooled_std(samples: Sequence[Sequence[float]]) -> tuple[float, int]:
+    """Standard deviation common to several samples, and its degrees of freedom; NaN and 0 where none has two values."""
+    degrees = sum(len(s) - 1 for s in samples)
+    if degrees == 0:
+        return math.nan, 0
+    return math.sqrt(sum(statistics.variance(s) * (len(s) - 1) for s in samples if len(s) > 1) / degrees), degrees
+
+
+@dataclass(frozen=True)
+class Share:
+    """Of a variance, with its interval; can be below 0 by chance."""
+
+    share: float
+    low: float
+    high: float
+
+
+def variance_share(all_vary: Sequence[float], one_fixed: Sequence[float], confidence: float = 0.95) -> Share:
+    """The share of the variance that goes away when one source of randomness is held fixed.
+
+    1 - s²(fixed) / s²(all); the interval is that of a ratio of two normal variances (F distribution).
+    NaN where a sample has fewer than two values or the first has no spread.
+    """
+    if min(len(all_vary), len(one_fixed)) < 2 or statistics.variance(all_vary) == 0:
+        return Share(math.nan, math.nan, math.nan)
+    ratio = statistics.variance(one_fixed) / statistics.variance(all_vary)
+    d1, d2 = len(one_fixed) - 1, len(all_vary) - 1
+    tail = (1 - confidence) / 2
+    ratio_low, ratio_high = ratio / stats.f.ppf(1 - tail, d1, d2), ratio / stats.f.ppf(tail, d1, d2)
+    return Share(1 - ratio, float(1 - ratio_high), float(1 - ratio_low))
+
+
+def bootstrap_median_ratio(
+    a: Sequence[float], b: Sequence[float], confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """median(a) / median(b) and a percentile bootstrap interval (5,000 resamples, a fixed seed)."""
+    rng = np.random.default_rng(0)
+    medians = [np.median(rng.choice(np.asarray(v), (5000, len(v))), axis=1) for v in (a, b)]
+    low, high = np.quantile(medians[0] / medians[1], [(1 - confidence) / 2, (1 + confidence) / 2])
+    return statistics.median(a) / statistics.median(b), float(low), float(high)

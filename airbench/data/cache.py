@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -49,6 +50,9 @@ def write_cache(dataset: Dataset, file: Path) -> bool:
     temporary = None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        for left in file.parent.glob("*.part"):  # by processes that were killed
+            if time.time() - left.stat().st_mtime > 24 * 3600:
+                left.unlink(missing_ok=True)
         with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as stream:
             temporary = Path(stream.name)
             np.savez(

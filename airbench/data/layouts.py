@@ -8,6 +8,7 @@ import codecs
 import io
 import pickle
 import re
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -32,6 +33,7 @@ LAYOUTS = (
 _BATCH = re.compile(r"(?:^|/)(data_batch_[1-5]|test_batch)$")
 _PNG = re.compile(r"(?:^|/)(train|test)/([^/]+)/[^/]+\.png$", re.IGNORECASE)
 _CACHE = re.compile(r"(?:^|/)(train|test)\.pt$")
+_NO_CACHE = (RuntimeError, TypeError, AttributeError, EOFError, ValueError)
 _DAMAGED = (EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, OSError)
 
 
@@ -120,7 +122,8 @@ def _one_line(path: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGED as error:
-        what = error.strerror if isinstance(error, OSError) and error.strerror else (str(error) or "cut short")
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        what = reason.splitlines()[0].rstrip(":") if reason else "cut short"
         raise DataError(
             f"{path}: damaged or incomplete ({what}); copy or download it again, or name another copy with "
             "--data or AIRBENCH_DATA"
@@ -245,7 +248,7 @@ def _read_airbench_cache(path: Path, entries: Entries, names: list[str], progres
         try:
             saved = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
             images, labels = saved["images"].numpy(), saved["labels"].numpy()
-        except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, AttributeError, EOFError) as error:
+        except (pickle.UnpicklingError, struct.error, LookupError, *_NO_CACHE) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise DataError(f"{path}: {name} is not an airbench cache ({reason})") from None
         if images.dtype != np.uint8 or images.shape[1:] != (32, 32, 3):

@@ -21,7 +21,7 @@ SHAPES_VERSION = 1
 """Changes whenever the drawn bytes do."""
 
 SIDE = 32
-NOISE = 0.32
+NOISE = 0.4
 """Amplitude of the noise: a triangular distribution over ± this share of full brightness."""
 CONTRAST = 0.25
 """Least difference between a shape's colour and the mean background, in the channel where it is largest."""
@@ -62,7 +62,7 @@ def _draw(rng: np.random.Generator, distance: Callable[[Field, Field], Field], n
     slope_x, slope_y = uniform(-0.012, 0.012, 3), uniform(-0.012, 0.012, 3)
     blots = []
     for _ in range(2):
-        centre_x, centre_y, size = uniform(-14, 14, 1, 1), uniform(-14, 14, 1, 1), uniform(2, 4, 1, 1)
+        centre_x, centre_y, size = uniform(-14, 14, 1, 1), uniform(-14, 14, 1, 1), uniform(2, 5, 1, 1)
         reach = np.sqrt((x - centre_x) ** 2 + (y - centre_y) ** 2) - size
         blots.append((_coverage(reach), uniform(0, 1, 3)))
     raw = np.frombuffer(rng.bytes(2 * n * SIDE * SIDE * 3), np.uint8).reshape(2, 3, n, SIDE, SIDE)

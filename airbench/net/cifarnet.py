@@ -54,6 +54,7 @@ def _norm(channels: int, knobs: schema.BatchNorm) -> nn.BatchNorm2d:
 class CifarNet(nn.Module):
     """Images ``(N, 3, side, side)`` → logits ``(N, classes)``.
 
+    Raises ValueError for images too small for so many groups.
     Weights are undefined until :meth:`reset`; the whitening filters until :meth:`set_whitening`.
     """
 
@@ -68,6 +69,8 @@ class CifarNet(nn.Module):
         self.groups = nn.Sequential(*(ConvGroup(i, o, net) for i, o in pairwise(widths)))
         self.pool = nn.MaxPool2d(3)
         left = (side - net.whiten.kernel + 1) // 2 ** len(net.widths) // 3
+        if left < 1:
+            raise ValueError(f"images of {side}×{side} are too small for {len(net.widths)} groups")
         self.head = nn.Linear(net.widths[-1] * left * left, classes, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -112,8 +115,10 @@ def build_net(net: schema.Net, classes: int, side: int, device: torch.device, dt
     """The net on ``device``: weights in ``dtype``, batch normalisation in float32, channels-last."""
     with torch.device(device):
         model = CifarNet(net, classes, side)
-    model.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.float()
+    for module in model.modules():  # by hand, since Module.to does not work under FakeTensorMode
+        if not isinstance(module, nn.BatchNorm2d):
+            for name, p in module.named_parameters(recurse=False):
+                layout = torch.channels_last if p.ndim == 4 else torch.contiguous_format
+                value = p.detach().to(dtype).contiguous(memory_format=layout)
+                setattr(module, name, nn.Parameter(value, requires_grad=p.requires_grad))
     return model

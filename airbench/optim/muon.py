@@ -91,7 +91,7 @@ class Muon(Optimizer):
         every = group["renormalize_every"]
         if every and group["steps_taken"] % every == 0:
             for p in params:
-                p.mul_(len(p) ** 0.5 / torch.linalg.vector_norm(p, dtype=torch.float32))
+                p.mul_(len(p) ** 0.5 / torch.linalg.vector_norm(p, dtype=torch.promote_types(p.dtype, torch.float32)))
         if group["weight_decay"]:
             torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
         for p, update in zip(params, self._orthogonalized(updates), strict=True):

@@ -68,11 +68,16 @@ def _nothing_taken(
 
 def describe(routes: Sequence[Route]) -> list[str]:
     """One line a group: who trains what."""
-    width = max(len(r.group) for r in routes)
+    width, name_width = max(len(r.group) for r in routes), max(len(r.knobs.name) for r in routes)
     return [
-        f"{r.group:<{width}}  {r.knobs.name:<4}  {sum(p.numel() for p in r.params):>9,} weights  {', '.join(r.names)}"
+        f"{r.group:<{width}}  {r.knobs.name:<{name_width}}  {sum(p.numel() for p in r.params):>9,} weights in "
+        f"{_abbreviated(r.names)}"
         for r in routes
     ]
+
+
+def _abbreviated(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 2 else f"{names[0]} … {names[-1]} ({len(names)})"
 
 
 def sgd_hyperparameters(knobs: schema.SGD, batch_size: int) -> tuple[float, float]:

@@ -19,6 +19,9 @@ def recipe_json_schema() -> dict[str, Any]:
     schema["title"] = "airbench recipe"
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     loose: dict[str, Any] = _loosen(schema)
+    epochs = loose["$defs"]["Train"]["properties"]["epochs"]
+    number = {key: epochs.pop(key) for key in ("type", "exclusiveMinimum")}
+    epochs["anyOf"] = [number, {"type": "array", "items": number, "minItems": 1}]
     groups = loose["properties"]["optimizers"]
     groups["additionalProperties"] = {"anyOf": [groups["additionalProperties"], {"type": "null"}]}
     return loose

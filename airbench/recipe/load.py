@@ -34,21 +34,43 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe
 
     Raises RecipeError with one line: file and line, key, value, and what would be right.
     """
-    path = Path(path)
+    node = _resolve(Path(path), overrides)
+    return LoadedRecipe(_validate(node, Path(path)), node)
+
+
+def load_recipes(path: str | Path, overrides: Sequence[str] = ()) -> list[LoadedRecipe]:
+    """The same, but ``train.epochs`` may be a list: then there is a recipe for each length, named after it."""
+    node = _resolve(Path(path), overrides)
+    epochs = node.find(("train", "epochs"))
+    if not isinstance(epochs.value, list):
+        return [LoadedRecipe(_validate(node, Path(path)), node)]
+    assert isinstance(node.value, dict)
+    loaded = []
+    for length in epochs.value:
+        label = f"{node.value['name'].value}-{length.value}ep"
+        named = Node({**node.value, "name": Node(label, epochs.file, epochs.line)}, node.file, node.line)
+        each = merge(named, Node({"train": Node({"epochs": length}, epochs.file, epochs.line)}, node.file, node.line))
+        loaded.append(LoadedRecipe(_validate(each, Path(path)), each))
+    if not loaded:
+        raise RecipeError(f"{epochs.place}: train.epochs = []: give a number, or a list of numbers")
+    return loaded
+
+
+def _resolve(path: Path, overrides: Sequence[str]) -> Node:
     node = _read_with_parents(path, ())
     if isinstance(node.value, dict) and "name" not in node.value:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-") or "recipe"
         node = Node({"name": Node(name, str(path)), **node.value}, node.file, node.line)
     for override in overrides:
         over = parse_override(override)
-        if isinstance(over.value, dict) and "extends" in over.value:
+        assert isinstance(over.value, dict)
+        if "extends" in over.value:
             raise RecipeError(f"{COMMAND_LINE}: {override}: 'extends' belongs in a recipe file")
-        if isinstance(over.value, dict) and "name" in over.value:  # a name is no reason to start over
+        if "name" in over.value:  # a new name is no reason to start over
             node = Node({**node.value, "name": over.value["name"]}, node.file)  # type: ignore[dict-item]
         else:
             node = merge(node, over)
-    node = _drop_removed_groups(node)
-    return LoadedRecipe(_validate(node, path), node)
+    return _drop_removed_groups(node)
 
 
 def _drop_removed_groups(node: Node) -> Node:

@@ -288,7 +288,8 @@ class Train(Knobs):
     """Images in a step. The last, incomplete batch of an epoch is dropped."""
 
     epochs: Positive = 8.0
-    """Passes over the training images; need not be whole."""
+    """Passes over the training images; need not be whole. A list in a file or on the command line, [4, 6, 8],
+    stands for a recipe of each length."""
 
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the target that is spread over all classes. The loss is summed over the batch."""

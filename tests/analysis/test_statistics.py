@@ -1,13 +1,28 @@
-"""Summaries, against cases computed by hand."""
+"""Statistics against known answers, and against what they promise on simulated data."""
 
 import math
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from airbench.analysis.statistics import summarize
+from airbench.analysis.statistics import (
+    bootstrap_median_ratio,
+    holm,
+    p_mean_reaches,
+    paired,
+    pooled_std,
+    power,
+    summarize,
+    trials_needed,
+    variance_share,
+    welch,
+)
+
+RNG = np.random.default_rng(0)
 
 
-def test_known_case() -> None:
+def test_summary_of_a_known_case() -> None:
     s = summarize([1.0, 2.0, 3.0, 4.0])
     assert (s.n, s.mean, s.median, s.minimum, s.maximum) == (4, 2.5, 2.5, 1.0, 4.0)
     assert s.std == pytest.approx(math.sqrt(5 / 3))
@@ -22,3 +37,93 @@ def test_one_value_has_no_spread_and_none_is_refused() -> None:
     assert math.isnan(s.low)
     with pytest.raises(ValueError, match="no values"):
         summarize([])
+
+
+def test_p_value_by_hand() -> None:
+    values = [0.941, 0.943, 0.939, 0.944, 0.942]
+    t = (np.mean(values) - 0.94) / (np.std(values, ddof=1) / math.sqrt(5))
+    assert p_mean_reaches(values, 0.94) == pytest.approx(stats.t.sf(t, 4))
+    assert math.isnan(p_mean_reaches([0.95], 0.94))
+    assert math.isnan(p_mean_reaches([0.95, 0.95, 0.95], 0.94))
+
+
+def test_welch_of_a_textbook_case() -> None:
+    a = [27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9, 20.1, 21.9, 22.6, 23.1, 19.6, 19.0, 21.7, 21.4]
+    b = [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2, 21.9, 22.1, 22.9, 30.5, 33.2]
+    found = welch(a, b)
+    assert found.p == pytest.approx(0.00741, abs=2e-4)
+    assert found.low < found.difference < found.high < 0
+    swapped = welch(b, a)
+    assert (swapped.difference, swapped.low) == (pytest.approx(-found.difference), pytest.approx(-found.high))
+
+
+def test_no_spread_gives_no_interval() -> None:
+    assert math.isnan(welch([0.9, 0.9], [0.8, 0.8]).p)
+    assert math.isnan(welch([0.9], [0.8, 0.7]).low)
+    assert welch([0.9], [0.8, 0.7]).difference == pytest.approx(0.15)
+    assert math.isnan(paired([1.0, 2.0], [0.0, 1.0]).p)
+
+
+def test_intervals_cover_as_often_as_they_say() -> None:
+    covered = {"mean": 0, "welch": 0, "share": 0}
+    runs = 2000
+    for _ in range(runs):
+        a, b = RNG.normal(0.94, 0.0015, 6), RNG.normal(0.941, 0.003, 9)
+        s, w = summarize(a.tolist()), welch(a.tolist(), b.tolist())
+        covered["mean"] += s.low <= 0.94 <= s.high
+        covered["welch"] += w.low <= -0.001 <= w.high
+        share = variance_share(RNG.normal(0, 2, 10).tolist(), RNG.normal(0, 1, 10).tolist())
+        covered["share"] += share.low <= 0.75 <= share.high
+    for name, count in covered.items():
+        assert 0.935 <= count / runs <= 0.965, name
+
+
+def test_power_is_what_it_says() -> None:
+    difference, std, n = 0.001, 0.0015, 30
+    seen = 0
+    for _ in range(3000):
+        a, b = RNG.normal(0, std, n), RNG.normal(difference, std, n)
+        seen += stats.ttest_ind(a, b).pvalue < 0.05
+    assert power(n, difference, std) == pytest.approx(seen / 3000, abs=0.03)
+    assert power(n, 0.0, std) == pytest.approx(0.05, abs=1e-6)
+
+
+def test_trials_needed_is_the_least_number_that_suffices() -> None:
+    n = trials_needed(0.001, 0.0015)
+    assert n == 37  # textbook normal approximation: 2 · (1.96 + 0.84)² · 1.5² = 35.3
+    assert power(n, 0.001, 0.0015) >= 0.8 > power(n - 1, 0.001, 0.0015)
+    assert trials_needed(0.5, 1e-9) == 2
+    assert trials_needed(0.001, 0.0) == 2
+    with pytest.raises(ValueError, match="must be positive"):
+        trials_needed(0.0, 0.1)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, math.nan])[:3] == pytest.approx([0.03, 0.06, 0.06])
+    assert math.isnan(holm([math.nan])[0])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_holm_keeps_the_rate_of_false_discoveries() -> None:
+    false = sum(min(holm(RNG.uniform(size=5).tolist())) < 0.05 for _ in range(2000))
+    assert false / 2000 < 0.065
+
+
+def test_variance_share_by_hand() -> None:
+    share = variance_share([1.0, 3.0, 5.0], [2.0, 3.0, 4.0])
+    assert share.share == pytest.approx(0.75)
+    assert share.low < 0.75 < share.high < 1
+    assert math.isnan(variance_share([1.0, 1.0], [1.0, 2.0]).share)
+
+
+def test_pooled_std() -> None:
+    std, degrees = pooled_std([[1.0, 3.0], [10.0, 14.0], [5.0]])
+    assert std == pytest.approx(math.sqrt((2 + 8) / 2))
+    assert degrees == 2
+    assert math.isnan(pooled_std([[1.0]])[0])
+
+
+def test_median_ratio() -> None:
+    ratio, low, high = bootstrap_median_ratio([2.0, 2.1, 1.9], [1.0, 1.0, 1.0])
+    assert ratio == 2.0
+    assert 1.9 <= low <= 2.0 <= high <= 2.1

@@ -1,5 +1,7 @@
 """Crops, mirrors and cutouts equal a naive loop over images for the same draws."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -50,7 +52,7 @@ def flips(kind: str, epochs: int) -> list[torch.Tensor]:
 
 def test_alternating_flip_shows_each_image_both_ways_in_any_two_consecutive_epochs() -> None:
     drawn = flips("alternating", 6)
-    for one, next_one in zip(drawn, drawn[1:], strict=False):
+    for one, next_one in pairwise(drawn):
         assert torch.equal(one, ~next_one)
     assert 400 < int(drawn[0].sum()) < 600
 

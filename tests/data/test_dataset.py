@@ -31,7 +31,9 @@ def test_any_order_of_the_same_images_gives_the_same_split(order: list[int]) -> 
 
 def test_fingerprint_is_sha256_over_the_sorted_digests() -> None:
     x, y = images(3), labels(3)
-    digests = sorted(hashlib.sha256(image.tobytes() + bytes([label])).digest() for image, label in zip(x, y, strict=True))
+    digests = sorted(
+        hashlib.sha256(image.tobytes() + bytes([label])).digest() for image, label in zip(x, y, strict=True)
+    )
     assert make_split(x, y).fingerprint == hashlib.sha256(b"".join(digests)).hexdigest()
     assert fingerprint(make_split(x, y)) == make_split(x, y).fingerprint
 

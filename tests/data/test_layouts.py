@@ -47,7 +47,11 @@ def write_caches(folder: Path) -> Path:
     root = folder / "cifar10"
     root.mkdir(parents=True)
     for split, (images, labels) in (("train", TRAIN), ("test", TEST)):
-        saved = {"images": torch.from_numpy(images), "labels": torch.from_numpy(labels), "classes": list(CIFAR10_CLASSES)}
+        saved = {
+            "images": torch.from_numpy(images),
+            "labels": torch.from_numpy(labels),
+            "classes": list(CIFAR10_CLASSES),
+        }
         torch.save(saved, root / f"{split}.pt")
     return root
 
@@ -146,7 +150,9 @@ def test_unknown_layout_lists_the_known_ones(tmp_path: Path) -> None:
     assert "cifar-10-batches-py" in error_of(tmp_path)
 
 
-@pytest.mark.parametrize("evil", ["../train/cat/1.png", "/train/cat/1.png", "train/../../cat/1.png", "C:\\train\\1.png"])
+@pytest.mark.parametrize(
+    "evil", ["../train/cat/1.png", "/train/cat/1.png", "train/../../cat/1.png", "C:\\train\\1.png"]
+)
 def test_paths_that_climb_out_are_refused(tmp_path: Path, evil: str) -> None:
     path = tmp_path / "evil.zip"
     with zipfile.ZipFile(path, "w") as archive:

@@ -45,7 +45,9 @@ def test_a_changed_copy_is_decoded_again(tmp_path: Path) -> None:
     assert len(second.train) == len(first.train) - 1
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b[:3000] + b"\0\0\0" + b[3003:]])
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b[:3000] + b"\0\0\0" + b[3003:]]
+)
 def test_damaged_cache_is_made_anew(tmp_path: Path, damage: object) -> None:
     root = write_pngs(tmp_path)
     first = sources.load_dataset(Data(path=str(root)))
@@ -93,7 +95,9 @@ def test_two_processes_writing_at_once_leave_one_whole_cache(tmp_path: Path, sma
     assert [p.name for p in tmp_path.iterdir()] == ["c.npz"]
 
 
-@pytest.mark.parametrize("error", [URLError("Name or service not known"), OSError("disk"), RuntimeError("not found or\ncorrupted")])
+@pytest.mark.parametrize(
+    "error", [URLError("Name or service not known"), OSError("disk"), RuntimeError("not found or\ncorrupted")]
+)
 def test_failed_download_says_what_to_do(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error

@@ -131,7 +131,9 @@ def test_closure_is_called_with_gradients_on() -> None:
     assert (p**2).sum().item() < before
 
 
-@pytest.mark.parametrize("bad", [torch.zeros(3), torch.zeros(3, 3, dtype=torch.complex64), torch.zeros(3, 3).to_sparse()])
+@pytest.mark.parametrize(
+    "bad", [torch.zeros(3), torch.zeros(3, 3, dtype=torch.complex64), torch.zeros(3, 3).to_sparse()]
+)
 def test_what_is_no_dense_real_matrix_is_refused(bad: Tensor) -> None:
     with pytest.raises(ValueError, match="no dense real matrix"):
         Muon([nn.Parameter(bad)])

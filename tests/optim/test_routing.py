@@ -57,7 +57,8 @@ def test_decoupled_hyperparameters_are_those_of_airbench94() -> None:
     assert lr == pytest.approx(11.5 / 7850.6667, rel=1e-6)
     assert decay == pytest.approx(0.0153 * 1024 / 7850.6667 / lr, rel=1e-6)
     lr_bias, decay_bias = sgd_hyperparameters(
-        SGD(name="sgd", params="*", lr=11.5, lr_scale=64, **knobs), 1024  # type: ignore[arg-type]
+        SGD(name="sgd", params="*", lr=11.5, lr_scale=64, **knobs),
+        1024,  # type: ignore[arg-type]
     )
     assert lr_bias == pytest.approx(64 * lr)
     assert decay_bias * lr_bias == pytest.approx(decay * lr)

@@ -1,0 +1,176 @@
+"""Figures about runs, as inline SVG that follows the page's light or dark colours."""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from airbench.analysis.statistics import summarize
+from airbench.runs import RunRecord
+
+COLOURS = ("#3b7dd8", "#d9642b", "#2a9d6f", "#b5579b", "#c99a1e", "#5aa9c9", "#8a6fd1", "#7d7d7d")
+"""Told apart on white and on black, and by readers who see red and green alike."""
+
+_INK, _FAINT = "#010203", "#040506"  # stand-ins that are replaced by the page's own colours
+_STYLE: Any = {
+    "font.size": 11, "svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "airbench",
+    "text.color": _INK, "axes.edgecolor": _FAINT, "axes.labelcolor": _INK, "xtick.color": _INK,
+    "ytick.color": _INK, "axes.grid": True, "grid.color": _FAINT, "grid.linewidth": 0.4,
+    "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "axes.axisbelow": True,
+    "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure and its text alternative."""
+
+    title: str
+    svg: str
+    alternative: str
+
+
+def accuracy_strip(runs: Sequence[RunRecord], labels: Sequence[str]) -> Picture:
+    """Each trial a dot, each run a row with its mean and 95% interval."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 1.1 + 0.5 * len(runs)))
+        axes = figure.subplots()
+        for row, run in enumerate(runs):
+            values = [t.accuracy for t in run.finished]
+            jitter = (np.arange(len(values)) % 5 - 2) * 0.06
+            colour = COLOURS[row % len(COLOURS)]
+            axes.plot(values, row + jitter, "o", color=colour, alpha=0.55, markersize=5)
+            s = summarize(values)
+            if s.n > 1:
+                axes.plot([s.low, s.high], [row, row], color=colour, linewidth=2)
+            axes.plot([s.mean], [row], "|", color=colour, markersize=18, markeredgewidth=2.5)
+        _target_lines(axes, runs, vertical=True)
+        axes.set_yticks(range(len(runs)), labels)
+        axes.set_ylim(len(runs) - 0.5, -0.5)
+        axes.grid(axis="y", visible=False)
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+        axes.set_xlabel("test accuracy with test-time augmentation")
+        alternative = "; ".join(
+            f"{label}: mean {np.mean([t.accuracy for t in run.finished]):.2%} over {len(run.finished)} trials"
+            for run, label in zip(runs, labels, strict=True)
+        )
+        return Picture(
+            "Accuracy of every trial", _svg(figure), f"A dot a trial, a bar each mean's interval. {alternative}."
+        )
+
+
+def accuracy_against_time(runs: Sequence[RunRecord], labels: Sequence[str]) -> Picture:
+    """Mean accuracy against median seconds, and the runs that no other beats in both (the Pareto front)."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 4.2))
+        axes = figure.subplots()
+        points = []
+        for row, (run, label) in enumerate(zip(runs, labels, strict=True)):
+            s = summarize([t.accuracy for t in run.finished])
+            seconds = float(np.median([t.seconds for t in run.finished]))
+            colour = COLOURS[row % len(COLOURS)]
+            if s.n > 1:
+                axes.plot([seconds, seconds], [s.low, s.high], color=colour, linewidth=2)
+            axes.plot([seconds], [s.mean], "o", color=colour, markersize=8, label=label)
+            points.append((seconds, s.mean, label))
+        front = pareto_front(points)
+        axes.plot([x for x, _, _ in front], [y for _, y, _ in front], "--", color=_INK, linewidth=1, zorder=0)
+        _target_lines(axes, runs, vertical=False)
+        if max(x for x, _, _ in points) > 3 * min(x for x, _, _ in points):
+            axes.set_xscale("log")
+        axes.margins(0.12)
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+        axes.set_xlabel("median seconds on the clock")
+        axes.set_ylabel("mean accuracy")
+        axes.legend()
+        names = ", ".join(label for _, _, label in front)
+        return Picture("Accuracy against time", _svg(figure), f"On the Pareto front, unbeaten in both: {names}.")
+
+
+def pareto_front(points: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
+    """Of (seconds, accuracy, label) those that no other beats in both, by time."""
+    front: list[tuple[float, float, str]] = []
+    for point in sorted(points, key=lambda p: (p[0], -p[1])):
+        if not front or point[1] > front[-1][1]:
+            front.append(point)
+    return front
+
+
+def training_curves(runs: Sequence[RunRecord], labels: Sequence[str]) -> Picture:
+    """Plain test accuracy after each epoch against the clock: mean over trials, and a band from least to most."""
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 4.2))
+        axes = figure.subplots()
+        for row, (run, label) in enumerate(zip(runs, labels, strict=True)):
+            curves = [t.epochs for t in run.finished if t.epochs]
+            length = min((len(c) for c in curves), default=0)
+            if not length:
+                continue
+            accuracy = np.array([[e.get("accuracy", np.nan) for e in c[:length]] for c in curves])
+            seconds = np.median([[e.get("seconds", np.nan) for e in c[:length]] for c in curves], axis=0)
+            colour = COLOURS[row % len(COLOURS)]
+            axes.fill_between(seconds, accuracy.min(0), accuracy.max(0), color=colour, alpha=0.2, linewidth=0)
+            axes.plot(seconds, accuracy.mean(0), "o-", color=colour, markersize=3.5, label=label)
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set_xlabel("seconds on the clock")
+        axes.set_ylabel("test accuracy, without augmentation")
+        axes.legend(loc="lower right")
+        return Picture(
+            "Training curves",
+            _svg(figure),
+            "Test accuracy after each epoch: mean over trials, band from least to most.",
+        )
+
+
+def spectra(run: RunRecord, label: str) -> Picture | None:
+    """Singular values of the last momentum of each matrix, and of what Muon made of it; None if none were recorded."""
+    usable = {
+        name: values for name, values in run.spectra.items()
+        if isinstance(values, dict) and all(isinstance(values.get(k), list) for k in ("before", "after"))
+    }  # fmt: skip
+    if not usable:
+        return None
+    columns = min(3, len(usable))
+    rows = -(-len(usable) // columns)
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 0.4 + 1.9 * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+        for axes in grid.flat[len(usable) :]:
+            axes.set_visible(False)
+        for axes, (name, values) in zip(grid.flat, usable.items(), strict=False):
+            for key, colour in (("before", COLOURS[1]), ("after", COLOURS[0])):
+                y = np.sort(np.asarray(values[key], float))[::-1]
+                axes.plot(np.linspace(0, 1, len(y)), np.maximum(y, 1e-5), color=colour, label=key)
+            axes.set_yscale("log")
+            axes.set_title(name.removesuffix(".weight"), fontsize=10)
+            axes.set_xticks([])
+        grid[0, 0].legend(fontsize=9)
+        return Picture(
+            f"Spectra of the last updates: {label}",
+            _svg(figure),
+            "Singular values of each filter bank's momentum, largest first: before orthogonalisation (divided by the "
+            "largest) they fall over orders of magnitude, after it they lie around one.",
+        )
+
+
+def _target_lines(axes: Axes, runs: Sequence[RunRecord], *, vertical: bool) -> None:
+    for target in sorted({run.target for run in runs if run.target is not None}):
+        draw = axes.axvline if vertical else axes.axhline
+        draw(target, color=_INK, linewidth=1, linestyle=":")
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].replace(_INK, "var(--ink)").replace(_FAINT, "var(--faint)")
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 width="100%"', svg, count=1)
+    return re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

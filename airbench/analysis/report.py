@@ -1,0 +1,222 @@
+"""A report about runs: one self-contained HTML file, or a table in Markdown or CSV."""
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from airbench.analysis.compare import compare_runs, comparison_lines, warnings
+from airbench.analysis.summary import summarize_run, summary_rows
+from airbench.analysis.verify import verify
+from airbench.errors import AirbenchError
+from airbench.runs import RunRecord
+
+
+def write_report(runs: Sequence[RunRecord], form: str, file: Path) -> None:
+    """Write a report in ``form`` (html, md or csv), whole or not at all. Raises AirbenchError."""
+    text = {"html": html_report, "md": markdown_report, "csv": csv_report}[form](runs)
+    temporary = file.with_name(file.name + ".part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, file)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise AirbenchError(f"{file}: cannot be written ({error.strerror}); name another place with --out") from None
+
+
+def labels(runs: Sequence[RunRecord]) -> list[str]:
+    """What to call each run: its recipe's name, or its folder's where several have the same."""
+    count = Counter(run.name for run in runs)
+    return [run.name if count[run.name] == 1 else run.path.name for run in runs]
+
+
+def best_first(runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """By median time among those that reach their target, then by accuracy."""
+
+    def key(run: RunRecord) -> tuple[bool, float]:
+        s = summarize_run(run)
+        return (not s["target_reached"], s["seconds"]["median"] if s["target_reached"] else -s["accuracy"]["mean"])
+
+    return sorted(runs, key=key)
+
+
+# ------------------------------------------------------------------------------------------- md and csv
+
+_COLUMNS = (
+    "run",
+    "recipe",
+    "n",
+    "failed",
+    "mean",
+    "std",
+    "low",
+    "high",
+    "plain",
+    "median_seconds",
+    "target",
+    "reached",
+)
+
+
+def _cells(run: RunRecord) -> list[object]:
+    s = summarize_run(run)
+    a = s["accuracy"]
+    return [
+        run.path.name, run.name, s["finished"], s["failed"], a["mean"], a["std"], a["low"], a["high"],
+        s["plain_accuracy"]["mean"], s["seconds"]["median"], s["target"], s["target_reached"],
+    ]  # fmt: skip
+
+
+def csv_report(runs: Sequence[RunRecord]) -> str:
+    """One row a run, figures unrounded."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows(_cells(run) for run in best_first(runs))
+    return out.getvalue()
+
+
+def markdown_report(runs: Sequence[RunRecord]) -> str:
+    """The leaderboard as a table, and the comparisons."""
+    ordered = best_first(runs)
+    header, *rows = summary_rows(ordered)
+    names = labels(ordered)
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join((name, *row[1:])) + " |" for name, row in zip(names, rows, strict=True)]
+    if len(runs) > 1:
+        lines += ["", "```", *(line for c in compare_runs(ordered) for line in comparison_lines(c)), "```"]
+    return "\n".join(lines) + "\n"
+
+
+# ------------------------------------------------------------------------------------------- html
+
+_CSS = """
+:root { color-scheme: light dark;
+  --paper: #ffffff; --ink: #1c2126; --faint: #b9c0c7; --soft: #f3f5f7; --good: #1d7f4f; --bad: #b3401f }
+@media (prefers-color-scheme: dark) { :root {
+  --paper: #14171a; --ink: #e4e8ec; --faint: #4b545c; --soft: #1e2327; --good: #58c08c; --bad: #f08c6a } }
+* { box-sizing: border-box }
+body { margin: 0 auto; padding: 1.2rem; max-width: 60rem; background: var(--paper); color: var(--ink);
+  font: 16px/1.5 system-ui, sans-serif }
+h1 { font-size: 1.6rem; margin: 0 }
+h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
+th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--faint);
+  white-space: nowrap }
+th { font-weight: 600 }
+figure { margin: 0 }
+figure svg { max-width: 46rem; height: auto }
+figcaption { font-size: .9rem; opacity: .8 }
+pre { background: var(--soft); padding: .8rem; overflow-x: auto; font-size: .85rem; line-height: 1.4 }
+.good { color: var(--good) }
+.bad { color: var(--bad) }
+details { margin: .5rem 0 }
+summary { cursor: pointer; font-weight: 600 }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: .6rem 0 }
+dt { opacity: .7 }
+dd { margin: 0; overflow-wrap: anywhere }
+@media print {
+  :root { --paper: #fff; --ink: #000; --faint: #bbb; --soft: #f4f4f4 }
+  body { max-width: none }
+  figure, pre, tr { break-inside: avoid } }
+"""
+
+
+def html_report(runs: Sequence[RunRecord]) -> str:
+    """The page. Everything that it needs is in it."""
+    from airbench.analysis import figures
+
+    ordered = best_first(runs)
+    names = labels(ordered)
+    pictures = [
+        figures.accuracy_strip(ordered, names),
+        figures.accuracy_against_time(ordered, names),
+        figures.training_curves(ordered, names),
+        *(figures.spectra(run, name) for run, name in zip(ordered, names, strict=True)),
+    ]
+    trials = sum(len(run.finished) for run in runs)
+    parts = [
+        f"<h1>airbench report</h1><p>{len(runs)} runs, {trials} trials. Accuracy is on the test images with "
+        "test-time augmentation; seconds are those on the clock.</p>",
+        "<h2>Leaderboard</h2>" + _leaderboard(ordered, names),
+        *(_figure(picture) for picture in pictures if picture),
+    ]
+    if len(runs) > 1:
+        text = "\n".join([*warnings(ordered), *(line for c in compare_runs(ordered) for line in comparison_lines(c))])
+        parts.append(f"<h2>Comparisons</h2><pre>{escape(text)}</pre>")
+    parts.append("<h2>Where the runs came from</h2>")
+    parts += [_provenance(run, name) for run, name in zip(ordered, names, strict=True)]
+    body = "\n".join(parts)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>airbench report</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_CSS}</style></head>'
+        f"<body>{body}</body></html>\n"
+    )
+
+
+def _leaderboard(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
+    header, *rows = summary_rows(runs)
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in (*header, "record"))
+    body = ""
+    for run, name, row in zip(runs, names, rows, strict=True):
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in (name, *row[1:]))
+        record = run.target is not None and verify(run, run.target).is_record
+        body += f'<tr>{cells}<td class="{"good" if record else "bad"}">{"yes" if record else "no"}</td></tr>'
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _figure(picture: "figures.Picture") -> str:  # type: ignore[name-defined]  # noqa: F821 - imported late
+    svg = picture.svg.replace("<svg", f'<svg role="img" aria-label="{escape(picture.alternative)}"', 1)
+    caption = f"<figcaption>{escape(picture.alternative)}</figcaption>"
+    return f"<h2>{escape(picture.title)}</h2><figure>{svg}{caption}</figure>"
+
+
+def _provenance(run: RunRecord, name: str) -> str:
+    environment = run.fact("environment") or {}
+    packages = environment.get("packages") or {}
+    facts = {
+        "folder": run.path.name,
+        "started": run.fact("started"),
+        "repeat with": repeat_command(run),
+        "hardware": f"{environment.get('device')}, {environment.get('precision')}",
+        "software": f"Python {environment.get('python')}, " + ", ".join(f"{k} {v}" for k, v in packages.items()),
+        "source": f"{run.fact('source', 'git_commit')}"
+        + ("" if run.fact("source", "committed") else " with uncommitted changes"),
+        "data": f"{run.fact('data', 'source')}, genuine: {run.fact('data', 'genuine')}",
+        **arithmetic(run),
+        "problems": "; ".join(run.problems) or "none",
+    }
+    if run.target is not None:
+        facts["verdict"] = verify(run, run.target).line
+    rows = "".join(f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in facts.items())
+    return f"<details open><summary>{escape(name)}</summary><dl>{rows}</dl></details>"
+
+
+def repeat_command(run: RunRecord) -> str:
+    """The command that makes the same trials again from the run's own recipe."""
+    return f"python train.py {run.path / 'recipe.yaml'} --trials {run.planned} --seed {run.fact('seed')}"
+
+
+def arithmetic(run: RunRecord) -> dict[str, str]:
+    """Arithmetic of a trial, throughput, and the share of the machine's measured peak."""
+    flop, peak = run.fact("flop", "trial"), run.fact("peak") or {}
+    steps, batch = run.fact("steps"), (run.recipe.get("train") or {}).get("batch_size")
+    if not run.finished or not all(isinstance(v, int | float) for v in (flop, steps, batch)):
+        return {}
+    seconds = summarize_run(run)["seconds"]["median"]
+    rate = flop / seconds / 1e12
+    lines = {
+        "arithmetic": f"{flop / 1e15:.3f} PFLOP a trial",
+        "throughput": f"{steps * batch / seconds:,.0f} training images/s, {rate:.3g} TFLOP/s (evaluation included)",
+    }
+    best = peak.get(f"{run.fact('environment', 'precision')}_tflops")
+    if isinstance(best, int | float) and best > 0:
+        lines["of the peak"] = (
+            f"{rate / best:.0%} of this machine's own {best:g} TFLOP/s in matrix products; "
+            f"copies {peak.get('copy_gbs')} GB/s"
+        )
+    return lines

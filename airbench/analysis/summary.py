@@ -1,0 +1,81 @@
+"""One run in figures, and the table of several."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from airbench.analysis.statistics import Summary, summarize
+from airbench.runs import RunRecord
+
+
+def summarize_run(run: RunRecord) -> dict[str, Any]:
+    """What ``summary.json`` holds: accuracy and time over the finished trials, failures, target reached or not.
+
+    The target counts as reached when the mean reaches it and no trial failed. That is no record: see verify.
+    """
+    done = run.finished
+    accuracy = summarize([t.accuracy for t in done]) if done else None
+    return {
+        "trials": len(run.trials),
+        "finished": len(done),
+        "failed": len(run.failed),
+        "missing": len(run.missing),
+        "target": run.target,
+        "target_reached": bool(accuracy and run.target and accuracy.mean >= run.target and not run.failed),
+        "accuracy": _plain(accuracy),
+        "plain_accuracy": _plain(summarize([t.plain_accuracy for t in done]) if done else None),
+        "seconds": _plain(summarize([t.seconds for t in done]) if done else None),
+    }
+
+
+def _plain(summary: Summary | None) -> dict[str, Any] | None:
+    """Without NaN, which JSON does not have."""
+    if summary is None:
+        return None
+    return {key: None if value != value else value for key, value in asdict(summary).items()}
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table whose first row is its header, columns padded to the same width."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def summary_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
+    """Header and one row a run: recipe, n, accuracy, interval, plain accuracy, time, target."""
+    rows: list[tuple[str, ...]] = [("recipe", "n", "accuracy (TTA)", "95% interval", "plain", "seconds", "target")]
+    for run in runs:
+        s = summarize_run(run)
+        n = str(s["finished"]) + (f", {s['failed']} failed" if s["failed"] else "")
+        if not s["finished"]:
+            rows.append((run.name, n, "-", "-", "-", "-", "not reached"))
+            continue
+        accuracy, plain, seconds = s["accuracy"], s["plain_accuracy"], s["seconds"]
+        target = "-"
+        if s["target"] is not None:
+            target = f"{s['target']:.2%} {'reached' if s['target_reached'] else 'not reached'}"
+        rows.append(
+            (
+                run.name,
+                n,
+                f"{accuracy['mean']:.2%}" + ("" if accuracy["std"] is None else f" ± {accuracy['std']:.2%}"),
+                "-" if accuracy["std"] is None else f"{accuracy['low']:.2%} to {accuracy['high']:.2%}",
+                f"{plain['mean']:.2%}",
+                f"{seconds['median']:.2f}",
+                target,
+            )
+        )
+    return rows
+
+
+def listing_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
+    """Header and one row a run, for a list of many: damaged ones are said to be so."""
+    rows: list[tuple[str, ...]] = [("run", "recipe", "n", "accuracy (TTA)", "seconds", "device", "target")]
+    for run in runs:
+        name, n, accuracy, _, _, seconds, target = summary_rows([run])[1]
+        device = f"{run.fact('environment', 'device') or '?'}, {run.fact('environment', 'precision') or '?'}"
+        if run.missing:
+            n += f" of {run.planned}"
+        state = f"damaged: {run.problems[0]}" if run.problems else target
+        rows.append((str(run.path), name, n, accuracy, seconds, device, state))
+    return rows

@@ -1,0 +1,133 @@
+"""How long a recipe must train to reach its target: the fair way to say that one is faster than another."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from airbench.analysis.statistics import pooled_std
+from airbench.errors import AirbenchError
+from airbench.runs import RunRecord
+
+DRAWS = 10_000
+
+Vector = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Length:
+    """The runs of one recipe at one number of epochs."""
+
+    epochs: float
+    accuracies: tuple[float, ...]
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where the mean accuracy crosses the target; NaN where it does not. Ends of the interval can be infinite."""
+
+    epochs: float
+    epochs_low: float
+    epochs_high: float
+    seconds: float
+    seconds_low: float
+    seconds_high: float
+
+
+def collect_lengths(runs: Sequence[RunRecord]) -> list[Length]:
+    """Group the finished trials of runs of one recipe by its epochs. Raises AirbenchError if nothing else fits."""
+    groups: dict[float, tuple[list[float], list[float]]] = {}
+    recipes = set()
+    for run in runs:
+        train = run.recipe.get("train")
+        epochs = train.get("epochs") if isinstance(train, dict) else None
+        if not isinstance(epochs, int | float):
+            raise AirbenchError(f"{run.path}: its recipe does not say train.epochs")
+        rest = {k: v for k, v in run.recipe.items() if k not in ("name", "description", "train")}
+        recipes.add(repr((rest, {k: v for k, v in run.recipe["train"].items() if k != "epochs"})))
+        accuracies, seconds = groups.setdefault(float(epochs), ([], []))
+        accuracies += [t.accuracy for t in run.finished]
+        seconds += [t.seconds for t in run.finished]
+    if len(recipes) > 1:
+        raise AirbenchError(
+            "time to target compares one recipe at several lengths; these differ in more than train.epochs"
+        )
+    lengths = [Length(e, tuple(a), tuple(s)) for e, (a, s) in sorted(groups.items()) if a]
+    if len(lengths) < 2:
+        raise AirbenchError("give runs of at least two lengths: python train.py RECIPE train.epochs=[4,6,8] --trials 3")
+    return lengths
+
+
+def time_to_target(lengths: Sequence[Length], target: float, confidence: float = 0.95) -> Crossing:
+    """Epochs and seconds at which the mean accuracy crosses ``target``, by linear interpolation between lengths.
+
+    The interval is a parametric bootstrap: each length's mean is drawn from its t distribution, with the
+    standard deviation common to all lengths, and the crossing is found anew. Where it crosses before the
+    shortest length or after the longest, an end of the interval is 0 or infinite: train there to know.
+    """
+    epochs = np.array([length.epochs for length in lengths])
+    means = np.array([np.mean(length.accuracies) for length in lengths])
+    seconds = np.array([np.median(length.seconds) for length in lengths])
+    at = _cross(epochs, means, target)
+    std, degrees = pooled_std([length.accuracies for length in lengths])
+    if math.isnan(std):
+        low, high = math.nan, math.nan
+    else:
+        rng = np.random.default_rng(0)
+        errors = std / np.sqrt([len(length.accuracies) for length in lengths])
+        draws = means + errors * rng.standard_t(degrees, (DRAWS, len(lengths)))
+        found = np.sort([_cross(epochs, draw, target) for draw in draws])
+        tail = (1 - confidence) / 2
+        low, high = found[int(tail * (DRAWS - 1))], found[math.ceil((1 - tail) * (DRAWS - 1))]
+    known = at if 0 < at < math.inf else math.nan
+    return Crossing(known, low, high, *(_seconds_at(e, epochs, seconds) for e in (known, low, high)))
+
+
+def _cross(epochs: Vector, means: Vector, target: float) -> float:
+    """The first crossing from below: 0 if the shortest is above already, infinite if there is none."""
+    if means[0] >= target:
+        return 0.0
+    for (e0, m0), (e1, m1) in pairwise(zip(epochs, means, strict=True)):
+        if m0 < target <= m1:
+            return float(e0 + (target - m0) / (m1 - m0) * (e1 - e0))
+    return math.inf
+
+
+def _seconds_at(at: float, epochs: Vector, seconds: Vector) -> float:
+    if math.isnan(at) or math.isinf(at) or at == 0:
+        return at
+    return float(np.interp(at, epochs, seconds))
+
+
+def crossing_lines(lengths: Sequence[Length], target: float, crossing: Crossing) -> list[str]:
+    """The lengths as a table, and the crossing in one line."""
+    lines = [f"{length.epochs:>7g} epochs  n = {len(length.accuracies):<3} mean {np.mean(length.accuracies):.3%}  "
+             f"median {np.median(length.seconds):.2f} s" for length in lengths]  # fmt: skip
+    c = crossing
+    if math.isnan(c.epochs):
+        above = np.mean(lengths[0].accuracies) >= target
+        where = f"already below {lengths[0].epochs:g}" if above else f"not within {lengths[-1].epochs:g}"
+        lines.append(f"reaches {target:.2%}: {where} epochs")
+    else:
+        lines.append(
+            f"reaches {target:.2%} at {c.epochs:.2f} epochs ({_end(c.epochs_low, lengths)} to "
+            f"{_end(c.epochs_high, lengths)}), {c.seconds:.1f} s "
+            f"({_seconds_end(c.seconds_low)} to {_seconds_end(c.seconds_high)})"
+        )
+    return lines
+
+
+def _end(epochs: float, lengths: Sequence[Length]) -> str:
+    if math.isnan(epochs):
+        return "unknown"
+    if epochs == 0:
+        return f"below {lengths[0].epochs:g}"
+    return f"above {lengths[-1].epochs:g}" if math.isinf(epochs) else f"{epochs:.2f}"
+
+
+def _seconds_end(seconds: float) -> str:
+    return f"{seconds:.1f}" if 0 < seconds < math.inf else "?"

@@ -1,0 +1,65 @@
+"""Where the accuracy's variance comes from: initialisation, order, augmentation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from airbench.analysis.statistics import Share, summarize, variance_share
+from airbench.errors import AirbenchError
+from airbench.runs import RunRecord
+
+STREAMS = ("init", "order", "augment")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source of randomness and its share of the variance."""
+
+    stream: str
+    std_when_fixed: float
+    n: int
+    share: Share
+
+
+def fixed_stream(run: RunRecord) -> str | None:
+    """Which seed the run held fixed; None if all vary. Raises AirbenchError if it held several."""
+    seeds = run.recipe.get("seeds")
+    fixed = [s for s in STREAMS if isinstance(seeds, dict) and seeds.get(s) is not None]
+    if len(fixed) > 1:
+        raise AirbenchError(f"{run.path}: holds {' and '.join(fixed)} fixed; the method needs one at a time")
+    return fixed[0] if fixed else None
+
+
+def variance_sources(runs: Sequence[RunRecord]) -> tuple[float, int, list[Source]]:
+    """Standard deviation with everything varying, its n, and each source's share, from runs of one recipe.
+
+    Raises AirbenchError where a run in which all seeds vary is missing or has fewer than two trials.
+    """
+    by_stream: dict[str | None, list[float]] = {}
+    for run in runs:
+        by_stream.setdefault(fixed_stream(run), []).extend(t.accuracy for t in run.finished)
+    everything = by_stream.pop(None, [])
+    if len(everything) < 2:
+        raise AirbenchError("a run of two trials or more in which no seed is held fixed is needed, to compare with")
+    sources = [
+        Source(
+            stream or "",
+            summarize(values).std if values else float("nan"),
+            len(values),
+            variance_share(everything, values),
+        )
+        for stream, values in by_stream.items()
+    ]
+    return summarize(everything).std, len(everything), sources
+
+
+def variance_lines(std: float, n: int, sources: Sequence[Source]) -> list[str]:
+    """The table, as lines."""
+    lines = [f"all seeds vary        std {std:.4%}  n = {n}"]
+    for s in sources:
+        share = f"share {s.share.share:+.0%} (95% interval {s.share.low:+.0%} to {s.share.high:+.0%})"
+        lines.append(f"{s.stream + ' held fixed':<20}  std {s.std_when_fixed:.4%}  n = {s.n}  {share}")
+    if all(s.share.low <= 0 for s in sources):
+        lines.append(
+            "no share can be told from zero with so many trials; the intervals narrow with the square root of n"
+        )
+    return lines

@@ -1,0 +1,138 @@
+"""Is a run a record? The rule, and the verdict with its evidence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from airbench.analysis.statistics import Summary, p_mean_reaches, summarize
+from airbench.runs import RunRecord
+
+P_VALUE = 0.01
+"""A record's mean reaches the target with a one-sided p below this."""
+LEAST_TRIALS = 3
+"""Below this a t-test says little, however small its p."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of the rule."""
+
+    passed: bool
+    what: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of a run against a target. It is a record if every check passed."""
+
+    run: RunRecord
+    target: float
+    checks: tuple[Check, ...]
+    accuracy: Summary | None
+    p: float
+    seconds: Summary | None
+
+    @property
+    def is_record(self) -> bool:
+        """Whether every condition of the rule holds."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def line(self) -> str:
+        """The verdict in one line."""
+        if self.accuracy is None or self.seconds is None:
+            return f"NO RECORD: {self.run.name}: no trial finished"
+        figures = (
+            f"{self.run.name}: {self.accuracy.mean:.3%} over n = {self.accuracy.n} "
+            f"(p = {self.p:.2g} that it reaches {self.target:.2%}), median {self.seconds.median:.2f} s"
+        )
+        if self.is_record:
+            return f"RECORD: {figures}"
+        failed = next(check for check in self.checks if not check.passed)
+        return f"NO RECORD: {figures}: {failed.what}"
+
+
+def verify(run: RunRecord, target: float) -> Verdict:
+    """Hold a run to the rule.
+
+    A record is a run (1) whose folder is whole, (2) of at least three trials, a number that was fixed before the
+    first, (3) all of which are there with the seeds that they were to have, none failed, none left out,
+    (4) whose mean accuracy reaches the target in a one-sided t-test with p < 0.01, (5) on the genuine data,
+    all of it, (6) by committed code, (7) on one machine, unchanged from the first trial to the last.
+    """
+    done = run.finished
+    accuracies = [t.accuracy for t in done]
+    p = p_mean_reaches(accuracies, target) if accuracies else float("nan")
+    checks = (
+        Check(not run.problems, _found("the run folder is whole", "the run folder is damaged", run.problems)),
+        Check(len(done) >= LEAST_TRIALS, f"{len(done)} trials finished; a record takes {LEAST_TRIALS} or more"),
+        Check(run.planned is not None and not run.missing, _missing(run)),
+        Check(not run.failed, f"{len(run.failed)} of {len(run.trials)} trials failed"),
+        Check(_seeds_as_planned(run), "the seeds are first seed, + 1, + 2 …, as planned"),
+        Check(p < P_VALUE, _significance(accuracies, p, target)),
+        Check(bool(run.fact("data", "genuine")), f"the data is genuine: {bool(run.fact('data', 'genuine'))}"),
+        Check(
+            run.recipe.get("data", {}).get("train_images", 0) is None
+            if isinstance(run.recipe.get("data"), dict)
+            else False,
+            "all training images are used",
+        ),
+        Check(
+            bool(run.fact("source", "committed")), f"the source was committed: {bool(run.fact('source', 'committed'))}"
+        ),
+        Check(not _changes(run), _found("code and machine stayed the same", "resumed after a change", _changes(run))),
+    )
+    return Verdict(
+        run, target, checks,
+        summarize(accuracies) if done else None, p, summarize([t.seconds for t in done]) if done else None,
+    )  # fmt: skip
+
+
+def _found(good: str, bad: str, details: Sequence[str]) -> str:
+    return f"{bad}: {'; '.join(details)}" if details else good
+
+
+def _missing(run: RunRecord) -> str:
+    if run.planned is None:
+        return "how many trials were planned is not known"
+    if run.missing:
+        return f"{len(run.missing)} of {run.planned} planned trials are missing: {', '.join(map(str, run.missing))}"
+    return f"all {run.planned} planned trials are there"
+
+
+def _seeds_as_planned(run: RunRecord) -> bool:
+    first = run.fact("seed")
+    return isinstance(first, int) and all(t.seed == first + t.index for t in run.trials)
+
+
+def _significance(accuracies: Sequence[float], p: float, target: float) -> str:
+    if p != p:
+        return f"no test that the mean reaches {target:.2%} is possible: the trials show no spread"
+    return f"one-sided t-test that the mean reaches {target:.2%}: p = {p:.3g}; a record needs p < {P_VALUE}"
+
+
+def _changes(run: RunRecord) -> list[str]:
+    resumed = run.fact("resumed")
+    if resumed is None:
+        return []
+    if not isinstance(resumed, list):
+        return ["run.json does not say what"]
+    return [str(change) for entry in resumed if isinstance(entry, dict) for change in entry.get("changed", ["?"])]
+
+
+def verdict_lines(verdict: Verdict) -> list[str]:
+    """The whole evidence, line by line, the verdict last."""
+    run, lines = verdict.run, []
+    environment = run.fact("environment") or {}
+    lines.append(f"{run.path}")
+    lines.append(f"recipe    {run.name}")
+    lines.append(f"hardware  {environment.get('device', 'unknown')}, {environment.get('precision', 'unknown')}")
+    lines.append(f"source    {run.fact('source', 'git_commit') or 'no commit'!s}")
+    lines.append("timed     whitening, augmentation, training steps, final evaluation with its augmentation")
+    if verdict.accuracy:
+        a = verdict.accuracy
+        spread = "" if a.std != a.std else f" ± {a.std:.3%}, 95% interval {a.low:.3%} to {a.high:.3%}"
+        lines.append(f"accuracy  n = {a.n}, mean {a.mean:.3%}{spread}")
+        lines.append("trials    " + "  ".join(f"{t.accuracy:.2%} in {t.seconds:.2f} s" for t in run.finished))
+    lines += [f"  {'ok  ' if check.passed else 'FAIL'}  {check.what}" for check in verdict.checks]
+    lines.append(verdict.line)
+    return lines

@@ -1,0 +1,217 @@
+"""Commands that read run folders and draw conclusions; some of them train first, where recipes are named."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from airbench.cli.train import add_overrides, natural, positive, read_recipes
+from airbench.errors import AirbenchError
+from airbench.runs import RunRecord, find_runs, read_run
+
+_RUNS = Path("runs")
+_VERIFY_HELP = """\
+Hold a run to the rule for records. The last line is the verdict, and the exit code is 0 only for a record.
+
+A record is a run whose folder is whole, of a number of trials that was fixed before the first (3 or more), all
+there, none failed, with the seeds that they were to have; whose mean accuracy reaches the target in a one-sided
+t-test with p < 0.01; on all of the genuine data; by committed code; on one machine, unchanged throughout.
+"""
+_COMPARE_HELP = """\
+Compare runs pair by pair: difference in accuracy and in time, with intervals. Given recipes, train them first,
+in turn.
+
+  airbench compare runs/<a> runs/<b>
+  airbench compare configs/airbench94_muon.yaml configs/sgd.yaml --trials 5
+"""
+_TARGET_HELP = """\
+At how many epochs, and after how many seconds, does the mean accuracy of a recipe cross the target?
+
+  airbench time-to-target configs/speedrun.yaml --epochs 4,6,8,10 --trials 3
+  airbench time-to-target runs/<4 epochs> runs/<6 epochs> runs/<8 epochs>
+"""
+_VARIANCE_HELP = """\
+Where does the variance of the accuracy come from? Train a recipe with all seeds varying, and with the seed of
+initialisation, order and augmentation held fixed in turn, all interleaved.
+
+  airbench variance configs/quickstart.yaml --trials 10
+  airbench variance runs/<all vary> runs/<init fixed> …
+"""
+_REPORT_HELP = """\
+One self-contained page about runs: leaderboard, accuracies, accuracy against time, training curves, spectra,
+where each run came from and the command to repeat it. No network, no server: send the file.
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``runs``, ``verify``, ``compare``, ``power``, ``time-to-target``, ``variance`` and ``report``."""
+    raw = argparse.RawDescriptionHelpFormatter
+
+    runs = commands.add_parser("runs", help="list runs, newest first")
+    runs.add_argument("folder", nargs="?", type=Path, default=_RUNS, help="where to look (default runs)")
+    runs.add_argument("--json", action="store_true", help="as JSON, for programs")
+    runs.set_defaults(command=_list)
+
+    verify = commands.add_parser("verify", help="is a run a record?", description=_VERIFY_HELP, formatter_class=raw)
+    verify.add_argument("run", type=Path, help="a run folder")
+    verify.add_argument("--target", type=share, help="mean accuracy to be reached (default: the recipe's target)")
+    verify.set_defaults(command=_verify)
+
+    compare = commands.add_parser("compare", help="is one better?", description=_COMPARE_HELP, formatter_class=raw)
+    _add_training(compare)
+    compare.set_defaults(command=_compare)
+
+    power = commands.add_parser("power", help="how many trials does it take to see a difference?")
+    power.add_argument("--difference", type=share, required=True, help="in accuracy, as a share: 0.001 is 0.1%%")
+    power.add_argument("--std", type=share, required=True, help="standard deviation of accuracy over trials")
+    power.add_argument("--power", type=share, default=0.8, help="chance to see it (default 0.8)")
+    power.add_argument("--alpha", type=share, default=0.05, help="chance to see one that is not there (default 0.05)")
+    power.set_defaults(command=_power)
+
+    target = commands.add_parser(
+        "time-to-target", help="epochs and seconds until the target", description=_TARGET_HELP, formatter_class=raw
+    )
+    _add_training(target)
+    target.add_argument("--target", type=share, help="mean accuracy to be reached (default: the recipe's target)")
+    target.set_defaults(command=_time_to_target)
+
+    variance = commands.add_parser(
+        "variance", help="where variance comes from", description=_VARIANCE_HELP, formatter_class=raw
+    )
+    _add_training(variance)
+    variance.set_defaults(command=_variance)
+
+    report = commands.add_parser("report", help="a page about runs", description=_REPORT_HELP, formatter_class=raw)
+    report.add_argument("runs", nargs="*", type=Path, help="run folders (default: all under runs)")
+    report.add_argument(
+        "--format", choices=("html", "md", "csv"), default="html", help="html, md or csv (default html)"
+    )
+    report.add_argument("--out", type=Path, help="the file to write (default report.html, report.md or report.csv)")
+    report.set_defaults(command=_report)
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("items", nargs="+", metavar="RUN | RECIPE | KEY=VALUE", help="run folders, or recipes to train")
+    parser.add_argument("--trials", type=positive, default=3, metavar="N", help="trainings of each recipe (default 3)")
+    parser.add_argument("--seed", type=natural, default=0, metavar="S", help="trial i has seed S + i (default 0)")
+    add_overrides(parser)
+    parser.add_argument("--out", type=Path, default=_RUNS, metavar="DIR", help="where run folders go (default runs)")
+
+
+def share(text: str) -> float:
+    """An argument between 0 and 1."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a share between 0 and 1, such as 0.94")
+    return value
+
+
+def _runs_or_recipes(options: argparse.Namespace, extra: Sequence[str] = ()) -> list[RunRecord]:
+    """Read the runs that are named; or train the recipes that are, in turn, and again with each ``extra`` override."""
+    paths = [Path(item) for item in options.items if "=" not in item or Path(item).exists()]
+    if all(path.is_dir() for path in paths):
+        return [read_run(path) for path in paths]
+    if any(path.is_dir() for path in paths):
+        raise AirbenchError("name runs or recipes, not both")
+    recipes = read_recipes(options)
+    for override in extra:
+        label = override.partition("=")[0].rpartition(".")[2]
+        for loaded in list(recipes[: len(paths)]):
+            again = {**vars(options), "items": [*options.items, override, f"name={loaded.recipe.name}-{label}-fixed"]}
+            recipes += read_recipes(argparse.Namespace(**again))
+    from airbench.experiment import run_experiment
+
+    records = run_experiment(recipes, trials=options.trials, seed=options.seed, out=options.out)
+    print()
+    return records
+
+
+def _list(options: argparse.Namespace) -> int:
+    from airbench.analysis.summary import listing_rows, summarize_run, table
+
+    records = [read_run(path) for path in find_runs(options.folder)] if options.folder.is_dir() else []
+    if options.json:
+        rows = [
+            {"path": str(r.path), "recipe": r.name, "problems": list(r.problems), **summarize_run(r)} for r in records
+        ]
+        print(json.dumps(rows, indent=1))
+    elif not records:
+        print(f"no runs under {options.folder}; make one: python train.py configs/quickstart.yaml")
+    else:
+        print("\n".join(table(listing_rows(records))))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from airbench.analysis.verify import verdict_lines, verify
+
+    run = read_run(options.run)
+    target = options.target if options.target is not None else run.target
+    if target is None:
+        raise AirbenchError(f"{run.path}: its recipe names no target; give one with --target")
+    verdict = verify(run, target)
+    print("\n".join(verdict_lines(verdict)))
+    return 0 if verdict.is_record else 1
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from airbench.analysis.compare import compare_runs, comparison_lines, warnings
+
+    runs = _runs_or_recipes(options)
+    comparisons = compare_runs(runs)
+    for line in warnings(runs):
+        print(line, file=sys.stderr)
+    for comparison in comparisons:
+        print("\n".join(comparison_lines(comparison)))
+    if len(comparisons) > 1:
+        print(f"p-values and intervals of accuracy are corrected for {len(comparisons)} comparisons")
+    return 0
+
+
+def _power(options: argparse.Namespace) -> int:
+    from airbench.analysis.statistics import trials_needed
+
+    try:
+        n = trials_needed(options.difference, options.std, options.power, options.alpha)
+    except ValueError as error:
+        raise AirbenchError(str(error)) from None
+    print(
+        f"{n} trials of each recipe: a true difference of {options.difference:.3%} is then seen with a chance of "
+        f"{options.power:.0%} (std {options.std:.3%}, two-sided t-test at {options.alpha:g})"
+    )
+    return 0
+
+
+def _time_to_target(options: argparse.Namespace) -> int:
+    from airbench.analysis.time_to_target import collect_lengths, crossing_lines, time_to_target
+
+    runs = _runs_or_recipes(options)
+    target = options.target if options.target is not None else runs[0].target
+    if target is None:
+        raise AirbenchError("the recipe names no target; give one with --target")
+    lengths = collect_lengths(runs)
+    print("\n".join(crossing_lines(lengths, target, time_to_target(lengths, target))))
+    return 0
+
+
+def _variance(options: argparse.Namespace) -> int:
+    from airbench.analysis.variance import STREAMS, variance_lines, variance_sources
+
+    runs = _runs_or_recipes(options, [f"seeds.{stream}={options.seed}" for stream in STREAMS])
+    print("\n".join(variance_lines(*variance_sources(runs))))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from airbench.analysis.report import write_report
+
+    runs = [read_run(path) for path in options.runs or find_runs(_RUNS)]
+    runs = [run for run in runs if run.finished]
+    if not runs:
+        raise AirbenchError("no run with a finished trial to report on; airbench runs lists what there is")
+    file = options.out or Path(f"report.{options.format}")
+    write_report(runs, options.format, file)
+    print(f"{file}: {len(runs)} runs, {sum(len(run.finished) for run in runs)} trials")
+    return 0

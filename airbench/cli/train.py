@@ -1,0 +1,189 @@
+"""Commands that train, or that see to the images for it."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airbench.errors import AirbenchError
+from airbench.recipe import LoadedRecipe, dump_recipe, load_recipe, load_recipes
+
+if TYPE_CHECKING:
+    from airbench.experiment import EpochLogger
+    from airbench.runs import RunRecord
+
+_TRAIN_HELP = """\
+Train recipes on one device, timed, and keep a run folder for each.
+
+  python train.py configs/speedrun.yaml                        one trial
+  python train.py configs/sgd.yaml --trials 3 --seed 0         three, with seeds 0, 1 and 2
+  python train.py configs/speedrun.yaml train.epochs=6         any knob of the recipe, by its path
+  python train.py configs/speedrun.yaml train.epochs=[4,6,8]   the same recipe at three lengths
+  python train.py A.yaml B.yaml --trials 3                     A B A B A B, then one table
+  python train.py runs/<run>/recipe.yaml                       a run again
+  python train.py --resume runs/<run>                          the trials that a run still misses
+"""
+_TRAIN_EPILOG = """\
+A recipe is a YAML file; configs/recipe.schema.json explains every knob, and --print-recipe shows one with
+all its defaults. Overrides (key.subkey=value, the value in YAML) apply to every recipe of the command.
+
+What is timed: whitening, augmentation, training steps, the final evaluation with test-time augmentation.
+What is not: reading data, initialisation, compilation, warm-up, evaluation after each epoch.
+
+CIFAR-10 is downloaded by itself. Without internet, name a copy with --data or AIRBENCH_DATA, or train on
+built-in images: configs/quickstart.yaml.
+"""
+_RESUME_HELP = """\
+Go on with runs that were interrupted: only the trials that are missing, with the seeds that they would have
+had. Refused if recipe, code, data or machine are not what they were.
+"""
+_DATA_HELP = """\
+Say which images a recipe would use, where they lie, and whether they are genuine.
+
+  airbench data                           for recipes on CIFAR-10
+  airbench data configs/quickstart.yaml   for that recipe
+  airbench data --import cifar10.tgz      decode a local copy once; used wherever none is named
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``train``, ``resume`` and ``data``."""
+    raw = argparse.RawDescriptionHelpFormatter
+    train = commands.add_parser(
+        "train", help="train recipes", description=_TRAIN_HELP, epilog=_TRAIN_EPILOG, formatter_class=raw
+    )
+    train.add_argument(
+        "items", nargs="*", metavar="RECIPE | KEY=VALUE", help="recipe files, and overrides of their knobs"
+    )
+    train.add_argument("--trials", type=positive, default=1, metavar="N", help="trainings of each recipe (default 1)")
+    train.add_argument("--seed", type=natural, default=0, metavar="S", help="trial i has seed S + i (default 0)")
+    add_overrides(train)
+    train.add_argument(
+        "--out", type=Path, default=Path("runs"), metavar="DIR", help="where run folders go (default runs)"
+    )
+    train.add_argument("--print-recipe", action="store_true", help="print the recipe with all its defaults, and stop")
+    train.add_argument("--resume", type=Path, nargs="+", metavar="RUN", help="go on with runs: see airbench resume")
+    train.add_argument("--force", action="store_true", help="with --resume: also if code or machine changed")
+    train.add_argument("--tensorboard", action="store_true", help="also write scalars for TensorBoard")
+    train.set_defaults(command=_train)
+
+    resume = commands.add_parser(
+        "resume", help="go on with an interrupted run", description=_RESUME_HELP, formatter_class=raw
+    )
+    resume.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders; several are trained in turn")
+    resume.add_argument("--force", action="store_true", help="also if code or machine changed; it is recorded")
+    resume.add_argument("--tensorboard", action="store_true", help="also write scalars for TensorBoard")
+    resume.set_defaults(command=lambda options: _resume(options.runs, options))
+
+    data = commands.add_parser(
+        "data", help="say which images would be used; import a copy", description=_DATA_HELP, formatter_class=raw
+    )
+    data.add_argument("recipe", nargs="?", help="a recipe file (default: CIFAR-10)")
+    data.add_argument("--data", metavar="PATH", help="a local copy of CIFAR-10, an archive or a folder")
+    data.add_argument("--import", dest="import_path", type=Path, metavar="PATH", help="decode this copy into the cache")
+    data.set_defaults(command=_data)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Options that are short for overrides of the recipe."""
+    parser.add_argument("--epochs", metavar="E[,E…]", help="one length or several; short for train.epochs=[…]")
+    parser.add_argument("--device", help="auto, cuda, cpu or mps; short for device=…")
+    parser.add_argument("--precision", help="auto, fp16, bf16 or fp32; short for precision=…")
+    parser.add_argument("--threads", help="threads on a cpu; short for threads=…")
+    parser.add_argument("--data", metavar="PATH", help="a local copy of CIFAR-10, an archive or a folder")
+
+
+def positive(text: str) -> int:
+    """An argument that is a whole number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a number of at least 1")
+    return value
+
+
+def natural(text: str) -> int:
+    """An argument that is a whole number of at least 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text}: give a number of at least 0")
+    return value
+
+
+def read_recipes(options: argparse.Namespace) -> list[LoadedRecipe]:
+    """The recipes of ``options.items``, with the overrides among them. Raises AirbenchError."""
+    overrides = [item for item in options.items if "=" in item and not Path(item).exists()]
+    files = [item for item in options.items if item not in overrides]
+    if not files:
+        raise AirbenchError("no recipe is named; try: python train.py configs/speedrun.yaml")
+    for key in ("device", "precision", "threads"):
+        value = getattr(options, key)
+        if value is not None:
+            overrides.append(f"{key}={value}")
+    if options.epochs is not None:
+        overrides.append(
+            f"train.epochs=[{options.epochs}]" if "," in options.epochs else f"train.epochs={options.epochs}"
+        )
+    if options.data is not None:
+        quoted = options.data.replace("'", "''")
+        overrides.append(f"data.path='{quoted}'")
+    return [loaded for file in files for loaded in load_recipes(file, overrides)]
+
+
+def _train(options: argparse.Namespace) -> int:
+    if options.resume:
+        if options.items:
+            raise AirbenchError("--resume takes the run's own recipe; name no other, and no overrides")
+        return _resume(options.resume, options)
+    recipes = read_recipes(options)
+    if options.print_recipe:
+        print("---\n".join(dump_recipe(each.recipe) for each in recipes), end="")
+        return 0
+    from airbench.experiment import run_experiment  # loads torch: not for --help or a mistyped key
+
+    return exit_code(
+        run_experiment(
+            recipes, trials=options.trials, seed=options.seed, out=options.out, logger=_logger(options.tensorboard)
+        )
+    )
+
+
+def _resume(runs: list[Path], options: argparse.Namespace) -> int:
+    from airbench.experiment import resume_experiment
+
+    return exit_code(resume_experiment(runs, force=options.force, logger=_logger(options.tensorboard)))
+
+
+def exit_code(runs: "list[RunRecord]") -> int:
+    """1 if a trial failed, else 0."""
+    return 1 if any(run.failed for run in runs) else 0
+
+
+def _logger(tensorboard: bool) -> "EpochLogger | None":
+    if not tensorboard:
+        return None
+    from airbench.tensorboard import open_logger
+
+    return open_logger()
+
+
+def _data(options: argparse.Namespace) -> int:
+    from airbench.data import sources
+    from airbench.data.cache import cache_folder
+    from airbench.recipe.schema import Data
+
+    if options.import_path is not None:
+        dataset = sources.import_copy(options.import_path)
+        print(f"{sources.genuineness(dataset)}\nimported into {sources.imported_file()}")
+        return 0
+    data = load_recipe(options.recipe).recipe.data if options.recipe else Data()
+    if options.data is not None:
+        data = data.model_copy(update={"path": options.data})
+    origin = sources.find_origin(data)
+    where = f" {origin.path}" if origin.path else ""
+    print(f"images: {data.name}\nfrom:   {origin.kind}{where}\nas:     {origin.because}")
+    dataset = sources.load_dataset(data)
+    print(f"cache:  {cache_folder()}")
+    for name, split in (("train", dataset.train), ("test", dataset.test)):
+        shape = "×".join(map(str, split.images.shape[1:]))
+        print(f"{name + ':':<7} {len(split):,} images of {shape}, fingerprint {split.fingerprint}")
+    print(sources.genuineness(dataset))
+    return 0

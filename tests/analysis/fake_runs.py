@@ -1,0 +1,50 @@
+"""Run folders without training, for tests of what is concluded from them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from airbench.recipe import dump_recipe, load_recipe
+from airbench.runs import FORMAT, RunRecord, read_run
+from tests.conftest import CONFIGS
+
+FACTS: dict[str, Any] = {
+    "format": FORMAT,
+    "started": "2026-01-01T00:00:00+00:00",
+    "seed": 0,
+    "data": {"name": "cifar10", "source": "cifar10.tgz", "genuine": True, "test_fingerprint": "t"},
+    "steps": 200,
+    "source": {"sha256": "s", "git_commit": "c" * 40, "committed": True},
+    "environment": {"device": "Some processor, 2 threads", "precision": "bf16", "packages": {"torch": "2.14.1"}},
+    "flop": {"trial": 2.9e14},
+    "peak": {"bf16_tflops": 2.5, "copy_gbs": 28.0},
+}
+
+
+def trial_line(index: int, accuracy: float, seconds: float = 10.0, **more: Any) -> dict[str, Any]:
+    epochs = [
+        {"epoch": e, "accuracy": accuracy * e / 3, "seconds": seconds * e / 3, "train_loss": 1 / e} for e in (1, 2, 3)
+    ]
+    return {
+        "trial": index, "seed": index, "status": "finished", "accuracy": accuracy,
+        "plain_accuracy": accuracy - 0.01, "seconds": seconds, "epochs": epochs, **more,
+    }  # fmt: skip
+
+
+def fake_run(
+    folder: Path, accuracies: Sequence[float], *, seconds: Sequence[float] | None = None,
+    recipe: str = "airbench94_muon", overrides: Sequence[str] = (), lines: Sequence[dict[str, Any]] = (),
+    spectra: bool = False, **facts: Any,
+) -> RunRecord:  # fmt: skip
+    """A run folder with these accuracies. ``facts`` replace those above; ``lines`` are added as they are."""
+    folder.mkdir(parents=True)
+    rows = [trial_line(i, a, seconds[i] if seconds else 10.0 + 0.1 * i) for i, a in enumerate(accuracies)]
+    rows += lines
+    (folder / "recipe.yaml").write_text(dump_recipe(load_recipe(CONFIGS / f"{recipe}.yaml", overrides).recipe))
+    (folder / "run.json").write_text(json.dumps({**FACTS, "trials_planned": len(rows), **facts}))
+    (folder / "trials.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if spectra:
+        values = {"before": [1.0, 0.1, 0.001], "after": [1.1, 0.9, 0.7]}
+        (folder / "spectra.json").write_text(json.dumps({"groups.0.conv1.weight": values}))
+    return read_run(folder)

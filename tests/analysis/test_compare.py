@@ -1,0 +1,74 @@
+"""Comparisons say what the data says, and no more."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from airbench.analysis.compare import compare_runs, comparison_lines, warnings
+from airbench.analysis.statistics import welch
+from airbench.errors import AirbenchError
+from tests.analysis.fake_runs import fake_run
+
+A = [0.9412, 0.9405, 0.9409, 0.9415, 0.9408]
+B = [0.9352, 0.9361, 0.9349, 0.9358, 0.9351]
+
+
+def test_a_clear_difference(tmp_path: Path) -> None:
+    a, b = fake_run(tmp_path / "a", A), fake_run(tmp_path / "b", B, recipe="sgd", seconds=[20.0] * 5)
+    (comparison,) = compare_runs([a, b])
+    expected = welch(A, B)
+    assert comparison.accuracy == expected
+    assert comparison.verdict.startswith("airbench94_muon is more accurate than sgd by 0.556%")
+    assert comparison.time_ratio[0] == pytest.approx(10.2 / 20)
+    text = "\n".join(comparison_lines(comparison))
+    assert "by seed" in text
+    (other,) = compare_runs([b, a])
+    assert other.verdict == comparison.verdict
+
+
+def test_no_difference_says_what_it_would_take(tmp_path: Path) -> None:
+    runs = [fake_run(tmp_path / "a", A), fake_run(tmp_path / "b", A[::-1])]
+    (comparison,) = compare_runs(runs)
+    assert comparison.needed is not None
+    assert comparison.verdict == f"can't tell; n = {comparison.needed} would be needed to see a difference of 0.1%"
+
+
+def test_single_trials_claim_nothing(tmp_path: Path) -> None:
+    (comparison,) = compare_runs([fake_run(tmp_path / "a", [0.95]), fake_run(tmp_path / "b", [0.90])])
+    assert math.isnan(comparison.accuracy.low)
+    assert comparison.verdict.startswith("can't tell; at least two trials of each")
+    assert "no interval" in "\n".join(comparison_lines(comparison))
+
+
+def test_several_comparisons_are_corrected(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    runs = [fake_run(tmp_path / str(i), rng.normal(0.94, 0.001, 6).tolist()) for i in range(4)]
+    alone = compare_runs(runs[:2])[0]
+    together = compare_runs(runs)
+    assert len(together) == 6
+    assert together[0].p >= alone.p
+    assert together[0].accuracy.high - together[0].accuracy.low > alone.accuracy.high - alone.accuracy.low
+
+
+def test_pairing_needs_the_same_seeds(tmp_path: Path) -> None:
+    a, b = fake_run(tmp_path / "a", A), fake_run(tmp_path / "b", B[:4])
+    (comparison,) = compare_runs([a, b])
+    assert math.isnan(comparison.same_seeds.p)
+
+
+def test_what_makes_runs_hard_to_compare_is_said(tmp_path: Path) -> None:
+    a = fake_run(tmp_path / "a", A)
+    b = fake_run(tmp_path / "b", B, environment={"device": "Another", "precision": "bf16"}, trials_planned=9)
+    text = "\n".join(warnings([a, b]))
+    assert "hardware" in text
+    assert "4 are missing" in text
+    assert warnings([a, a]) == []
+
+
+def test_nothing_to_compare(tmp_path: Path) -> None:
+    with pytest.raises(AirbenchError, match="two runs or more"):
+        compare_runs([fake_run(tmp_path / "a", A)])
+    with pytest.raises(AirbenchError, match="no trial finished"):
+        compare_runs([fake_run(tmp_path / "b", A), fake_run(tmp_path / "c", [])])

@@ -1,0 +1,112 @@
+"""The report: self-contained, well-formed, true to the runs; opened in a real browser where there is one."""
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from airbench.analysis.figures import pareto_front
+from airbench.analysis.report import html_report, write_report
+from airbench.errors import AirbenchError
+from airbench.runs import RunRecord
+from tests.analysis.fake_runs import fake_run
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[RunRecord]:
+    return [
+        fake_run(tmp_path / "20260101-a", [0.9412, 0.9405, 0.9409], spectra=True),
+        fake_run(tmp_path / "20260102-b", [0.9352, 0.9361, 0.9349], recipe="sgd", seconds=[40.0, 41.0, 42.0]),
+        fake_run(tmp_path / "20260103-c", [0.93], recipe="sgd", overrides=["description=<script>alert(1)</script>"]),
+    ]
+
+
+class Checker(HTMLParser):
+    VOID = ("meta", "br", "path", "use", "rect", "circle")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.external: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "xlink:href") and value and not value.startswith("#"):
+                self.external.append(value)
+        assert tag not in ("script", "link", "img", "iframe")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def test_page_is_well_formed_self_contained_and_complete(runs: list[RunRecord]) -> None:
+    page = html_report(runs)
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    assert checker.external == []
+    assert not re.search(r"url\((?!#)", page)
+    assert page.count("<figure>") == page.count('role="img"') == 4
+    for part in ("airbench94_muon", "94.09%", "prefers-color-scheme", "PFLOP", "--trials 3 --seed 0", "viewport"):
+        assert part in page
+    assert "#010203" not in page
+
+
+def test_runs_of_one_name_are_told_apart(runs: list[RunRecord]) -> None:
+    page = html_report(runs)
+    assert "20260102-b" in page
+    assert "20260103-c" in page
+
+
+def test_markdown_and_csv(runs: list[RunRecord], tmp_path: Path) -> None:
+    write_report(runs, "md", tmp_path / "r.md")
+    first = (tmp_path / "r.md").read_text().splitlines()
+    assert first[0].startswith("| recipe | n |")
+    assert "airbench94_muon" in first[2]
+    write_report(runs, "csv", tmp_path / "r.csv")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text())))
+    assert [row["recipe"] for row in rows] == ["airbench94_muon", "sgd", "sgd"]
+    assert float(rows[0]["mean"]) == pytest.approx(0.940867, abs=1e-6)
+    assert rows[2]["std"] == ""
+
+
+def test_one_run_alone(tmp_path: Path) -> None:
+    page = html_report([fake_run(tmp_path / "a", [0.93])])
+    assert "Comparisons" not in page
+
+
+def test_place_that_cannot_be_written(runs: list[RunRecord], tmp_path: Path) -> None:
+    with pytest.raises(AirbenchError, match="cannot be written"):
+        write_report(runs, "csv", tmp_path / "gone" / "r.csv")
+
+
+def test_pareto_front() -> None:
+    points = [(1.0, 0.90, "a"), (2.0, 0.89, "b"), (2.0, 0.95, "c"), (3.0, 0.95, "d"), (4.0, 0.96, "e")]
+    assert [label for _, _, label in pareto_front(points)] == ["a", "c", "e"]
+
+
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no chromium here")
+def test_page_opens_in_a_browser(runs: list[RunRecord], tmp_path: Path) -> None:
+    write_report(runs, "html", tmp_path / "r.html")
+    picture = tmp_path / "r.png"
+    command = [
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+        "--disable-component-update", "--disable-sync", "--no-first-run", f"--user-data-dir={tmp_path / 'profile'}",
+        "--window-size=390,3000", f"--screenshot={picture}", (tmp_path / "r.html").as_uri(),
+    ]  # fmt: skip
+    subprocess.run(command, capture_output=True, timeout=120, check=True)
+    assert picture.stat().st_size > 20_000

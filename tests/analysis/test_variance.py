@@ -1,0 +1,33 @@
+"""Shares of the variance."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from airbench.analysis.variance import variance_lines, variance_sources
+from airbench.errors import AirbenchError
+from tests.analysis.fake_runs import fake_run
+
+
+def test_the_source_of_most_variance_is_found(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    runs = [fake_run(tmp_path / "all", rng.normal(0.94, 0.002, 60).tolist())]
+    for stream, std in (("init", 0.0005), ("order", 0.002), ("augment", 0.0019)):
+        runs.append(fake_run(tmp_path / stream, rng.normal(0.94, std, 60).tolist(), overrides=[f"seeds.{stream}=0"]))
+    std, n, sources = variance_sources(runs)
+    assert n == 60
+    assert std == pytest.approx(0.002, rel=0.2)
+    shares = {s.stream: s.share for s in sources}
+    assert shares["init"].low > 0.8
+    assert shares["order"].low < 0 < shares["order"].high
+    assert len(variance_lines(std, n, sources)) == 4
+
+
+def test_what_it_needs(tmp_path: Path) -> None:
+    fixed = fake_run(tmp_path / "f", [0.93, 0.94], overrides=["seeds.init=0"])
+    with pytest.raises(AirbenchError, match="no seed is held fixed"):
+        variance_sources([fixed])
+    both = fake_run(tmp_path / "b", [0.93, 0.94], overrides=["seeds.init=0", "seeds.order=0"])
+    with pytest.raises(AirbenchError, match="init and order"):
+        variance_sources([both])

@@ -1,0 +1,71 @@
+"""The rule for records: what passes, what does not, and how often chance alone makes one."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from airbench.analysis.statistics import p_mean_reaches
+from airbench.analysis.verify import P_VALUE, verdict_lines, verify
+from tests.analysis.fake_runs import fake_run, trial_line
+
+GOOD = [0.9412, 0.9405, 0.9409, 0.9415, 0.9408]
+
+
+def test_a_good_run_is_a_record(tmp_path: Path) -> None:
+    verdict = verify(fake_run(tmp_path / "a", GOOD), 0.94)
+    assert verdict.is_record
+    assert verdict.line.startswith("RECORD: airbench94_muon: 94.098% over n = 5")
+    lines = verdict_lines(verdict)
+    assert lines[-1] == verdict.line
+    assert all(f"{a:.2%}" in "\n".join(lines) for a in GOOD)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"trials_planned": 6}, "1 of 6 planned trials are missing: 5"),
+        ({"lines": [{"trial": 5, "seed": 5, "status": "failed", "reason": "nan"}]}, "1 of 6 trials failed"),
+        ({"seed": 3}, "seeds"),
+        ({"data": {"genuine": False}}, "genuine: False"),
+        ({"source": {"committed": False}}, "committed: False"),
+        ({"resumed": [{"at": "now", "changed": ["threads was 2 and is 4"]}]}, "threads was 2 and is 4"),
+        ({"resumed": "yes"}, "resumed after a change"),
+        ({"overrides": ["data.train_images=1000"]}, "all training images"),
+        ({"lines": [trial_line(2, 0.99)], "trials_planned": 5}, "trial 2 is there twice"),
+        ({"trials_planned": 4}, "beyond the 4 planned"),
+        ({"format": 99}, "format 99"),
+    ],
+)
+def test_every_condition_of_the_rule(tmp_path: Path, change: dict[str, Any], why: str) -> None:
+    verdict = verify(fake_run(tmp_path / "a", GOOD, **change), 0.94)
+    assert not verdict.is_record
+    assert verdict.line.startswith("NO RECORD")
+    assert any(why in check.what for check in verdict.checks if not check.passed), verdict.checks
+
+
+@pytest.mark.parametrize(
+    "accuracies",
+    [[0.95, 0.96], [0.95] * 5, [0.9401, 0.9399, 0.9402], [0.93, 0.931, 0.932], [0.99, 0.90, 0.99, 0.90]],
+    ids=["too few", "no spread", "not significant", "below", "all over the place"],
+)
+def test_accuracies_that_prove_nothing(tmp_path: Path, accuracies: list[float]) -> None:
+    assert not verify(fake_run(tmp_path / "a", accuracies), 0.94).is_record
+
+
+def test_no_finished_trial(tmp_path: Path) -> None:
+    verdict = verify(fake_run(tmp_path / "a", []), 0.94)
+    assert verdict.line == "NO RECORD: airbench94_muon: no trial finished"
+
+
+def test_resuming_on_the_unchanged_machine_is_no_objection(tmp_path: Path) -> None:
+    assert verify(fake_run(tmp_path / "a", GOOD, resumed=[{"at": "now", "changed": []}]), 0.94).is_record
+
+
+@pytest.mark.parametrize("n", [3, 5, 20])
+def test_at_the_target_chance_makes_a_record_no_more_often_than_promised(n: int) -> None:
+    rng = np.random.default_rng(n)
+    runs = 5000
+    false = sum(p_mean_reaches(rng.normal(0.94, 0.0015, n).tolist(), 0.94) < P_VALUE for _ in range(runs))
+    assert false / runs < P_VALUE + 3 * (P_VALUE / runs) ** 0.5

@@ -1,0 +1,187 @@
+"""Experiments go on where they were cut off, with the seeds that they would have had, or say why not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from airbench.cli import main
+from airbench.data.cache import write_cache
+from airbench.data.dataset import Dataset
+from airbench.data.shapes import SHAPES_VERSION
+from airbench.experiment import what_changed
+from airbench.runs import read_run
+from airbench.trial import Trainer
+from tests.conftest import CONFIGS, TINY
+
+MUON, SGD = str(CONFIGS / "airbench94_muon.yaml"), str(CONFIGS / "sgd.yaml")
+
+
+def only(folder: Path) -> Path:
+    (path,) = folder.iterdir()
+    return path
+
+
+def accuracies(path: Path) -> list[float]:
+    return [t.accuracy for t in read_run(path).trials]
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    run, calls = Trainer.run, [0]
+
+    def counting(self: Trainer, *arguments: object) -> object:
+        calls[0] += 1
+        if calls[0] == call:
+            raise KeyboardInterrupt
+        return run(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "run", counting)
+
+
+def test_resumed_run_equals_an_uninterrupted_one(
+    few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", MUON, *TINY, "--trials", "3", "--seed", "7", "--out"]
+    assert main([*command, str(tmp_path / "whole")]) == 0
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2)
+        assert main([*command, str(tmp_path / "cut")]) == 130
+    cut = only(tmp_path / "cut")
+    assert len(accuracies(cut)) == 1
+    assert f"airbench resume {cut}" in capsys.readouterr().out
+    assert main(["resume", str(cut)]) == 0
+    assert accuracies(cut) == accuracies(only(tmp_path / "whole"))
+    assert [t.seed for t in read_run(cut).trials] == [7, 8, 9]
+    assert json.loads((cut / "summary.json").read_text())["finished"] == 3
+    assert [entry["changed"] for entry in read_run(cut).facts["resumed"]] == [[]]
+
+
+def test_two_interleaved_runs_resume_together(
+    few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2)
+        assert main(["train", MUON, SGD, *TINY, "--trials", "2", "--out", str(tmp_path)]) == 130
+    runs = sorted(tmp_path.iterdir())
+    assert [len(accuracies(run)) for run in runs] == [1, 0]
+    assert main(["train", "--resume", *map(str, runs)]) == 0
+    assert [len(accuracies(run)) for run in runs] == [2, 2]
+
+
+def test_a_finished_run_has_nothing_to_resume(few_shapes: Dataset, tmp_path: Path) -> None:
+    assert main(["train", MUON, *TINY, "--out", str(tmp_path)]) == 0
+    before = accuracies(only(tmp_path))
+    assert main(["resume", str(only(tmp_path))]) == 0
+    assert accuracies(only(tmp_path)) == before
+
+
+def test_resume_refuses_after_a_change_and_records_a_forced_one(
+    few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2)
+        main(["train", MUON, *TINY, "--trials", "2", "--out", str(tmp_path)])
+    path = only(tmp_path)
+    capsys.readouterr()
+    monkeypatch.setattr("airbench.environment.source_hash", lambda: "f" * 64)
+    assert main(["resume", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "source.sha256 was" in error
+    assert len(accuracies(path)) == 1
+    assert main(["resume", str(path), "--force"]) == 0
+    assert len(accuracies(path)) == 2
+    assert "source.sha256" in read_run(path).facts["resumed"][0]["changed"][0]
+    assert main(["verify", str(path)]) == 1
+
+
+def test_resume_refuses_an_edited_recipe(
+    few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2)
+        main(["train", MUON, *TINY, "--trials", "2", "--out", str(tmp_path)])
+    path = only(tmp_path)
+    text = (path / "recipe.yaml").read_text()
+    (path / "recipe.yaml").write_text(text.replace("lr: 0.24", "lr: 0.25"))
+    assert main(["resume", str(path)]) == 2
+    assert "recipe_sha256" in capsys.readouterr().err
+
+
+def test_nothing_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["resume", str(tmp_path)]) == 2
+    assert main(["train", "--resume", str(tmp_path), MUON]) == 2
+    assert main(["train", MUON, "--resume", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 3
+
+
+def test_what_changed_names_each_fact() -> None:
+    before = {"steps": 5, "environment": {"threads": 2}}
+    assert what_changed(before, before) == []
+    assert what_changed(before, {**before, "environment": {"threads": 4}}) == ["environment.threads was 2 and is 4"]
+
+
+def start(tmp_path: Path, small_shapes: Dataset, *arguments: str) -> subprocess.Popen[str]:
+    write_cache(small_shapes, tmp_path / "cache" / f"shapes-v{SHAPES_VERSION}-0.npz")
+    env = {**os.environ, "AIRBENCH_CACHE": str(tmp_path / "cache")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "airbench", *arguments],
+        cwd=CONFIGS.parent, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def wait_for_trials(folder: Path, count: int) -> Path:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for path in folder.glob("*/trials.jsonl"):
+            if path.read_text().count("\n") >= count:
+                return path.parent
+        time.sleep(0.02)
+    raise AssertionError("no trial finished in two minutes")
+
+
+def test_a_killed_process_resumes_to_the_same_accuracies(tmp_path: Path, small_shapes: Dataset) -> None:
+    out = tmp_path / "runs"
+    command = ["train", MUON, *TINY, "train.epochs=1", "--trials", "12", "--out", str(out)]
+    process = start(tmp_path, small_shapes, *command)
+    path = wait_for_trials(out, 3)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    finished = accuracies(path)
+    assert 3 <= len(finished) < 12
+    resumed = start(tmp_path, small_shapes, "resume", str(path))
+    _, errors = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, errors
+    run = read_run(path)
+    assert [t.index for t in run.trials] == list(range(12))
+    assert [t.accuracy for t in run.trials][: len(finished)] == finished
+    assert not run.missing
+
+
+def test_ctrl_c_in_a_real_process_ends_cleanly_and_says_how_to_go_on(tmp_path: Path, small_shapes: Dataset) -> None:
+    out = tmp_path / "runs"
+    process = start(tmp_path, small_shapes, "train", MUON, *TINY, "--trials", "500", "--out", str(out))
+    path = wait_for_trials(out, 1)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert f"airbench resume {path}" in printed
+    assert json.loads((path / "summary.json").read_text())["finished"] >= 1
+
+
+def test_a_second_process_does_not_train_into_the_same_folder(tmp_path: Path, small_shapes: Dataset) -> None:
+    out = tmp_path / "runs"
+    process = start(tmp_path, small_shapes, "train", MUON, *TINY, "--trials", "500", "--out", str(out))
+    path = wait_for_trials(out, 1)
+    second = start(tmp_path, small_shapes, "resume", str(path))
+    _, errors = second.communicate(timeout=60)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert second.returncode == 2
+    assert "another process is training into it" in errors
