@@ -1,7 +1,7 @@
 # `make` prints the targets. Everything runs in .venv, which is set up once.
 PYTHON ?= python3
 VENV   ?= .venv
-TRIALS ?= 1
+TRIALS ?=
 SEED   ?= 0
 ARGS   ?=
 
@@ -14,16 +14,16 @@ DEV   := $(VENV)/.installed-dev
 .PHONY: help setup quickstart speedrun test test-slow lint format schema clean
 
 help: ## print the targets
-	@echo "make TARGET   (variables: TRIALS=$(TRIALS) SEED=$(SEED) PYTHON=$(PYTHON) ARGS=key=value)"
+	@echo "make TARGET   (variables: TRIALS=n SEED=$(SEED) PYTHON=$(PYTHON) ARGS=key=value)"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
 setup: $(BASE) ## set up .venv with what training needs
 
 quickstart: $(BASE) ## Muon against SGD on built-in images: no download, minutes on a cpu
-	$(TRAIN) configs/quickstart.yaml configs/quickstart_sgd.yaml --trials $(TRIALS) --seed $(SEED) $(ARGS)
+	$(TRAIN) configs/quickstart.yaml configs/quickstart_sgd.yaml --trials $(or $(TRIALS),2) --seed $(SEED) $(ARGS)
 
 speedrun: $(BASE) ## timed run to 94% on CIFAR-10; TRIALS=5 for five
-	$(TRAIN) configs/speedrun.yaml --trials $(TRIALS) --seed $(SEED) $(ARGS)
+	$(TRAIN) configs/speedrun.yaml --trials $(or $(TRIALS),1) --seed $(SEED) $(ARGS)
 
 test: $(DEV) ## the test suite: no network, no GPU, minutes
 	$(BIN)/python -m pytest $(ARGS)
