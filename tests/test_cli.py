@@ -127,7 +127,7 @@ def test_runs_verify_compare_report_on_a_real_run(
     assert [row["finished"] for row in json.loads(capsys.readouterr().out)] == [2, 2, 0]
     run = next(path for path in out.iterdir() if path.name.endswith("muon"))
     assert main(["verify", str(run), "--target", "0.5"]) == 1
-    assert "genuine: False" in capsys.readouterr().out
+    assert "genuine CIFAR-10: no" in capsys.readouterr().out
     monkeypatch.chdir(tmp_path)
     for form in ("html", "md", "csv"):
         assert main(["report", "--format", form]) == 0

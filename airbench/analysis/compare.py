@@ -54,12 +54,17 @@ class Comparison:
 
 
 def compare_runs(runs: Sequence[RunRecord], alpha: float = 0.05) -> list[Comparison]:
-    """Every pair of ``runs``. Raises AirbenchError for fewer than two, and for a run in which no trial finished."""
+    """Every pair of ``runs``.
+
+    Raises AirbenchError for fewer than two, for a run in which no trial finished, and for other test images.
+    """
     if len(runs) < 2:
         raise AirbenchError("name two runs or more to compare")
     for run in runs:
         if not run.finished:
             raise AirbenchError(f"{run.path}: no trial finished, so there is nothing to compare")
+    if len({run.fact("data", "test_fingerprint") for run in runs}) > 1:
+        raise AirbenchError("these runs were tested on different images, so their accuracies cannot be compared")
     pairs = list(itertools.combinations(runs, 2))
     confidence = 1 - alpha / len(pairs)
     accuracy = [welch(_accuracies(a), _accuracies(b), confidence) for a, b in pairs]
@@ -75,11 +80,11 @@ def compare_runs(runs: Sequence[RunRecord], alpha: float = 0.05) -> list[Compari
 
 
 def warnings(runs: Sequence[RunRecord]) -> list[str]:
-    """What makes the runs hard to compare: other hardware, other data, failed or missing trials."""
+    """What makes the runs hard to compare: other hardware or code, failed or missing trials."""
     lines = []
     for label, path in (
         ("hardware", ("environment", "device")), ("precision", ("environment", "precision")),
-        ("test images", ("data", "test_fingerprint")), ("code", ("source", "sha256")),
+        ("code", ("source", "sha256")),
     ):  # fmt: skip
         values = {str(run.fact(*path)) for run in runs}
         if len(values) > 1:

@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from airbench.analysis.statistics import summarize
 from airbench.runs import RunRecord
@@ -85,6 +85,8 @@ def accuracy_against_time(runs: Sequence[RunRecord], labels: Sequence[str]) -> P
         _target_lines(axes, runs, vertical=False)
         if max(x for x, _, _ in points) > 3 * min(x for x, _, _ in points):
             axes.set_xscale("log")
+            for axis_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+                axis_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.margins(0.12)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
         axes.set_xlabel("median seconds on the clock")
@@ -155,8 +157,8 @@ def spectra(run: RunRecord, label: str) -> Picture | None:
         return Picture(
             f"Spectra of the last updates: {label}",
             _svg(figure),
-            "Singular values of each filter bank's momentum, largest first: before orthogonalisation (divided by the "
-            "largest) they fall over orders of magnitude, after it they lie around one.",
+            "Singular values of each filter bank's last momentum, largest first: before orthogonalisation (divided by "
+            "the largest) they fall off, after it they lie around one.",
         )
 
 

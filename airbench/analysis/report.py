@@ -33,6 +33,14 @@ def labels(runs: Sequence[RunRecord]) -> list[str]:
     return [run.name if count[run.name] == 1 else run.path.name for run in runs]
 
 
+def same_images(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """The runs in groups that were tested on the same images, the only ones that can be compared."""
+    groups: dict[object, list[RunRecord]] = {}
+    for run in runs:
+        groups.setdefault(run.fact("data", "test_fingerprint"), []).append(run)
+    return list(groups.values())
+
+
 def best_first(runs: Sequence[RunRecord]) -> list[RunRecord]:
     """By median time among those that reach their target, then by accuracy."""
 
@@ -81,14 +89,17 @@ def csv_report(runs: Sequence[RunRecord]) -> str:
 
 def markdown_report(runs: Sequence[RunRecord]) -> str:
     """The leaderboard as a table, and the comparisons."""
-    ordered = best_first(runs)
-    header, *rows = summary_rows(ordered)
-    names = labels(ordered)
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join((name, *row[1:])) + " |" for name, row in zip(names, rows, strict=True)]
-    if len(runs) > 1:
-        lines += ["", "```", *(line for c in compare_runs(ordered) for line in comparison_lines(c)), "```"]
-    return "\n".join(lines) + "\n"
+    lines: list[str] = []
+    for group in same_images(runs):
+        ordered = best_first(group)
+        header, *rows = summary_rows(ordered)
+        lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+        lines += [
+            "| " + " | ".join((name, *row[1:])) + " |" for name, row in zip(labels(ordered), rows, strict=True)
+        ] + [""]
+        if len(group) > 1:
+            lines += ["```", *_comparisons(ordered), "```", ""]
+    return "\n".join(lines)
 
 
 # ------------------------------------------------------------------------------------------- html
@@ -109,7 +120,7 @@ th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px so
   white-space: nowrap }
 th { font-weight: 600 }
 figure { margin: 0 }
-figure svg { max-width: 46rem; height: auto }
+figure svg { min-width: 34rem; max-width: 46rem; height: auto }
 figcaption { font-size: .9rem; opacity: .8 }
 pre { background: var(--soft); padding: .8rem; overflow-x: auto; font-size: .85rem; line-height: 1.4 }
 .good { color: var(--good) }
@@ -130,32 +141,38 @@ def html_report(runs: Sequence[RunRecord]) -> str:
     """The page. Everything that it needs is in it."""
     from airbench.analysis import figures
 
-    ordered = best_first(runs)
-    names = labels(ordered)
-    pictures = [
-        figures.accuracy_strip(ordered, names),
-        figures.accuracy_against_time(ordered, names),
-        figures.training_curves(ordered, names),
-        *(figures.spectra(run, name) for run, name in zip(ordered, names, strict=True)),
-    ]
     trials = sum(len(run.finished) for run in runs)
     parts = [
         f"<h1>airbench report</h1><p>{len(runs)} runs, {trials} trials. Accuracy is on the test images with "
-        "test-time augmentation; seconds are those on the clock.</p>",
-        "<h2>Leaderboard</h2>" + _leaderboard(ordered, names),
-        *(_figure(picture) for picture in pictures if picture),
+        "test-time augmentation; seconds are those on the clock.</p>"
     ]
-    if len(runs) > 1:
-        text = "\n".join([*warnings(ordered), *(line for c in compare_runs(ordered) for line in comparison_lines(c))])
-        parts.append(f"<h2>Comparisons</h2><pre>{escape(text)}</pre>")
+    for group in same_images(runs):
+        ordered, names = best_first(group), labels(best_first(group))
+        on = f" on {group[0].fact('data', 'name') or 'unknown images'}"
+        pictures = [
+            figures.accuracy_strip(ordered, names),
+            figures.accuracy_against_time(ordered, names),
+            figures.training_curves(ordered, names),
+            *(figures.spectra(run, name) for run, name in zip(ordered, names, strict=True)),
+        ]
+        parts.append(f"<h2>Leaderboard{escape(on)}</h2>" + _leaderboard(ordered, names))
+        parts += [_figure(picture) for picture in pictures if picture]
+        if len(group) > 1:
+            text = "\n".join([*warnings(ordered), *_comparisons(ordered)])
+            parts.append(f"<h2>Comparisons{escape(on)}</h2><pre>{escape(text)}</pre>")
     parts.append("<h2>Where the runs came from</h2>")
-    parts += [_provenance(run, name) for run, name in zip(ordered, names, strict=True)]
+    ordered = best_first(runs)
+    parts += [_provenance(run, name) for run, name in zip(ordered, labels(ordered), strict=True)]
     body = "\n".join(parts)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>airbench report</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_CSS}</style></head>'
         f"<body>{body}</body></html>\n"
     )
+
+
+def _comparisons(runs: Sequence[RunRecord]) -> list[str]:
+    return [line for comparison in compare_runs(runs) for line in comparison_lines(comparison)]
 
 
 def _leaderboard(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
@@ -172,7 +189,7 @@ def _leaderboard(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
 def _figure(picture: "figures.Picture") -> str:  # type: ignore[name-defined]  # noqa: F821 - imported late
     svg = picture.svg.replace("<svg", f'<svg role="img" aria-label="{escape(picture.alternative)}"', 1)
     caption = f"<figcaption>{escape(picture.alternative)}</figcaption>"
-    return f"<h2>{escape(picture.title)}</h2><figure>{svg}{caption}</figure>"
+    return f'<h2>{escape(picture.title)}</h2><figure><div class="wide">{svg}</div>{caption}</figure>'
 
 
 def _provenance(run: RunRecord, name: str) -> str:

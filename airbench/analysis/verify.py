@@ -42,8 +42,8 @@ class Verdict:
         if self.accuracy is None or self.seconds is None:
             return f"NO RECORD: {self.run.name}: no trial finished"
         figures = (
-            f"{self.run.name}: {self.accuracy.mean:.3%} over n = {self.accuracy.n} "
-            f"(p = {self.p:.2g} that it reaches {self.target:.2%}), median {self.seconds.median:.2f} s"
+            f"{self.run.name}: {self.accuracy.mean:.3%} over n = {self.accuracy.n} against {self.target:.2%} "
+            f"(one-sided p = {self.p:.2g}), median {self.seconds.median:.2f} s"
         )
         if self.is_record:
             return f"RECORD: {figures}"
@@ -69,7 +69,10 @@ def verify(run: RunRecord, target: float) -> Verdict:
         Check(not run.failed, f"{len(run.failed)} of {len(run.trials)} trials failed"),
         Check(_seeds_as_planned(run), "the seeds are first seed, + 1, + 2 …, as planned"),
         Check(p < P_VALUE, _significance(accuracies, p, target)),
-        Check(bool(run.fact("data", "genuine")), f"the data is genuine: {bool(run.fact('data', 'genuine'))}"),
+        Check(
+            run.fact("data", "genuine") is True,
+            f"the data is the genuine CIFAR-10: {_yes(run.fact('data', 'genuine'))}",
+        ),
         Check(
             run.recipe.get("data", {}).get("train_images", 0) is None
             if isinstance(run.recipe.get("data"), dict)
@@ -77,7 +80,8 @@ def verify(run: RunRecord, target: float) -> Verdict:
             "all training images are used",
         ),
         Check(
-            bool(run.fact("source", "committed")), f"the source was committed: {bool(run.fact('source', 'committed'))}"
+            run.fact("source", "committed") is True,
+            f"the source was committed: {_yes(run.fact('source', 'committed'))}",
         ),
         Check(not _changes(run), _found("code and machine stayed the same", "resumed after a change", _changes(run))),
     )
@@ -85,6 +89,10 @@ def verify(run: RunRecord, target: float) -> Verdict:
         run, target, checks,
         summarize(accuracies) if done else None, p, summarize([t.seconds for t in done]) if done else None,
     )  # fmt: skip
+
+
+def _yes(fact: object) -> str:
+    return "yes" if fact is True else "no"
 
 
 def _found(good: str, bad: str, details: Sequence[str]) -> str:

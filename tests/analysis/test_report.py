@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from airbench.analysis.compare import compare_runs
 from airbench.analysis.figures import pareto_front
 from airbench.analysis.report import html_report, write_report
 from airbench.errors import AirbenchError
@@ -110,3 +111,16 @@ def test_page_opens_in_a_browser(runs: list[RunRecord], tmp_path: Path) -> None:
     ]  # fmt: skip
     subprocess.run(command, capture_output=True, timeout=120, check=True)
     assert picture.stat().st_size > 20_000
+
+
+def test_runs_on_other_images_are_kept_apart(tmp_path: Path) -> None:
+    runs = [
+        fake_run(tmp_path / "a", [0.94, 0.95]),
+        fake_run(tmp_path / "b", [0.90, 0.91], data={"name": "shapes", "test_fingerprint": "other"}),
+    ]
+    page = html_report(runs)
+    assert "Leaderboard on cifar10" in page
+    assert "Leaderboard on shapes" in page
+    assert "against" not in page.replace("Accuracy against time", "").split("Where the runs")[0]
+    with pytest.raises(AirbenchError, match="different images"):
+        compare_runs(runs)
