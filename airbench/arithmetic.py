@@ -1,5 +1,6 @@
 """How much arithmetic a trial takes, and how much of it the machine could do at best."""
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -42,9 +43,9 @@ def count_flop(recipe: Recipe, steps: int, test_images: int, dataset: Dataset) -
 
 
 def measure_peak(device: torch.device) -> dict[str, Any]:
-    """This machine's own rates: matrix products in TFLOP/s for each precision, copies in GB/s. About a second.
+    """This machine's own rates: matrix products in TFLOP/s for each precision, copies in GB/s. A few seconds.
 
-    The best of a few repeats: a peak is what the machine can do when nothing disturbs it.
+    The best of many repeats: a peak is what the machine can do when nothing disturbs it.
     """
     rates: dict[str, Any] = {}
     on_cpu = device.type == "cpu"
@@ -52,17 +53,24 @@ def measure_peak(device: torch.device) -> dict[str, Any]:
         size = 2048 if on_cpu else 8192
         try:
             a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-            once = _seconds(partial(torch.mm, a, b), device)
-            # A processor that emulates this precision takes long: once is then enough to know.
-            seconds = once if once > 1 else min(_seconds(partial(torch.mm, a, b), device) for _ in range(3))
+            seconds = _best_seconds(partial(torch.mm, a, b), device)
             rates[f"{name}_tflops"] = round(2 * size**3 / seconds / 1e12, 4)
-        except RuntimeError:
+        except (RuntimeError, TypeError):
             rates[f"{name}_tflops"] = None
     size = 2**26 if on_cpu else 2**28
     source, target = torch.ones(size, device=device), torch.ones(size, device=device)
-    seconds = min(_seconds(lambda: target.copy_(source), device) for _ in range(3))
+    seconds = _best_seconds(lambda: target.copy_(source), device)
     rates["copy_gbs"] = round(2 * 4 * size / seconds / 1e9, 2)
     return rates
+
+
+def _best_seconds(work: Callable[[], Any], device: torch.device, budget: float = 0.7) -> float:
+    """The least of the seconds that ``work`` takes, repeated until ``budget`` seconds have passed."""
+    best, spent = math.inf, 0.0
+    while spent < budget:
+        took = _seconds(work, device)
+        best, spent = min(best, took), spent + took
+    return best
 
 
 def _seconds(work: Callable[[], Any], device: torch.device) -> float:

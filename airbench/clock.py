@@ -10,6 +10,12 @@ from types import TracebackType
 
 import torch
 
+TIMED = (
+    "whitening statistics", "normalisation and augmentation", "training steps",
+    "final evaluation with test-time augmentation",
+)  # fmt: skip
+"""What is on the clock, for the record."""
+
 
 class Clock:
     """Adds up the seconds spent inside ``with clock:`` blocks.

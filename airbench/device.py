@@ -3,7 +3,7 @@
 import ctypes
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -18,6 +18,8 @@ class Machine:
 
     device: torch.device
     dtype: torch.dtype
+    threads: int = field(default_factory=torch.get_num_threads)
+    """Threads that PyTorch computes with on a CPU."""
 
     @property
     def precision(self) -> str:
@@ -25,7 +27,21 @@ class Machine:
         return next(name for name, dtype in _DTYPES.items() if dtype == self.dtype)
 
     def __str__(self) -> str:
-        return f"{device_name(self.device)}, {self.precision}"
+        return f"{self.name}, {self.precision}"
+
+    @property
+    def name(self) -> str:
+        """What the hardware calls itself, and on a CPU the number of threads."""
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        if self.device.type == "mps":
+            return f"Apple GPU ({platform.processor() or platform.machine()})"
+        return f"{cpu_name()}, {self.threads} threads"
+
+    def use_threads(self) -> None:
+        """Compute with this machine's number of threads from now on: recipes of one command may differ in it."""
+        if torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
 
 
 def choose_machine(device: str = "auto", precision: str = "auto", threads: int | None = None) -> Machine:
@@ -40,9 +56,7 @@ def choose_machine(device: str = "auto", precision: str = "auto", threads: int |
         precision = {"cuda": "fp16", "mps": "fp32", "cpu": "bf16" if cpu_has_bf16() else "fp32"}[device]
     if precision == "fp16" and device == "cpu":
         raise DeviceError("precision = fp16: too slow on a cpu to be of use; give bf16, fp32 or auto")
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return Machine(torch.device(device), _DTYPES[precision])
+    return Machine(torch.device(device), _DTYPES[precision], threads or torch.get_num_threads())
 
 
 def cpu_has_bf16() -> bool:
@@ -82,15 +96,6 @@ def keep_freed_memory() -> bool:
         libc.mallopt(m_top_pad, 64 * 2**20),
     ]
     return all(results)
-
-
-def device_name(device: torch.device) -> str:
-    """What the hardware calls itself."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    if device.type == "mps":
-        return f"Apple GPU ({platform.processor() or platform.machine()})"
-    return f"{cpu_name()}, {torch.get_num_threads()} threads"
 
 
 def cpu_name() -> str:

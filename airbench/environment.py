@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from airbench.device import Machine, cpu_count, cpu_name, device_name
+from airbench.device import Machine, cpu_count, cpu_name
 
 SOURCE = Path(__file__).resolve().parent
 _PACKAGES = ("airbench", "torch", "torchvision", "numpy", "pydantic", "scipy")
@@ -21,10 +21,10 @@ _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ONE
 def describe_environment(machine: Machine) -> dict[str, Any]:
     """Hardware, software and settings, as plain values for JSON."""
     return {
-        "device": device_name(machine.device),
+        "device": machine.name,
         "device_type": machine.device.type,
         "precision": machine.precision,
-        "threads": torch.get_num_threads(),
+        "threads": machine.threads,
         "cpu": cpu_name(),
         "cpu_count": cpu_count(),
         "memory_gib": _memory_gib(),
@@ -41,23 +41,22 @@ def describe_environment(machine: Machine) -> dict[str, Any]:
 def describe_source() -> tuple[dict[str, Any], str]:
     """Identity of the code, and the text of its uncommitted changes (empty if there are none).
 
-    The hash is over the package's own files, so that it also holds where there is no git.
+    The hash is over the package's own files, so that it also holds where there is no git. The source counts as
+    committed only where git says so: package and recipes unchanged, nothing beside them untracked.
     """
-    commit = _git("rev-parse", "HEAD")
-    tracked_here = commit is not None and _git("ls-files", "--error-unmatch", "__init__.py") is not None
-    if not tracked_here:
-        return {"sha256": source_hash(), "git_commit": None, "committed": False}, ""
-    scope = (":/airbench", ":/configs", ":/train.py")
-    difference = _git("diff", "HEAD", "--", *scope) or ""
-    untracked = (_git("ls-files", "--others", "--exclude-standard", "--", *scope) or "").split("\n")
-    untracked = [name for name in untracked if name]
-    source = {
-        "sha256": source_hash(),
-        "git_commit": commit,
-        "committed": not difference and not untracked,
-        "untracked": untracked,
-    }
-    return source, difference
+    commit = _git("rev-parse", "HEAD") if _git("ls-files", "--error-unmatch", "__init__.py") is not None else None
+    source: dict[str, Any] = {"sha256": source_hash(), "git_commit": commit, "committed": False}
+    if commit is None:
+        return source, ""
+    scope = [
+        str(SOURCE),
+        *(str(path) for path in (SOURCE.parent / "configs", SOURCE.parent / "train.py") if path.exists()),
+    ]
+    difference = _git("diff", "--no-ext-diff", "--no-color", "HEAD", "--", *scope)
+    untracked = _git("ls-files", "--others", "--exclude-standard", "--", *scope)
+    source["committed"] = difference == "" and untracked == ""
+    source["untracked"] = untracked.split("\n") if untracked else []
+    return source, difference or ""
 
 
 def source_hash() -> str:
@@ -71,7 +70,12 @@ def source_hash() -> str:
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(SOURCE), *arguments], capture_output=True, text=True, timeout=20, check=True
+            ["git", "-C", str(SOURCE), *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=20,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -8,6 +8,7 @@ summary.json    n, mean, std, interval, times: made from the lines above, and ma
 spectra.json    singular values of the last updates, before and after orthogonalisation
 """
 
+import hashlib
 import json
 import math
 import os
@@ -28,6 +29,12 @@ FORMAT = 1
 """Raised when a reader of today would misread what is written."""
 
 RUN, RECIPE, TRIALS, SUMMARY, SPECTRA = "run.json", "recipe.yaml", "trials.jsonl", "summary.json", "spectra.json"
+_MARKS = (RUN, TRIALS, RECIPE)
+"""A folder that holds one of these is a run, whole or damaged."""
+
+
+MOST_TRIALS = 1_000_000
+"""More than anybody trains: a larger number in a file is damage."""
 
 
 class RunFolderError(AirbenchError):
@@ -57,7 +64,8 @@ class RunFolder:
                 f"{root}: no run folder can be written there ({error.strerror}); give another place with --out"
             ) from None
         folder.write(RECIPE, dump_recipe(recipe))
-        folder.write_json(RUN, {"format": FORMAT, "started": now.isoformat(timespec="seconds"), **facts})
+        start = {"format": FORMAT, "started": now.isoformat(timespec="seconds")}
+        folder.write_json(RUN, {**start, "recipe_sha256": _sha256(folder.path / RECIPE), **facts})
         if source_diff:
             folder.write("source.diff", source_diff + "\n")
         (folder.path / TRIALS).touch()
@@ -66,7 +74,11 @@ class RunFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes from training into this folder. Raises RunFolderError if one does already."""
-        with open(self.path / TRIALS, "a") as file:
+        try:
+            file = open(self.path / TRIALS, "a")  # noqa: SIM115 - closed below; it is held open for the lock
+        except OSError as error:
+            raise RunFolderError(f"{self.path}: cannot be trained into ({error.strerror})") from None
+        with file:
             try:
                 import fcntl
 
@@ -76,6 +88,13 @@ class RunFolder:
             except OSError:
                 raise RunFolderError(f"{self.path}: another process is training into it") from None
             yield
+
+    def drop_half_line(self) -> None:
+        """Remove a last line that was cut short: its trial was never finished, and is about to be trained anew."""
+        file = self.path / TRIALS
+        content = file.read_bytes()
+        if content and not content.endswith(b"\n"):
+            os.truncate(file, content.rfind(b"\n") + 1)
 
     def append_trial(self, line: dict[str, Any]) -> None:
         """Add a line to ``trials.jsonl`` and wait until it is on disk.
@@ -158,6 +177,8 @@ class TrialRecord:
     epochs: tuple[dict[str, float], ...]
     reason: str
     """Why it failed."""
+    seeds: tuple[int, ...]
+    """Of initialisation, order and augmentation."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +213,7 @@ class RunRecord:
     def planned(self) -> int | None:
         """How many trials the run was started for; None if that cannot be read."""
         planned = self.facts.get("trials_planned")
-        return planned if isinstance(planned, int) and not isinstance(planned, bool) and planned > 0 else None
+        return planned if type(planned) is int and 0 < planned <= MOST_TRIALS else None
 
     @property
     def missing(self) -> list[int]:
@@ -203,7 +224,7 @@ class RunRecord:
     def target(self) -> float | None:
         """The recipe's target accuracy."""
         target = self.recipe.get("target")
-        return float(target) if isinstance(target, int | float) else None
+        return float(target) if isinstance(target, int | float) and 0 < target < 1 else None
 
     def fact(self, *path: str) -> Any:
         """The entry of ``run.json`` at ``path``, or None."""
@@ -212,10 +233,29 @@ class RunRecord:
             value = value.get(step) if isinstance(value, dict) else None
         return value
 
+    def text(self, *path: str) -> str:
+        """The same as text; empty if there is none."""
+        value = self.fact(*path)
+        return "" if value is None else str(value)
+
+    def number(self, *path: str) -> float | None:
+        """The same if it is a finite number, else None."""
+        try:
+            return _number(self.fact(*path))
+        except (ValueError, OverflowError):
+            return None
+
+    def knob(self, *path: str) -> Any:
+        """The entry of the recipe at ``path``, or None."""
+        value: Any = self.recipe
+        for step in path:
+            value = value.get(step) if isinstance(value, dict) else None
+        return value
+
 
 def find_runs(root: Path) -> list[Path]:
     """Every folder below ``root`` that holds one of a run's files, newest name first."""
-    found = {file.parent for name in (RUN, TRIALS) for file in root.rglob(name)}
+    found = {file.parent for name in _MARKS for file in root.rglob(name)}
     return sorted(found, key=lambda path: path.name, reverse=True)
 
 
@@ -224,8 +264,12 @@ def read_run(path: Path) -> RunRecord:
 
     Raises RunFolderError only where there is no run at all.
     """
-    if not path.is_dir() or not any((path / name).is_file() for name in (RUN, TRIALS)):
-        raise RunFolderError(f"{path}: is no run folder (it has neither {RUN} nor {TRIALS}); airbench runs lists them")
+    try:
+        found = any((path / name).is_file() for name in _MARKS)
+    except OSError as error:
+        raise RunFolderError(f"{path}: cannot be read ({error.strerror})") from None
+    if not found:
+        raise RunFolderError(f"{path}: is no run folder (it holds no {', '.join(_MARKS)}); airbench runs lists them")
     problems: list[str] = []
     facts = _read_mapping(path / RUN, json.loads, problems)
     version = facts.get("format", FORMAT)  # the first runs were written before there was a number
@@ -233,15 +277,24 @@ def read_run(path: Path) -> RunRecord:
         problems.append(f"{RUN}: format {version!r} was not written by this version of airbench (format {FORMAT})")
         facts = {}
     recipe = _read_mapping(path / RECIPE, yaml.safe_load, problems)
+    if facts.get("recipe_sha256") not in (None, _sha256(path / RECIPE)):
+        problems.append(f"{RECIPE}: was changed since the run was started")
     trials = _read_trials(path / TRIALS, problems)
     spectra = _read_mapping(path / SPECTRA, json.loads, problems) if (path / SPECTRA).exists() else {}
     record = RunRecord(path, facts, recipe, tuple(trials), spectra, ())
     if facts and record.planned is None:
-        problems.append(f"{RUN}: trials_planned is missing")
+        problems.append(f"{RUN}: trials_planned is missing or no sensible number")
     for trial in trials:
         if record.planned is not None and trial.index >= record.planned:
             problems.append(f"{TRIALS}: trial {trial.index} is beyond the {record.planned} planned")
     return RunRecord(path, facts, recipe, tuple(trials), spectra, tuple(problems))
+
+
+def _sha256(file: Path) -> str | None:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def _read_mapping(file: Path, parse: Any, problems: list[str]) -> dict[str, Any]:
@@ -286,14 +339,15 @@ def _parse_trial(line: bytes) -> TrialRecord | None:
         index, seed, status = row["trial"], row["seed"], row["status"]
         if not all(type(n) is int and n >= 0 for n in (index, seed)):
             return None
+        seeds = tuple(row["seeds"].values())
         if status == "failed":
-            return TrialRecord(index, seed, False, math.nan, math.nan, math.nan, (), str(row["reason"]))
+            return TrialRecord(index, seed, False, math.nan, math.nan, math.nan, (), str(row["reason"]), seeds)
         accuracy, plain, seconds = (float(_number(row[key])) for key in ("accuracy", "plain_accuracy", "seconds"))
         epochs = tuple({key: float(_number(value)) for key, value in epoch.items()} for epoch in row["epochs"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
     fine = status == "finished" and 0 <= accuracy <= 1 and 0 <= plain <= 1 and seconds > 0
-    return TrialRecord(index, seed, True, accuracy, plain, seconds, epochs, "") if fine else None
+    return TrialRecord(index, seed, True, accuracy, plain, seconds, epochs, "", seeds) if fine else None
 
 
 def _number(value: Any) -> float:

@@ -19,13 +19,16 @@ def open_logger() -> "EpochLogger":
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise AirbenchError("--tensorboard: TensorBoard is not installed; pip install tensorboard") from None
-    writers: dict[Path, Any] = {}
+    current: dict[Path, Any] = {}  # trials come one after the other: one writer is open at a time
 
     def log(run: Path, trial: int, row: EpochRow) -> None:
         folder = run / "tensorboard" / f"trial-{trial}"
-        if folder not in writers:
-            writers[folder] = SummaryWriter(str(folder))
-        writer = writers[folder]
+        if folder not in current:
+            for finished in current.values():
+                finished.close()
+            current.clear()
+            current[folder] = SummaryWriter(str(folder))
+        writer = current[folder]
         step = round(row.epoch * 1000)  # TensorBoard counts in whole numbers: thousandths of an epoch
         for name in ("train_loss", "train_accuracy", "accuracy", "seconds"):
             writer.add_scalar(name, getattr(row, name), step)

@@ -1,5 +1,6 @@
 """What people see while it trains: a bar inside a trial, a row an epoch. Plain lines where there is no terminal."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,10 @@ class Terminal:
         """Print a line without disturbing the bar."""
         if self.bar is not None:
             self.bar.clear()
-        print(text, file=self.out, flush=True)
+        try:
+            print(text, file=self.out, flush=True)
+        except OSError:  # nobody reads any more (`… | head`), or the log's disk is full: training goes on
+            self.out = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
         if self.bar is not None:
             self.bar.refresh()
 

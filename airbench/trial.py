@@ -3,6 +3,8 @@
 import hashlib
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -111,6 +113,9 @@ class Trainer:
         self.classes = len(dataset.classes)
         self.train = to_device(dataset.train, dataset, machine.device, recipe.data.train_images)
         self.test = to_device(dataset.test, dataset, machine.device)
+        wanted, there = recipe.data.train_images, len(dataset.train)
+        if wanted is not None and wanted > there:
+            raise RecipeError(f"data.train_images = {wanted}: {dataset.source} has {there} training images")
         batch = recipe.train.batch_size
         if batch > len(self.train):
             raise RecipeError(f"train.batch_size = {batch}: there are only {len(self.train)} training images")
@@ -130,45 +135,68 @@ class Trainer:
             steps_per_epoch=self.steps_per_epoch,
         )
 
+    def _whiten_and_load(self, seeds: TrialSeeds) -> Loader:
+        recipe, dtype = self.recipe, self.machine.dtype
+        self.net.set_whitening(self.train.normalized(dtype, recipe.net.whiten.images))
+        return Loader(
+            self.train, recipe.data.augment, recipe.train.batch_size, dtype,
+            order=seeds.generator("order"), augment_generator=seeds.generator("augment"),
+        )  # fmt: skip
+
+    def _lookahead(self) -> Lookahead | None:
+        return Lookahead(self.net, self.recipe.lookahead, self.total_steps) if self.recipe.lookahead else None
+
     def warm_up(self) -> None:
-        """Take a few steps and evaluate, on random labels: nothing shall happen for the first time on the clock.
+        """Whiten, load, take a few steps and evaluate, on random labels: nothing shall be new on the clock.
 
         Leaves no trace: a trial resets all that it uses.
         """
+        with _memory_errors():
+            self._warm_up()
+
+    def _warm_up(self) -> None:
         seeds = TrialSeeds(0, 0, 0)
         recipe, device, dtype = self.recipe, self.machine.device, self.machine.dtype
+        self.machine.use_threads()
         self.net.reset(seeds.generator("init"))
         self.net.train()
         optimizers = self._optimizers()
+        loader = self._whiten_and_load(seeds)
+        lookahead = self._lookahead()
         batch = recipe.train.batch_size
-        images = self.train.normalized(dtype, batch)
         labels = torch.randint(self.classes, (batch,), generator=seeds.generator("order")).to(device)
+        images, _ = next(iter(loader.epoch(0)))
         for step in range(WARM_UP_STEPS):
             optimizers.before_step(step)
             train_step(self.net, optimizers, images, labels, recipe.train.label_smoothing)
+        if lookahead:
+            lookahead.finish()
         whole = recipe.evaluate.batch_size
         count = min(len(self.test), whole + len(self.test) % whole)
         test = self.test.normalized(dtype, count)
         correct(self.net, test, self.test.labels[:count], recipe.evaluate.tta, whole).item()
 
     def run(self, seeds: TrialSeeds, watcher: Watcher) -> TrialResult:
-        """Train and evaluate once. Raises TrialError for a loss of NaN, or one no better than guessing."""
+        """Train and evaluate once.
+
+        Raises TrialError for a loss of NaN, for one no better than guessing, and where memory runs out.
+        """
+        with _memory_errors():
+            return self._run(seeds, watcher)
+
+    def _run(self, seeds: TrialSeeds, watcher: Watcher) -> TrialResult:
         recipe, dtype = self.recipe, self.machine.dtype
         net, total = self.net, self.total_steps
+        self.machine.use_threads()
         started = time.perf_counter()
         clock = Clock(self.machine.device)
         rows: list[EpochRow] = []
 
         net.reset(seeds.generator("init"))
         optimizers = self.optimizers = self._optimizers()
-        lookahead = Lookahead(net, recipe.lookahead, total) if recipe.lookahead else None
-
         with clock:
-            net.set_whitening(self.train.normalized(dtype, recipe.net.whiten.images))
-            loader = Loader(
-                self.train, recipe.data.augment, recipe.train.batch_size, dtype,
-                order=seeds.generator("order"), augment_generator=seeds.generator("augment"),
-            )  # fmt: skip
+            loader = self._whiten_and_load(seeds)
+        lookahead = self._lookahead()  # it copies the net, so whitening comes first
         step = 0
         for epoch in range(math.ceil(total / self.steps_per_epoch)):
             with clock:
@@ -205,9 +233,9 @@ class Trainer:
         )
 
     def spectra(self) -> dict[str, dict[str, list[float]]]:
-        """Singular values of the last momentum of each matrix that Muon trained, and of what Muon made of it.
+        """Singular values of the last momentum buffer of each matrix that Muon trained, and of its orthogonalisation.
 
-        By parameter name: ``before`` (divided by the largest) and ``after``. Empty before the first trial.
+        By parameter name: ``before`` (divided by the largest) and ``after``. Empty where Muon trained nothing.
         """
         names: dict[Tensor, str] = {p: name for r in self.routes for name, p in zip(r.names, r.params, strict=True)}
         found = {}
@@ -215,6 +243,8 @@ class Trainer:
             if isinstance(muon, Muon):
                 for p, state in muon.state.items():
                     matrix = state["momentum_buffer"].flatten(1)
+                    if not matrix.isfinite().all():
+                        continue
                     before = torch.linalg.svdvals(matrix.float())
                     after = torch.linalg.svdvals(muon.orthogonalize(matrix).float())
                     found[names[p]] = {
@@ -239,11 +269,27 @@ class Trainer:
         guessing = math.log(self.classes)  # label smoothing leaves the loss of a uniform guess as it is
         if not math.isfinite(row.train_loss):
             raise TrialError(f"the loss is {row.train_loss} after {row.epoch:g} epochs: try a lower lr")
-        if epochs >= self.recipe.train.stall_epochs and row.train_loss > 0.99 * guessing:
+        stalled = row.train_loss > 0.99 * guessing and row.accuracy < 1.5 / self.classes
+        if epochs >= self.recipe.train.stall_epochs and stalled:
             raise TrialError(
-                f"the loss is {row.train_loss:.3f} after {row.epoch:g} epochs, no better than guessing "
-                f"({guessing:.3f}): the net does not learn"
+                f"after {row.epoch:g} epochs the loss is {row.train_loss:.3f} and the accuracy {row.accuracy:.1%}, no "
+                f"better than guessing ({guessing:.3f}, {1 / self.classes:.1%}): the net does not learn"
             )
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        words = str(error).lower()
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not (
+            "memory" in words and ("alloc" in words or "out of" in words)
+        ):
+            raise
+        raise TrialError(
+            "memory ran out: lower train.batch_size or evaluate.batch_size, or take a narrower net"
+        ) from None
 
 
 def _rounded(values: Tensor) -> list[float]:

@@ -9,6 +9,7 @@ import pytest
 
 from airbench.cli import main
 from airbench.data.dataset import Dataset
+from airbench.trial import Trainer
 from tests.conftest import CONFIGS, TINY
 
 ROOT = CONFIGS.parent
@@ -37,6 +38,24 @@ def test_training_two_recipes_in_turn(few_shapes: Dataset, tmp_path: Path, capsy
         assert json.loads((folder / "summary.json").read_text())["finished"] == 2
 
 
+def test_overrides_may_stand_behind_options(few_shapes: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", MUON, "--trials", "2", "train.epochs=7", "--print-recipe"]) == 0
+    assert "epochs: 7.0" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["train", MUON, "--trials", "2", "--bogus"])
+
+
+def test_memory_that_runs_out_is_a_failed_trial(
+    few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory: 1 bytes")
+
+    monkeypatch.setattr(Trainer, "_run", exhausted)
+    assert main(["train", MUON, *TINY, "--out", str(tmp_path)]) == 1
+    assert "memory ran out: lower train.batch_size" in capsys.readouterr().out
+
+
 def test_a_failed_trial_is_recorded_and_the_others_go_on(
     few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,6 +80,19 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(
         (["train", MUON, *TINY, "train.batch_size=50001"], "there are only 400"),
         (["train", MUON, *TINY, "optimizers.head.params=nothing"], "matches no trainable parameter"),
         (["train", MUON, *TINY, "--precision", "fp16"], "precision = fp16"),
+        (["train", MUON, *TINY, "optimizers.filters.params=['*conv*.weight', whiten.bias]"], "Muon trains matrices"),
+        (["train", MUON, *TINY, "data.train_images=401"], "train_images = 401"),
+        (["train", MUON, *TINY, "--data", "/x"], "has no effect on shapes"),
+        (["train", MUON, *TINY, "net.widths=[" + "1," * 200 + "1]"], "at most 3"),
+        (["train", MUON, "--data", "~nobody-of-this-name/x"], "home folder"),
+        (["compare", MUON], "two recipes or more"),
+        (["compare", "runs/typo", "runs/b"], "runs/typo: there is no such run"),
+        (["time-to-target", "train.epochs=4"], "no recipe is named"),
+        (["time-to-target", MUON, *TINY], "one recipe and two lengths"),
+        (["variance", MUON, *TINY, "--trials", "1"], "two trials or more"),
+        (["variance", MUON, *TINY, "seeds.init=1"], "holds seeds fixed"),
+        (["runs", "/nowhere"], "no such folder"),
+        (["verify", "/nowhere"], "is no run folder"),
         (["data", "--data", "/nowhere"], "no such file"),
         (["data", "--import", "/nowhere"], "no such file"),
     ],

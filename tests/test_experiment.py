@@ -9,12 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from airbench.cli import main
 from airbench.data.cache import write_cache
 from airbench.data.dataset import Dataset
 from airbench.data.shapes import SHAPES_VERSION
-from airbench.experiment import what_changed
+from airbench.facts import what_changed
 from airbench.runs import read_run
 from airbench.trial import Trainer
 from tests.conftest import CONFIGS, TINY
@@ -110,7 +111,56 @@ def test_resume_refuses_an_edited_recipe(
     text = (path / "recipe.yaml").read_text()
     (path / "recipe.yaml").write_text(text.replace("lr: 0.24", "lr: 0.25"))
     assert main(["resume", str(path)]) == 2
-    assert "recipe_sha256" in capsys.readouterr().err
+    assert "recipe.yaml: was changed since the run was started" in capsys.readouterr().err
+
+
+def test_full_disk_prints_the_finished_trial_also_when_the_summary_fails(
+    few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = os.fsync
+    run = Trainer.run
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    def then_fill(self: Trainer, *arguments: object) -> object:
+        result = run(self, *arguments)  # type: ignore[arg-type]
+        monkeypatch.setattr(os, "fsync", full)
+        return result
+
+    monkeypatch.setattr(Trainer, "run", then_fill)
+    assert main(["train", MUON, *TINY, "--trials", "2", "--out", str(tmp_path)]) == 2
+    monkeypatch.setattr(os, "fsync", real)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert 'the finished trial was: {"trial": 0' in error
+    assert accuracies(only(tmp_path)) == []
+
+
+def test_training_goes_on_when_nobody_reads(few_shapes: Dataset, tmp_path: Path, small_shapes: Dataset) -> None:
+    process = start(tmp_path, small_shapes, "train", MUON, *TINY, "--trials", "2", "--out", str(tmp_path / "runs"))
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    errors = process.stderr.read()
+    assert process.wait(timeout=120) == 0, errors
+    assert len(accuracies(only(tmp_path / "runs"))) == 2
+
+
+def test_each_recipe_computes_with_its_own_threads(few_shapes: Dataset, tmp_path: Path) -> None:
+    one = tmp_path / "one.yaml"
+    one.write_text(f"extends: {MUON}\nthreads: 1\n")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert main(["train", MUON, str(one), *TINY, "--out", str(tmp_path / "runs")]) == 0
+    finally:
+        torch.set_num_threads(before)
+    threads = {
+        path.name.rpartition("-")[2]: read_run(path).fact("environment", "threads")
+        for path in (tmp_path / "runs").iterdir()
+    }
+    assert threads == {"airbench94_muon": 2, "one": 1}
 
 
 def test_nothing_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

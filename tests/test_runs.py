@@ -12,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airbench.analysis.summary import listing_rows, summarize_run, summary_rows
+from airbench.analysis.verify import verify
 from airbench.recipe import load_recipe
 from airbench.runs import RunFolder, RunFolderError, find_runs, read_run
 from tests.analysis.fake_runs import fake_run, trial_line
@@ -153,15 +155,35 @@ LINES = st.one_of(
         st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
         lambda inner: (
             st.lists(inner, max_size=3)
-            | st.dictionaries(st.sampled_from(["trial", "seed", "status", "accuracy", "seconds", "epochs"]), inner)
+            | st.dictionaries(
+                st.sampled_from(["trial", "seed", "seeds", "status", "accuracy", "seconds", "epochs"]), inner
+            )
         ),
         max_leaves=8,
     ).map(lambda value: json.dumps(value).encode()),
 )
 
 
+FACTS = st.one_of(
+    st.binary(max_size=80),
+    st.dictionaries(
+        st.sampled_from(
+            ["format", "trials_planned", "seed", "data", "source", "environment", "flop", "peak", "steps", "resumed"]
+        ),
+        st.recursive(
+            st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=2)
+                | st.dictionaries(st.sampled_from(["changed", "packages", "trial", "device", "git_commit"]), inner)
+            ),
+            max_leaves=6,
+        ),
+    ).map(lambda value: json.dumps(value).encode()),
+)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.lists(LINES, max_size=8), st.integers(0, 30), st.binary(max_size=80), st.binary(max_size=80))
+@given(st.lists(LINES, max_size=8), st.integers(0, 30), FACTS, FACTS)
 def test_reader_never_crashes_and_never_invents_a_trial(
     tmp_path: Path, lines: list[bytes], cut: int, facts: bytes, recipe: bytes
 ) -> None:
@@ -173,6 +195,10 @@ def test_reader_never_crashes_and_never_invents_a_trial(
     (folder / "run.json").write_bytes(facts)
     (folder / "recipe.yaml").write_bytes(recipe)
     run = read_run(folder)
+    verify(run, 0.94)
+    summary_rows([run])
+    listing_rows([run])
+    summarize_run(run)
     whole = {json.dumps(trial_line(i, 0.9 + i / 100)).encode() for i in range(4)}
     written = {json.loads(line)["trial"] for line in content.split(b"\n") if line in whole}
     assert {t.index for t in run.trials} == written

@@ -2,13 +2,13 @@
 
 import itertools
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airbench.analysis.statistics import (
     UNKNOWN,
     Difference,
-    bootstrap_median_ratio,
     holm,
     paired,
     pooled_std,
@@ -34,23 +34,30 @@ class Comparison:
     """Of the difference in accuracy, by Holm's method."""
     same_seeds: Difference
     """The paired test over trials of the same seed; NaN where the seeds are not the same."""
+    same_seeds_p: float
+    """Its p-value, by Holm's method."""
     seconds: Difference
-    time_ratio: tuple[float, float, float]
-    """median(a) / median(b) of the timed seconds, and its bootstrap interval."""
+    log_seconds: Difference
+    """Of the logarithms: e to it is the ratio of the typical times, with an interval."""
+    time_ratio: float
+    """median(a) / median(b) of the timed seconds."""
     needed: int | None
-    """Trials of each to see a difference of 0.1% with a chance of 80%; None where the spread is not known."""
+    """Trials of each to see a difference of 0.1% with a chance of 80%, at the level that the number of
+    comparisons leaves; None where the spread is not known."""
+    names: tuple[str, str]
+    """What to call a and b: the recipe, or the folder where both have the same."""
 
     @property
     def verdict(self) -> str:
         """One line: who is better, or that it can't be told."""
         if self.p < 0.05:
-            better, worse = (self.a, self.b) if self.accuracy.difference > 0 else (self.b, self.a)
-            return (
-                f"{better.name} is more accurate than {worse.name} by {abs(self.accuracy.difference):.3%} "
-                f"(p = {self.p:.2g})"
-            )
-        need = "at least two trials of each" if self.needed is None else f"n = {self.needed}"
-        return f"can't tell; {need} would be needed to see a difference of {SMALL:.1%}"
+            better, worse = self.names if self.accuracy.difference > 0 else self.names[::-1]
+            return f"{better} is more accurate than {worse} by {abs(self.accuracy.difference):.3%} (p = {self.p:.2g})"
+        if self.needed is None:
+            return "can't tell: it takes two trials of each at least, that differ"
+        if self.needed <= min(len(self.a.finished), len(self.b.finished)):
+            return f"can't tell; there are enough trials to see a difference of {SMALL:.1%}, so it is likely smaller"
+        return f"can't tell; n = {self.needed} would be needed to see a difference of {SMALL:.1%}"
 
 
 def compare_runs(runs: Sequence[RunRecord], alpha: float = 0.05) -> list[Comparison]:
@@ -63,19 +70,24 @@ def compare_runs(runs: Sequence[RunRecord], alpha: float = 0.05) -> list[Compari
     for run in runs:
         if not run.finished:
             raise AirbenchError(f"{run.path}: no trial finished, so there is nothing to compare")
-    if len({run.fact("data", "test_fingerprint") for run in runs}) > 1:
+    if len({run.text("data", "test_fingerprint") for run in runs}) > 1:
         raise AirbenchError("these runs were tested on different images, so their accuracies cannot be compared")
     pairs = list(itertools.combinations(runs, 2))
     confidence = 1 - alpha / len(pairs)
     accuracy = [welch(_accuracies(a), _accuracies(b), confidence) for a, b in pairs]
     adjusted = holm([difference.p for difference in accuracy])
+    by_seed = [_same_seeds(a, b, confidence) for a, b in pairs]
+    by_seed_adjusted = holm([difference.p for difference in by_seed])
     return [
         Comparison(
-            a, b, difference, p, _same_seeds(a, b, confidence),
+            a, b, accuracy[i], adjusted[i], by_seed[i], by_seed_adjusted[i],
             welch(_seconds(a), _seconds(b), confidence),
-            bootstrap_median_ratio(_seconds(a), _seconds(b)), _needed(a, b, alpha),
+            welch([math.log(s) for s in _seconds(a)], [math.log(s) for s in _seconds(b)], confidence),
+            statistics.median(_seconds(a)) / statistics.median(_seconds(b)),
+            _needed(a, b, alpha / len(pairs)),
+            (a.name, b.name) if a.name != b.name else (a.path.name, b.path.name),
         )
-        for (a, b), difference, p in zip(pairs, accuracy, adjusted, strict=True)
+        for i, (a, b) in enumerate(pairs)
     ]  # fmt: skip
 
 
@@ -86,7 +98,7 @@ def warnings(runs: Sequence[RunRecord]) -> list[str]:
         ("hardware", ("environment", "device")), ("precision", ("environment", "precision")),
         ("code", ("source", "sha256")),
     ):  # fmt: skip
-        values = {str(run.fact(*path)) for run in runs}
+        values = {run.text(*path) for run in runs}
         if len(values) > 1:
             shown = " / ".join(sorted(v[:40] for v in values))
             lines.append(f"warning: the runs differ in {label}: {shown}")
@@ -121,14 +133,16 @@ def comparison_lines(comparison: Comparison) -> list[str]:
     """A comparison in words."""
     c = comparison
     accuracy, seconds = c.accuracy, c.seconds
-    lines = [f"{c.a.name} (n = {len(c.a.finished)}) against {c.b.name} (n = {len(c.b.finished)})"]
+    lines = [f"{c.names[0]} (n = {len(c.a.finished)}) against {c.names[1]} (n = {len(c.b.finished)})"]
     lines.append(f"  accuracy  {accuracy.difference:+.3%}{_interval(accuracy, '{:+.3%}')}{_p(c.p)}")
     if not math.isnan(c.same_seeds.low):
         s = c.same_seeds
-        lines.append(f"  paired    {s.difference:+.3%}{_interval(s, '{:+.3%}')}{_p(s.p)}, by seed")
-    ratio, low, high = c.time_ratio
+        lines.append(f"  paired    {s.difference:+.3%}{_interval(s, '{:+.3%}')}{_p(c.same_seeds_p)}, by seed")
     lines.append(f"  seconds   {seconds.difference:+.2f}{_interval(seconds, '{:+.2f}')}{_p(seconds.p)}")
-    lines.append(f"  medians   {ratio:.3f} times as long ({low:.3f} to {high:.3f})")
+    ratio = f"  medians   {c.time_ratio:.3f} times as long"
+    if not math.isnan(c.log_seconds.low):
+        ratio += f" ({math.exp(c.log_seconds.low):.3f} to {math.exp(c.log_seconds.high):.3f})"
+    lines.append(ratio)
     lines.append(f"  {c.verdict}")
     return lines
 

@@ -135,7 +135,7 @@ def spectra(run: RunRecord, label: str) -> Picture | None:
     """Singular values of the last momentum of each matrix, and of what Muon made of it; None if none were recorded."""
     usable = {
         name: values for name, values in run.spectra.items()
-        if isinstance(values, dict) and all(isinstance(values.get(k), list) for k in ("before", "after"))
+        if isinstance(values, dict) and all(_is_spectrum(values.get(k)) for k in ("before", "after"))
     }  # fmt: skip
     if not usable:
         return None
@@ -160,6 +160,10 @@ def spectra(run: RunRecord, label: str) -> Picture | None:
             "Singular values of each filter bank's last momentum, largest first: before orthogonalisation (divided by "
             "the largest) they fall off, after it they lie around one.",
         )
+
+
+def _is_spectrum(values: object) -> bool:
+    return isinstance(values, list) and bool(values) and all(isinstance(v, int | float) for v in values)
 
 
 def _target_lines(axes: Axes, runs: Sequence[RunRecord], *, vertical: bool) -> None:

@@ -5,11 +5,14 @@ import io
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 
+import yaml
+
 from airbench.analysis.compare import compare_runs, comparison_lines, warnings
-from airbench.analysis.summary import summarize_run, summary_rows
+from airbench.analysis.summary import arithmetic_lines, summarize_run, summary_rows
 from airbench.analysis.verify import verify
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
@@ -18,12 +21,13 @@ from airbench.runs import RunRecord
 def write_report(runs: Sequence[RunRecord], form: str, file: Path) -> None:
     """Write a report in ``form`` (html, md or csv), whole or not at all. Raises AirbenchError."""
     text = {"html": html_report, "md": markdown_report, "csv": csv_report}[form](runs)
-    temporary = file.with_name(file.name + ".part")
+    temporary = file.parent / f"{file.name}.part"
     try:
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, file)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise AirbenchError(f"{file}: cannot be written ({error.strerror}); name another place with --out") from None
 
 
@@ -35,9 +39,9 @@ def labels(runs: Sequence[RunRecord]) -> list[str]:
 
 def same_images(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """The runs in groups that were tested on the same images, the only ones that can be compared."""
-    groups: dict[object, list[RunRecord]] = {}
+    groups: dict[str, list[RunRecord]] = {}
     for run in runs:
-        groups.setdefault(run.fact("data", "test_fingerprint"), []).append(run)
+        groups.setdefault(run.text("data", "test_fingerprint"), []).append(run)
     return list(groups.values())
 
 
@@ -148,7 +152,7 @@ def html_report(runs: Sequence[RunRecord]) -> str:
     ]
     for group in same_images(runs):
         ordered, names = best_first(group), labels(best_first(group))
-        on = f" on {group[0].fact('data', 'name') or 'unknown images'}"
+        on = f" on {group[0].text('data', 'name') or 'unknown images'}"
         pictures = [
             figures.accuracy_strip(ordered, names),
             figures.accuracy_against_time(ordered, names),
@@ -193,47 +197,31 @@ def _figure(picture: "figures.Picture") -> str:  # type: ignore[name-defined]  #
 
 
 def _provenance(run: RunRecord, name: str) -> str:
-    environment = run.fact("environment") or {}
-    packages = environment.get("packages") or {}
+    packages = run.fact("environment", "packages")
+    versions = [f"{k} {v}" for k, v in packages.items()] if isinstance(packages, dict) else []
+    commit = run.text("source", "git_commit") or "not under git"
     facts = {
         "folder": run.path.name,
-        "started": run.fact("started"),
+        "started": run.text("started"),
         "repeat with": repeat_command(run),
-        "hardware": f"{environment.get('device')}, {environment.get('precision')}",
-        "software": f"Python {environment.get('python')}, " + ", ".join(f"{k} {v}" for k, v in packages.items()),
-        "source": f"{run.fact('source', 'git_commit')}"
-        + ("" if run.fact("source", "committed") else " with uncommitted changes"),
-        "data": f"{run.fact('data', 'source')}, genuine: {run.fact('data', 'genuine')}",
-        **arithmetic(run),
+        "hardware": f"{run.text('environment', 'device')}, {run.text('environment', 'precision')}",
+        "software": ", ".join([f"Python {run.text('environment', 'python')}", *versions]),
+        "source": commit if run.fact("source", "committed") is True else f"{commit}, with uncommitted changes",
+        "data": f"{run.text('data', 'source')}, genuine CIFAR-10: {run.text('data', 'genuine')}",
+        "arithmetic": "".join(arithmetic_lines([run])) or "not recorded",
+        "copies": f"{run.text('peak', 'copy_gbs')} GB/s" if run.text("peak", "copy_gbs") else "not recorded",
         "problems": "; ".join(run.problems) or "none",
     }
     if run.target is not None:
         facts["verdict"] = verify(run, run.target).line
-    rows = "".join(f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in facts.items())
-    return f"<details open><summary>{escape(name)}</summary><dl>{rows}</dl></details>"
+    rows = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts.items())
+    recipe = yaml.safe_dump(run.recipe, sort_keys=False, default_flow_style=None, width=100)
+    recipe = f"<details><summary>recipe.yaml</summary><pre>{escape(recipe)}</pre></details>"
+    return f"<details open><summary>{escape(name)}</summary><dl>{rows}</dl>{recipe}</details>"
 
 
 def repeat_command(run: RunRecord) -> str:
-    """The command that makes the same trials again from the run's own recipe."""
-    return f"python train.py {run.path / 'recipe.yaml'} --trials {run.planned} --seed {run.fact('seed')}"
-
-
-def arithmetic(run: RunRecord) -> dict[str, str]:
-    """Arithmetic of a trial, throughput, and the share of the machine's measured peak."""
-    flop, peak = run.fact("flop", "trial"), run.fact("peak") or {}
-    steps, batch = run.fact("steps"), (run.recipe.get("train") or {}).get("batch_size")
-    if not run.finished or not all(isinstance(v, int | float) for v in (flop, steps, batch)):
-        return {}
-    seconds = summarize_run(run)["seconds"]["median"]
-    rate = flop / seconds / 1e12
-    lines = {
-        "arithmetic": f"{flop / 1e15:.3f} PFLOP a trial",
-        "throughput": f"{steps * batch / seconds:,.0f} training images/s, {rate:.3g} TFLOP/s (evaluation included)",
-    }
-    best = peak.get(f"{run.fact('environment', 'precision')}_tflops")
-    if isinstance(best, int | float) and best > 0:
-        lines["of the peak"] = (
-            f"{rate / best:.0%} of this machine's own {best:g} TFLOP/s in matrix products; "
-            f"copies {peak.get('copy_gbs')} GB/s"
-        )
-    return lines
+    """What makes the same trials again: the commit, and the recipe, which the page holds below."""
+    commit = run.text("source", "git_commit")
+    checkout = f"git checkout {commit} && " if commit else ""
+    return f"{checkout}python train.py recipe.yaml --trials {run.planned} --seed {run.text('seed')}"

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from scipy import stats
 
 
@@ -155,13 +154,3 @@ def variance_share(all_vary: Sequence[float], one_fixed: Sequence[float], confid
     tail = (1 - confidence) / 2
     ratio_low, ratio_high = ratio / stats.f.ppf(1 - tail, d1, d2), ratio / stats.f.ppf(tail, d1, d2)
     return Share(1 - ratio, float(1 - ratio_high), float(1 - ratio_low))
-
-
-def bootstrap_median_ratio(
-    a: Sequence[float], b: Sequence[float], confidence: float = 0.95
-) -> tuple[float, float, float]:
-    """median(a) / median(b) and a percentile bootstrap interval (5,000 resamples, a fixed seed)."""
-    rng = np.random.default_rng(0)
-    medians = [np.median(rng.choice(np.asarray(v), (5000, len(v))), axis=1) for v in (a, b)]
-    low, high = np.quantile(medians[0] / medians[1], [(1 - confidence) / 2, (1 + confidence) / 2])
-    return statistics.median(a) / statistics.median(b), float(low), float(high)

@@ -1,5 +1,6 @@
 """One run in figures, and the table of several."""
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -25,7 +26,39 @@ def summarize_run(run: RunRecord) -> dict[str, Any]:
         "accuracy": _plain(accuracy),
         "plain_accuracy": _plain(summarize([t.plain_accuracy for t in done]) if done else None),
         "seconds": _plain(summarize([t.seconds for t in done]) if done else None),
+        "arithmetic": arithmetic(run),
     }
+
+
+def arithmetic(run: RunRecord) -> dict[str, float] | None:
+    """PFLOP a trial, training images and TFLOP a second (evaluation included), and the share of the measured peak.
+
+    None for a run in which nothing finished, or that recorded no arithmetic.
+    """
+    flop, steps = run.number("flop", "trial"), run.number("steps")
+    batch = run.knob("train", "batch_size")
+    if not run.finished or not flop or not steps or not isinstance(batch, int):
+        return None
+    seconds = statistics.median(t.seconds for t in run.finished)
+    found = {"pflop": flop / 1e15, "images_per_second": steps * batch / seconds, "tflops": flop / seconds / 1e12}
+    peak = run.number("peak", f"{run.text('environment', 'precision')}_tflops")
+    if peak:
+        found["share_of_peak"] = found["tflops"] / peak
+    return found
+
+
+def arithmetic_lines(runs: Sequence[RunRecord]) -> list[str]:
+    """A line for each run that recorded its arithmetic."""
+    lines = []
+    for run in runs:
+        a = arithmetic(run)
+        if a:
+            share = f", {a['share_of_peak']:.0%} of this machine's peak" if "share_of_peak" in a else ""
+            lines.append(
+                f"{run.name}: {a['pflop']:.3g} PFLOP a trial, {a['images_per_second']:,.0f} training images/s, "
+                f"{a['tflops']:.3g} TFLOP/s{share}"
+            )
+    return lines
 
 
 def _plain(summary: Summary | None) -> dict[str, Any] | None:
@@ -73,7 +106,7 @@ def listing_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("run", "recipe", "n", "accuracy (TTA)", "seconds", "device", "target")]
     for run in runs:
         name, n, accuracy, _, _, seconds, target = summary_rows([run])[1]
-        device = f"{run.fact('environment', 'device') or '?'}, {run.fact('environment', 'precision') or '?'}"
+        device = f"{run.text('environment', 'device') or '?'}, {run.text('environment', 'precision') or '?'}"
         if run.missing:
             n += f" of {run.planned}"
         state = f"damaged: {run.problems[0]}" if run.problems else target

@@ -8,6 +8,8 @@ from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
 
 STREAMS = ("init", "order", "augment")
+OWN = ("name", "description", "seeds")
+"""Keys in which the runs may differ."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,13 @@ def fixed_stream(run: RunRecord) -> str | None:
 def variance_sources(runs: Sequence[RunRecord]) -> tuple[float, int, list[Source]]:
     """Standard deviation with everything varying, its n, and each source's share, from runs of one recipe.
 
-    Raises AirbenchError where a run in which all seeds vary is missing or has fewer than two trials.
+    Raises AirbenchError where a run in which all seeds vary is missing or has fewer than two trials, and for runs
+    that are not of one recipe.
     """
+    if len({repr({k: v for k, v in run.recipe.items() if k not in OWN}) for run in runs}) > 1:
+        raise AirbenchError("the runs are of different recipes; only their seeds may differ")
+    if len({run.path.resolve() for run in runs}) < len(runs):
+        raise AirbenchError("a run is named twice")
     by_stream: dict[str | None, list[float]] = {}
     for run in runs:
         by_stream.setdefault(fixed_stream(run), []).extend(t.accuracy for t in run.finished)

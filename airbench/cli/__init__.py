@@ -15,7 +15,12 @@ from airbench.errors import AirbenchError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options, rest = parser.parse_known_args(arguments)
+    if all("=" in word and not word.startswith("-") for word in rest) and hasattr(options, "items"):
+        options.items += rest  # overrides that stand behind an option: argparse leaves them over
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         code: int = options.command(options)
         return code
@@ -25,9 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("airbench: interrupted; finished trials are in the run folder", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # `airbench runs | head`
+    except BrokenPipeError:  # `airbench runs | head`; training goes on without a reader (see Terminal.say)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"airbench: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return 2
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from airbench.cli.train import add_overrides, natural, positive, read_recipes
+from airbench.cli.train import add_overrides, natural, positive, read_recipes, split_items
 from airbench.errors import AirbenchError
+from airbench.recipe import LoadedRecipe
 from airbench.runs import RunRecord, find_runs, read_run
 
 _RUNS = Path("runs")
@@ -108,22 +109,23 @@ def share(text: str) -> float:
     return value
 
 
-def _runs_or_recipes(options: argparse.Namespace, extra: Sequence[str] = ()) -> list[RunRecord]:
-    """Read the runs that are named; or train the recipes that are, in turn, and again with each ``extra`` override."""
-    paths = [Path(item) for item in options.items if "=" not in item or Path(item).exists()]
-    if all(path.is_dir() for path in paths):
-        return [read_run(path) for path in paths]
-    if any(path.is_dir() for path in paths):
+def _named_runs(options: argparse.Namespace) -> list[RunRecord] | None:
+    """The runs that are named; None where recipes are. Raises AirbenchError for what is neither, or both."""
+    paths = [Path(item) for item in split_items(options.items)[0]]
+    for path in paths:
+        if not path.exists():
+            raise AirbenchError(f"{path}: there is no such run or recipe; airbench runs lists runs")
+    if not any(path.is_dir() for path in paths):
+        return None
+    if not all(path.is_dir() for path in paths):
         raise AirbenchError("name runs or recipes, not both")
-    recipes = read_recipes(options)
-    for override in extra:
-        label = override.partition("=")[0].rpartition(".")[2]
-        for loaded in list(recipes[: len(paths)]):
-            again = {**vars(options), "items": [*options.items, override, f"name={loaded.recipe.name}-{label}-fixed"]}
-            recipes += read_recipes(argparse.Namespace(**again))
+    return [read_run(path) for path in paths]
+
+
+def _train(options: argparse.Namespace, recipes: Sequence[LoadedRecipe], seed: int | Sequence[int]) -> list[RunRecord]:
     from airbench.experiment import run_experiment
 
-    records = run_experiment(recipes, trials=options.trials, seed=options.seed, out=options.out)
+    records = run_experiment(recipes, trials=options.trials, seed=seed, out=options.out)
     print()
     return records
 
@@ -131,6 +133,8 @@ def _runs_or_recipes(options: argparse.Namespace, extra: Sequence[str] = ()) -> 
 def _list(options: argparse.Namespace) -> int:
     from airbench.analysis.summary import listing_rows, summarize_run, table
 
+    if not options.folder.is_dir() and options.folder != _RUNS:
+        raise AirbenchError(f"{options.folder}: no such folder")
     records = [read_run(path) for path in find_runs(options.folder)] if options.folder.is_dir() else []
     if options.json:
         rows = [
@@ -159,7 +163,12 @@ def _verify(options: argparse.Namespace) -> int:
 def _compare(options: argparse.Namespace) -> int:
     from airbench.analysis.compare import compare_runs, comparison_lines, warnings
 
-    runs = _runs_or_recipes(options)
+    runs = _named_runs(options)
+    if runs is None:
+        recipes = read_recipes(options)
+        if len(recipes) < 2:
+            raise AirbenchError("name two recipes or more to compare")
+        runs = _train(options, recipes, options.seed)
     comparisons = compare_runs(runs)
     for line in warnings(runs):
         print(line, file=sys.stderr)
@@ -187,7 +196,12 @@ def _power(options: argparse.Namespace) -> int:
 def _time_to_target(options: argparse.Namespace) -> int:
     from airbench.analysis.time_to_target import collect_lengths, crossing_lines, time_to_target
 
-    runs = _runs_or_recipes(options)
+    runs = _named_runs(options)
+    if runs is None:
+        recipes = read_recipes(options)
+        if len(split_items(options.items)[0]) != 1 or len(recipes) < 2:
+            raise AirbenchError("name one recipe and two lengths or more, such as --epochs 4,6,8")
+        runs = _train(options, recipes, options.seed)
     target = options.target if options.target is not None else runs[0].target
     if target is None:
         raise AirbenchError("the recipe names no target; give one with --target")
@@ -199,9 +213,25 @@ def _time_to_target(options: argparse.Namespace) -> int:
 def _variance(options: argparse.Namespace) -> int:
     from airbench.analysis.variance import STREAMS, variance_lines, variance_sources
 
-    runs = _runs_or_recipes(options, [f"seeds.{stream}={options.seed}" for stream in STREAMS])
+    runs = _named_runs(options)
+    if runs is None:
+        runs = _train_variance(options, STREAMS)
     print("\n".join(variance_lines(*variance_sources(runs))))
     return 0
+
+
+def _train_variance(options: argparse.Namespace, streams: Sequence[str]) -> list[RunRecord]:
+    """Train a recipe with all seeds varying, then with each held fixed, every run with seeds of its own."""
+    recipes = read_recipes(options)
+    if len(recipes) != 1 or options.trials < 2:
+        raise AirbenchError("name one recipe, of one length, and two trials or more")
+    (recipe,) = recipes
+    if any(seed is not None for seed in recipe.recipe.seeds.model_dump().values()):
+        raise AirbenchError(f"{recipe.path}: holds seeds fixed itself; leave seeds out of it")
+    for stream in streams:
+        extra = [f"seeds.{stream}={options.seed}", f"name={recipe.recipe.name}-{stream}-fixed"]
+        recipes += read_recipes(argparse.Namespace(**{**vars(options), "items": [*options.items, *extra]}))
+    return _train(options, recipes, [options.seed + i * options.trials for i in range(len(recipes))])
 
 
 def _report(options: argparse.Namespace) -> int:

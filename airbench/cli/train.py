@@ -1,6 +1,8 @@
 """Commands that train, or that see to the images for it."""
 
 import argparse
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +56,8 @@ def add_commands(commands: Any) -> None:
     train.add_argument(
         "items", nargs="*", metavar="RECIPE | KEY=VALUE", help="recipe files, and overrides of their knobs"
     )
-    train.add_argument("--trials", type=positive, default=1, metavar="N", help="trainings of each recipe (default 1)")
-    train.add_argument("--seed", type=natural, default=0, metavar="S", help="trial i has seed S + i (default 0)")
+    train.add_argument("--trials", type=positive, metavar="N", help="trainings of each recipe (default 1)")
+    train.add_argument("--seed", type=natural, metavar="S", help="trial i has seed S + i (default 0)")
     add_overrides(train)
     train.add_argument(
         "--out", type=Path, default=Path("runs"), metavar="DIR", help="where run folders go (default runs)"
@@ -70,6 +72,7 @@ def add_commands(commands: Any) -> None:
         "resume", help="go on with an interrupted run", description=_RESUME_HELP, formatter_class=raw
     )
     resume.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders; several are trained in turn")
+    resume.add_argument("--data", metavar="PATH", help="where the local copy of CIFAR-10 lies now")
     resume.add_argument("--force", action="store_true", help="also if code or machine changed; it is recorded")
     resume.add_argument("--tensorboard", action="store_true", help="also write scalars for TensorBoard")
     resume.set_defaults(command=lambda options: _resume(options.runs, options))
@@ -108,10 +111,15 @@ def natural(text: str) -> int:
     return value
 
 
+def split_items(items: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Files or folders, and overrides: what has a ``=`` and is no file."""
+    overrides = [item for item in items if "=" in item and not os.path.exists(item)]
+    return [item for item in items if item not in overrides], overrides
+
+
 def read_recipes(options: argparse.Namespace) -> list[LoadedRecipe]:
     """The recipes of ``options.items``, with the overrides among them. Raises AirbenchError."""
-    overrides = [item for item in options.items if "=" in item and not Path(item).exists()]
-    files = [item for item in options.items if item not in overrides]
+    files, overrides = split_items(options.items)
     if not files:
         raise AirbenchError("no recipe is named; try: python train.py configs/speedrun.yaml")
     for key in ("device", "precision", "threads"):
@@ -130,8 +138,11 @@ def read_recipes(options: argparse.Namespace) -> list[LoadedRecipe]:
 
 def _train(options: argparse.Namespace) -> int:
     if options.resume:
-        if options.items:
-            raise AirbenchError("--resume takes the run's own recipe; name no other, and no overrides")
+        fixed = ("items", "trials", "seed", "epochs", "device", "precision", "threads")
+        if any(getattr(options, name) not in (None, []) for name in fixed):
+            raise AirbenchError(
+                "--resume takes recipe, trials and seed from the run; only --data and --force go with it"
+            )
         return _resume(options.resume, options)
     recipes = read_recipes(options)
     if options.print_recipe:
@@ -141,7 +152,11 @@ def _train(options: argparse.Namespace) -> int:
 
     return exit_code(
         run_experiment(
-            recipes, trials=options.trials, seed=options.seed, out=options.out, logger=_logger(options.tensorboard)
+            recipes,
+            trials=options.trials or 1,
+            seed=options.seed or 0,
+            out=options.out,
+            logger=_logger(options.tensorboard),
         )
     )
 
@@ -149,7 +164,8 @@ def _train(options: argparse.Namespace) -> int:
 def _resume(runs: list[Path], options: argparse.Namespace) -> int:
     from airbench.experiment import resume_experiment
 
-    return exit_code(resume_experiment(runs, force=options.force, logger=_logger(options.tensorboard)))
+    logger = _logger(options.tensorboard)
+    return exit_code(resume_experiment(runs, force=options.force, data=options.data, logger=logger))
 
 
 def exit_code(runs: "list[RunRecord]") -> int:

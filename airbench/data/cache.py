@@ -26,11 +26,18 @@ def cache_folder() -> Path:
 
 
 def cache_file(path: Path) -> Path:
-    """Where the decoded copy of ``path`` is kept: another file if the archive or a folder in it changed."""
+    """Where the decoded copy of ``path`` is kept: another file if the copy changes.
+
+    It goes by names, sizes and times of modification. Of a folder of more than 1,000 files only those of its
+    folders are looked at, which tell of files that were added or removed.
+    """
     path = path.resolve()
-    identity = [str(path)]
-    folders = [path, *sorted(p for p in path.rglob("*") if p.is_dir())] if path.is_dir() else [path]
-    for place in folders:
+    places = [path]
+    if path.is_dir():
+        below = sorted(path.rglob("*"))
+        places += below if len(below) <= 1000 else [p for p in below if p.is_dir()]
+    identity = []
+    for place in places:
         stat = place.stat()
         identity.append(f"{place} {stat.st_size} {stat.st_mtime_ns}")
     digest = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]

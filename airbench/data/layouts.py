@@ -6,6 +6,7 @@ understood in a folder and in an archive alike, and nothing is ever extracted to
 
 import codecs
 import io
+import lzma
 import pickle
 import re
 import struct
@@ -34,7 +35,10 @@ _BATCH = re.compile(r"(?:^|/)(data_batch_[1-5]|test_batch)$")
 _PNG = re.compile(r"(?:^|/)(train|test)/([^/]+)/[^/]+\.png$", re.IGNORECASE)
 _CACHE = re.compile(r"(?:^|/)(train|test)\.pt$")
 _NO_CACHE = (RuntimeError, TypeError, AttributeError, EOFError, ValueError)
-_DAMAGED = (EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, OSError)
+_DAMAGED = (
+    EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError,
+    RuntimeError, NotImplementedError,  # a zip that is encrypted, or compressed in a way that is not known here
+)  # fmt: skip
 
 
 class Entries(Protocol):
@@ -99,7 +103,7 @@ def read_local_copy(path: Path, progress: Progress = lambda done, total: None) -
     if not path.exists():
         raise DataError(f"{path}: no such file or folder; give a copy of CIFAR-10 ({LAYOUTS})")
     if path.suffix == ".pt":
-        path = path.parent
+        path = path.parent  # the other of train.pt and test.pt lies beside it
     with _one_line(path):
         entries = _open(path)
         names = entries.names()
@@ -206,6 +210,8 @@ def _read_batches(path: Path, entries: Entries, names: list[str], progress: Prog
         ) as error:
             raise DataError(f"{path}: {name} is not a batch of CIFAR-10 ({error})") from None
         split = "test" if name.endswith("test_batch") else "train"
+        if not all(0 <= label < len(CIFAR10_CLASSES) for label in labels):
+            raise DataError(f"{path}: {name}: labels must lie in 0..{len(CIFAR10_CLASSES) - 1}")
         rows[split][0].append(images)
         rows[split][1].extend(labels)
         progress(done + 1, len(names))
@@ -254,6 +260,8 @@ def _read_airbench_cache(path: Path, entries: Entries, names: list[str], progres
         if images.dtype != np.uint8 or images.shape[1:] != (32, 32, 3):
             shape = "×".join(map(str, images.shape))
             raise DataError(f"{path}: {name}: images are {shape} {images.dtype}; they must be N×32×32×3 uint8")
+        if labels.size and not (labels.min() >= 0 and labels.max() < len(CIFAR10_CLASSES)):
+            raise DataError(f"{path}: {name}: labels must lie in 0..{len(CIFAR10_CLASSES) - 1}")
         splits[name.rpartition("/")[2].removesuffix(".pt")] = (images, labels.astype(np.uint8))
         progress(done + 1, len(names))
     return _both(path, splits)

@@ -17,7 +17,7 @@ from airbench.data.dataset import Array, Dataset, make_dataset
 
 Field = npt.NDArray[np.float32]
 
-SHAPES_VERSION = 1
+SHAPES_VERSION = 2
 """Changes whenever the drawn bytes do."""
 
 SIDE = 32

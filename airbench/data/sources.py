@@ -1,8 +1,11 @@
 """Where images come from: a local copy, the cache, the official download, or the program itself."""
 
 import os
+import sys
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -41,13 +44,22 @@ def find_origin(data: Data) -> Origin:
     if data.name == "shapes":
         return Origin("built-in", None, f"data.name is shapes (drawn by the program, seed {data.seed})")
     if data.path is not None:
-        return Origin("local", Path(data.path).expanduser(), "data.path (or --data) names it")
+        return Origin("local", _expanded(data.path), "data.path (or --data) names it")
     named = os.environ.get(ENVIRONMENT_VARIABLE)
     if named:
-        return Origin("local", Path(named).expanduser(), f"{ENVIRONMENT_VARIABLE} names it")
+        return Origin("local", _expanded(named), f"{ENVIRONMENT_VARIABLE} names it")
     if imported_file().is_file():
         return Origin("cache", imported_file(), "it was downloaded or imported before")
     return Origin("download", None, "no local copy is named")
+
+
+def _expanded(path: str) -> Path:
+    """``~`` expanded; a file of airbench's cache (train.pt) stands for the folder that holds the other as well."""
+    try:
+        expanded = Path(path).expanduser()
+    except RuntimeError:
+        raise DataError(f"{path}: there is no such user's home folder") from None
+    return expanded.parent if expanded.suffix == ".pt" and expanded.exists() else expanded
 
 
 def load_dataset(data: Data, *, quiet: bool = False) -> Dataset:
@@ -62,10 +74,6 @@ def load_dataset(data: Data, *, quiet: bool = False) -> Dataset:
     else:
         cached = read_cache(imported_file()) if origin.kind == "cache" else None
         dataset = cached or _download(quiet=quiet)
-    if data.train_images is not None and data.train_images > len(dataset.train):
-        raise DataError(
-            f"data.train_images = {data.train_images}: {dataset.source} has {len(dataset.train)} training images"
-        )
     return dataset
 
 
@@ -108,25 +116,35 @@ def _through_cache(file: Path, make: Callable[[], Dataset]) -> Dataset:
     dataset = read_cache(file)
     if dataset is None:
         dataset = make()
-        write_cache(dataset, file)
+        _keep(dataset, file)
     return dataset
+
+
+def _keep(dataset: Dataset, file: Path) -> None:
+    if not write_cache(dataset, file):
+        print(
+            f"airbench: {file.parent} cannot be written, so the images will be decoded again next time; set "
+            "AIRBENCH_CACHE to a folder with 200 MB free",
+            file=sys.stderr,
+        )
 
 
 def _download(*, quiet: bool) -> Dataset:
     from torchvision.datasets import CIFAR10
 
-    folder = cache_folder() / "download"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        CIFAR10(root=str(folder), train=True, download=True)
-    except (URLError, OSError, RuntimeError) as error:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="download-") as folder:  # one a process
+            CIFAR10(root=folder, train=True, download=True)
+            dataset = read_local_copy(Path(folder) / "cifar-10-batches-py", _progress("decoding CIFAR-10", quiet=quiet))
+    except (URLError, HTTPException, OSError, RuntimeError) as error:
         reason = getattr(error, "reason", None) or error
         raise DataError(
             f"CIFAR-10 could not be downloaded ({' '.join(str(reason).split())}): set {ENVIRONMENT_VARIABLE} (or "
             f"--data) to a copy of it ({LAYOUTS}), or run `make quickstart`, which needs no download"
         ) from None
-    dataset = read_local_copy(folder / "cifar-10-batches-py", _progress("decoding CIFAR-10", quiet=quiet))
-    write_cache(dataset, imported_file())
+    dataset = replace(dataset, source="the official download")
+    _keep(dataset, imported_file())
     return dataset
 
 

@@ -10,14 +10,14 @@ def patch_covariance(images: Tensor, kernel: int) -> Tensor:
     Not centred: the images are normalised already. C = XᵀX / n over the n patches, flattened as conv weights are.
     """
     size = images.shape[1] * kernel * kernel
-    total = torch.zeros(size, size, dtype=torch.float64)
+    total = torch.zeros(size, size, device=images.device)
     patches = 0
     for chunk in images.split(1000):  # bounds the memory that the unfolded patches take
         rows = chunk.unfold(2, kernel, 1).unfold(3, kernel, 1)  # (n, C, H', W', k, k)
         x = rows.permute(0, 2, 3, 1, 4, 5).reshape(-1, size).float()
-        total += (x.T @ x).to("cpu", torch.float64)
+        total += x.T @ x
         patches += len(x)
-    return total / patches
+    return total.cpu().double() / patches
 
 
 def whitening_filters(images: Tensor, kernel: int, eps: float) -> Tensor:
@@ -27,6 +27,7 @@ def whitening_filters(images: Tensor, kernel: int, eps: float) -> Tensor:
     loses nothing (Page 2019; Jordan 2024, section 3.1). Float32, on the device of the images.
     """
     eigenvalues, eigenvectors = torch.linalg.eigh(patch_covariance(images, kernel))
-    filters = eigenvectors.T / (eigenvalues[:, None] + eps).sqrt()
+    # Rounding can leave the smallest eigenvalue of a singular covariance just below zero.
+    filters = eigenvectors.T / (eigenvalues[:, None].clamp(min=0) + eps).sqrt()
     filters = filters.reshape(-1, images.shape[1], kernel, kernel)
-    return torch.cat([filters, -filters]).to(images.device, torch.float32)
+    return torch.cat([filters, -filters]).float().to(images.device)

@@ -31,7 +31,8 @@ class Route:
 def route(net: nn.Module, groups: dict[str, schema.OptimizerGroup]) -> list[Route]:
     """Give each trainable parameter of ``net`` to the first group with a pattern that matches its name.
 
-    Raises RecipeError for a pattern that takes nothing and for a parameter that no pattern takes.
+    Raises RecipeError for a pattern that takes nothing, for a parameter that no pattern takes, for Muon on
+    something that is no matrix, and for groups that are all frozen before the end.
     """
     trainable = {name: p for name, p in net.named_parameters() if p.requires_grad}
     taken: dict[str, str] = {}
@@ -47,7 +48,14 @@ def route(net: nn.Module, groups: dict[str, schema.OptimizerGroup]) -> list[Rout
             mine += new
             taken.update(dict.fromkeys(new, group))
         names = tuple(name for name in trainable if name in mine)
+        vectors = [name for name in names if trainable[name].ndim < 2]
+        if vectors and isinstance(knobs, schema.Muon):
+            raise RecipeError(
+                f"optimizers.{group}: Muon trains matrices, and {', '.join(vectors)} is none; leave it to another group"
+            )
         routes.append(Route(group, knobs, names, tuple(trainable[name] for name in names)))
+    if all(r.knobs.train_epochs is not None for r in routes):
+        raise RecipeError("optimizers: train_epochs freezes every group; leave it out of one, or nothing is trained")
     left = [name for name in trainable if name not in taken]
     if left:
         raise RecipeError(

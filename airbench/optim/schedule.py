@@ -15,7 +15,7 @@ def factor(schedule: schema.Schedule, step: int, total_steps: int, steps_per_epo
     top = int(total_steps * schedule.peak)
     if step < top:
         return _between(schedule.start, 1.0, step / top)
-    return _between(1.0, schedule.end, (step - top) / (total_steps - top))
+    return _between(1.0, schedule.end, (step - top) / max(1, total_steps - top))
 
 
 def _between(start: float, end: float, share: float) -> float:

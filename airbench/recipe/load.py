@@ -19,14 +19,10 @@ from airbench.recipe.source import COMMAND_LINE, Node, merge, parse_override, re
 
 @dataclass(frozen=True)
 class LoadedRecipe:
-    """A recipe and where each of its keys came from, for messages about what is found wrong later."""
+    """A recipe and the file that it was read from, for messages about what is found wrong later."""
 
     recipe: Recipe
-    source: Node
-
-    def place(self, *path: str | int) -> str:
-        """``file:line`` of the key at ``path``, or of the deepest given key on the way to it."""
-        return self.source.find(path).place
+    path: Path
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
@@ -34,25 +30,27 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe
 
     Raises RecipeError with one line: file and line, key, value, and what would be right.
     """
-    node = _resolve(Path(path), overrides)
-    return LoadedRecipe(_validate(node, Path(path)), node)
+    path = Path(path)
+    return LoadedRecipe(_validate(_resolve(path, overrides), path), path)
 
 
 def load_recipes(path: str | Path, overrides: Sequence[str] = ()) -> list[LoadedRecipe]:
     """The same, but ``train.epochs`` may be a list: then there is a recipe for each length, named after it."""
-    node = _resolve(Path(path), overrides)
-    epochs = node.find(("train", "epochs"))
-    if not isinstance(epochs.value, list):
-        return [LoadedRecipe(_validate(node, Path(path)), node)]
+    path = Path(path)
+    node = _resolve(path, overrides)
     assert isinstance(node.value, dict)
+    train = node.value.get("train")
+    epochs = train.value.get("epochs") if train is not None and isinstance(train.value, dict) else None
+    if epochs is None or not isinstance(epochs.value, list):
+        return [LoadedRecipe(_validate(node, path), path)]
+    if not epochs.value:
+        raise RecipeError(f"{epochs.place}: train.epochs = []: give a number, or a list of numbers")
     loaded = []
     for length in epochs.value:
-        label = f"{node.value['name'].value}-{length.value}ep"
-        named = Node({**node.value, "name": Node(label, epochs.file, epochs.line)}, node.file, node.line)
-        each = merge(named, Node({"train": Node({"epochs": length}, epochs.file, epochs.line)}, node.file, node.line))
-        loaded.append(LoadedRecipe(_validate(each, Path(path)), each))
-    if not loaded:
-        raise RecipeError(f"{epochs.place}: train.epochs = []: give a number, or a list of numbers")
+        named = {**node.value, "name": Node(f"{node.value['name'].value}-{length.value}ep", epochs.file, epochs.line)}
+        one = Node({"train": Node({"epochs": length}, epochs.file, epochs.line)}, node.file, node.line)
+        each = merge(Node(named, node.file, node.line), one)
+        loaded.append(LoadedRecipe(_validate(each, path), path))
     return loaded
 
 

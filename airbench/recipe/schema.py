@@ -3,11 +3,12 @@
 The docstring under each knob becomes its description in ``configs/recipe.schema.json``, which editors show.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Momentum = Annotated[float, Field(ge=0, lt=1)]
@@ -55,6 +56,12 @@ class Data(Knobs):
 
     augment: Augment = Augment()
     """Augmentation of the training images."""
+
+    @model_validator(mode="after")
+    def _path_has_an_effect(self) -> Self:
+        if self.path is not None and self.name != "cifar10":
+            raise ValueError(f"path (or --data) has no effect on {self.name}, which is drawn by the program")
+        return self
 
 
 # ----------------------------------------------------------------------------------------------- net
@@ -227,7 +234,7 @@ class NewtonSchulz(Knobs):
     steps: Annotated[int, Field(ge=0, le=100)] = 3
     """Iterations."""
 
-    coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315)
+    coefficients: tuple[Finite, Finite, Finite] = (3.4445, -4.7750, 2.0315)
     """(a, b, c) of X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

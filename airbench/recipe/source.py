@@ -5,7 +5,6 @@ place where the user can change it.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -179,11 +178,3 @@ def merge(base: Node, over: Node) -> Node:
     for key, node in base.value.items():
         merged[key] = merge(node, over.value[key]) if key in over.value else node
     return Node(merged, over.file, over.line)
-
-
-def walk(node: Node, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Node]]:
-    """Every mapping entry below ``node``, with its path."""
-    if isinstance(node.value, dict):
-        for key, child in node.value.items():
-            yield (*path, key), child
-            yield from walk(child, (*path, key))

@@ -28,7 +28,8 @@ def trial_line(index: int, accuracy: float, seconds: float = 10.0, **more: Any) 
     ]
     return {
         "trial": index, "seed": index, "status": "finished", "accuracy": accuracy,
-        "plain_accuracy": accuracy - 0.01, "seconds": seconds, "epochs": epochs, **more,
+        "plain_accuracy": accuracy - 0.01, "seconds": seconds, "epochs": epochs,
+        "seeds": {"init": index, "order": index, "augment": index}, **more,
     }  # fmt: skip
 
 

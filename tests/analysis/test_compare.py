@@ -21,7 +21,7 @@ def test_a_clear_difference(tmp_path: Path) -> None:
     expected = welch(A, B)
     assert comparison.accuracy == expected
     assert comparison.verdict.startswith("airbench94_muon is more accurate than sgd by 0.556%")
-    assert comparison.time_ratio[0] == pytest.approx(10.2 / 20)
+    assert comparison.time_ratio == pytest.approx(10.2 / 20)
     text = "\n".join(comparison_lines(comparison))
     assert "by seed" in text
     (other,) = compare_runs([b, a])
@@ -29,16 +29,39 @@ def test_a_clear_difference(tmp_path: Path) -> None:
 
 
 def test_no_difference_says_what_it_would_take(tmp_path: Path) -> None:
-    runs = [fake_run(tmp_path / "a", A), fake_run(tmp_path / "b", A[::-1])]
-    (comparison,) = compare_runs(runs)
+    wide = [0.936, 0.944, 0.940]
+    (comparison,) = compare_runs([fake_run(tmp_path / "a", wide), fake_run(tmp_path / "b", wide[::-1])])
     assert comparison.needed is not None
     assert comparison.verdict == f"can't tell; n = {comparison.needed} would be needed to see a difference of 0.1%"
+
+
+def test_no_difference_with_trials_enough_says_so(tmp_path: Path) -> None:
+    same = [0.9400, 0.9401, 0.9402] * 10
+    (comparison,) = compare_runs([fake_run(tmp_path / "a", same), fake_run(tmp_path / "b", same[::-1])])
+    assert comparison.verdict.startswith("can't tell; there are enough trials")
+
+
+def test_runs_of_one_recipe_are_called_by_their_folders(tmp_path: Path) -> None:
+    (comparison,) = compare_runs([fake_run(tmp_path / "first", A), fake_run(tmp_path / "second", B)])
+    assert comparison.verdict.startswith("first is more accurate than second")
+    assert comparison_lines(comparison)[0] == "first (n = 5) against second (n = 5)"
+
+
+def test_ratio_of_times_covers_as_often_as_it_says(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    covered, runs = 0, 200
+    for i in range(runs):
+        times = [np.exp(rng.normal(mean, 0.05, 4)).tolist() for mean in (2.0, 2.3)]
+        a, b = (fake_run(tmp_path / f"{i}-{j}", A[:4], seconds=t) for j, t in enumerate(times))
+        interval = compare_runs([a, b])[0].log_seconds
+        covered += interval.low <= -0.3 <= interval.high
+    assert covered / runs >= 0.91
 
 
 def test_single_trials_claim_nothing(tmp_path: Path) -> None:
     (comparison,) = compare_runs([fake_run(tmp_path / "a", [0.95]), fake_run(tmp_path / "b", [0.90])])
     assert math.isnan(comparison.accuracy.low)
-    assert comparison.verdict.startswith("can't tell; at least two trials of each")
+    assert comparison.verdict.startswith("can't tell: it takes two trials of each")
     assert "no interval" in "\n".join(comparison_lines(comparison))
 
 

@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 
 from airbench.analysis.statistics import (
-    bootstrap_median_ratio,
     holm,
     p_mean_reaches,
     paired,
@@ -121,9 +120,3 @@ def test_pooled_std() -> None:
     assert std == pytest.approx(math.sqrt((2 + 8) / 2))
     assert degrees == 2
     assert math.isnan(pooled_std([[1.0]])[0])
-
-
-def test_median_ratio() -> None:
-    ratio, low, high = bootstrap_median_ratio([2.0, 2.1, 1.9], [1.0, 1.0, 1.0])
-    assert ratio == 2.0
-    assert 1.9 <= low <= 2.0 <= high <= 2.1

@@ -26,7 +26,12 @@ def test_a_good_run_is_a_record(tmp_path: Path) -> None:
     ("change", "why"),
     [
         ({"trials_planned": 6}, "1 of 6 planned trials are missing: 5"),
-        ({"lines": [{"trial": 5, "seed": 5, "status": "failed", "reason": "nan"}]}, "1 of 6 trials failed"),
+        ({"lines": [{"trial": 5, "seed": 5, "seeds": {}, "status": "failed", "reason": "x"}]}, "1 of 6 trials failed"),
+        ({"overrides": ["seeds.init=7"]}, "none held fixed"),
+        ({"lines": [trial_line(5, 0.941, seeds={"init": 1, "order": 5, "augment": 5})]}, "none held fixed"),
+        ({"recipe_sha256": "0" * 64}, "was changed since"),
+        ({"resumed": [{"changed": 5}]}, "does not say what"),
+        ({"environment": ["no", "mapping"], "steps": "many", "trials_planned": 10**12}, "no sensible number"),
         ({"seed": 3}, "seeds"),
         ({"data": {"genuine": False}}, "genuine CIFAR-10: no"),
         ({"source": {"committed": False}}, "committed: no"),

@@ -8,13 +8,14 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
+import torch
 
 from airbench.data import sources
 from airbench.data.cache import cache_file, read_cache, write_cache
 from airbench.data.dataset import Dataset
 from airbench.errors import DataError
 from airbench.recipe.schema import Data
-from tests.data.test_layouts import write_pngs
+from tests.data.test_layouts import write_caches, write_pngs
 
 
 def test_order_of_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +25,7 @@ def test_order_of_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("AIRBENCH_DATA", "/env")
     assert sources.find_origin(Data()).path == Path("/env")
     assert sources.find_origin(Data(path="/recipe")).path == Path("/recipe")
-    assert sources.find_origin(Data(name="shapes", path="/recipe")).kind == "built-in"
+    assert sources.find_origin(Data(name="shapes")).kind == "built-in"
 
 
 def test_second_read_comes_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +124,14 @@ def test_what_is_not_genuine_is_shown_with_both_fingerprints_and_not_imported(tm
     assert not sources.imported_file().exists()
 
 
-def test_more_training_images_than_there_are(few_shapes: Dataset) -> None:
-    with pytest.raises(DataError, match=r"train_images = 401.*400"):
-        sources.load_dataset(Data(name="shapes", train_images=401))
+@pytest.mark.parametrize("name", ["train.pt", "test.pt"])
+def test_a_file_overwritten_in_place_is_decoded_again(tmp_path: Path, name: str) -> None:
+    root = write_caches(tmp_path)
+    named = Data(path=str(root / "train.pt"))
+    first = sources.load_dataset(named)
+    saved = torch.load(root / name)
+    saved["images"][0] ^= 255
+    torch.save(saved, root / name)
+    second = sources.load_dataset(named)
+    split = name.removesuffix(".pt")
+    assert getattr(first, split).fingerprint != getattr(second, split).fingerprint

@@ -1,7 +1,0 @@
-"""``python -m airbench.cli``."""
-
-import sys
-
-from airbench.cli import main
-
-sys.exit(main())
