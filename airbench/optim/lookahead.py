@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from airbench.recipe import schema
+from airbench.recipe import optimizers as schema
 
 
 class Lookahead:

@@ -13,7 +13,7 @@ from airbench.errors import RecipeError
 from airbench.optim.muon import Muon
 from airbench.optim.orthogonalize import newton_schulz
 from airbench.optim.schedule import epochs_to_steps, factor
-from airbench.recipe import schema
+from airbench.recipe import optimizers as schema
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

@@ -2,7 +2,7 @@
 
 import math
 
-from airbench.recipe import schema
+from airbench.recipe import optimizers as schema
 
 
 def factor(schedule: schema.Schedule, step: int, total_steps: int, steps_per_epoch: int) -> float:

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from airbench.optim.lookahead import Lookahead
-from airbench.recipe.schema import Lookahead as Knobs
+from airbench.recipe.optimizers import Lookahead as Knobs
 
 
 def make() -> tuple[nn.Linear, Lookahead]:

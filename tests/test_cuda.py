@@ -1,0 +1,37 @@
+"""On a real GPU: the same trial as on the CPU. `pytest -m cuda` runs these alone."""
+
+import pytest
+import torch
+
+from airbench.data.dataset import Dataset
+from airbench.device import Machine, prepare
+from airbench.trial import Trainer, TrialSeeds
+from tests.conftest import tiny
+from tests.test_trial import Silent
+
+pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
+
+SEEDS = TrialSeeds(1, 2, 3)
+
+
+@pytest.mark.parametrize("config", ["airbench94_muon.yaml", "sgd.yaml"])
+def test_first_epoch_agrees_with_the_cpus_float32(config: str, small_shapes: Dataset) -> None:
+    recipe = tiny(config, "train.epochs=1", "device=auto").recipe
+    losses = []
+    for device in ("cpu", "cuda"):
+        machine = Machine(torch.device(device), torch.float32)
+        prepare(machine)
+        trainer = Trainer(recipe, small_shapes, machine)
+        trainer.warm_up()
+        losses.append(trainer.run(SEEDS, Silent()).epochs[0].train_loss)
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+def test_half_precision_trains_and_is_timed_by_events(small_shapes: Dataset) -> None:
+    machine = Machine(torch.device("cuda"), torch.float16)
+    prepare(machine)
+    trainer = Trainer(tiny("airbench94_muon.yaml", "device=auto").recipe, small_shapes, machine)
+    trainer.warm_up()
+    result = trainer.run(SEEDS, Silent())
+    assert 0 < result.seconds < result.wall_seconds
+    assert all(row.train_loss < 10 for row in result.epochs)
