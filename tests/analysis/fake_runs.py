@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from airbench.recipe import dump_recipe, load_recipe
-from airbench.runs import FORMAT, RunRecord, read_run
+from airbench.runs import RunRecord, read_run
+from airbench.runs.files import FORMAT
 from tests.conftest import CONFIGS
 
 FACTS: dict[str, Any] = {
