@@ -58,6 +58,17 @@ def test_whole_training_step_runs_on_meta(config: str, dtype: torch.dtype) -> No
     assert right.shape == ()
 
 
+def fake_cuda_works() -> bool:
+    """PyTorch 2.9 cannot index a fake CUDA tensor where its CUDA build finds no driver; newer ones can."""
+    try:
+        with FakeTensorMode():
+            torch.empty(2, 2, device="cuda")[0]
+    except RuntimeError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not fake_cuda_works(), reason="this PyTorch's fake CUDA tensors need a driver")
 @pytest.mark.parametrize("config", CONFIGS)
 def test_loader_forward_and_optimizer_step_stay_on_cuda(config: str) -> None:
     recipe = tiny(config, "data.augment.cutout=8").recipe

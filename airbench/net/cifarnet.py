@@ -112,13 +112,19 @@ def _uniform(like: Tensor, fan_in: int, generator: torch.Generator) -> Tensor:
 
 
 def build_net(net: schema.Net, classes: int, side: int, device: torch.device, dtype: torch.dtype) -> CifarNet:
-    """The net on ``device``: weights in ``dtype``, batch normalisation in float32, channels-last."""
-    with torch.device(device):
+    """The net on ``device``: weights in ``dtype``, batch normalisation in float32, channels-last.
+
+    Built on the meta device and then given memory: every value is for :meth:`CifarNet.reset` to set. (By hand,
+    since Module.to and Module.to_empty do not work under FakeTensorMode.)
+    """
+    with torch.device("meta"):
         model = CifarNet(net, classes, side)
-    for module in model.modules():  # by hand, since Module.to does not work under FakeTensorMode
-        if not isinstance(module, nn.BatchNorm2d):
-            for name, p in module.named_parameters(recurse=False):
-                layout = torch.channels_last if p.ndim == 4 else torch.contiguous_format
-                value = p.detach().to(dtype).contiguous(memory_format=layout)
-                setattr(module, name, nn.Parameter(value, requires_grad=p.requires_grad))
+    for module in model.modules():
+        own = torch.float32 if isinstance(module, nn.BatchNorm2d) else dtype
+        for name, p in module.named_parameters(recurse=False):
+            layout = torch.channels_last if p.ndim == 4 else torch.contiguous_format
+            value = torch.empty(p.shape, dtype=own, device=device, memory_format=layout)
+            setattr(module, name, nn.Parameter(value, requires_grad=p.requires_grad))
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, torch.zeros(buffer.shape, dtype=buffer.dtype, device=device))
     return model
