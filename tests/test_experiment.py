@@ -44,6 +44,14 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
     monkeypatch.setattr(Trainer, "run", counting)
 
 
+def interrupted_run(out: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of two trials that was interrupted in the second."""
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 2)
+        assert main(["train", MUON, *TINY, "--trials", "2", "--out", str(out)]) == 130
+    return only(out)
+
+
 def test_resumed_run_equals_an_uninterrupted_one(
     few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,10 +92,7 @@ def test_a_finished_run_has_nothing_to_resume(few_shapes: Dataset, tmp_path: Pat
 def test_resume_refuses_after_a_change_and_records_a_forced_one(
     few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, 2)
-        main(["train", MUON, *TINY, "--trials", "2", "--out", str(tmp_path)])
-    path = only(tmp_path)
+    path = interrupted_run(tmp_path, monkeypatch)
     capsys.readouterr()
     monkeypatch.setattr("airbench.environment.source_hash", lambda: "f" * 64)
     assert main(["resume", str(path)]) == 2
@@ -104,10 +109,7 @@ def test_resume_refuses_after_a_change_and_records_a_forced_one(
 def test_resume_refuses_an_edited_recipe(
     few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, 2)
-        main(["train", MUON, *TINY, "--trials", "2", "--out", str(tmp_path)])
-    path = only(tmp_path)
+    path = interrupted_run(tmp_path, monkeypatch)
     text = (path / "recipe.yaml").read_text()
     (path / "recipe.yaml").write_text(text.replace("lr: 0.24", "lr: 0.25"))
     assert main(["resume", str(path)]) == 2
