@@ -4,11 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from airbench.data.dataset import Dataset
 from airbench.data.shapes import draw_shapes
 from airbench.device import Machine
 from airbench.recipe import LoadedRecipe, load_recipe
+
+settings.register_profile("no deadline", deadline=None)  # machines differ, and CI's are shared
+settings.load_profile("no deadline")
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

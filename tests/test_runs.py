@@ -182,7 +182,7 @@ FACTS = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(LINES, max_size=8), st.integers(0, 30), FACTS, FACTS)
 def test_reader_never_crashes_and_never_invents_a_trial(
     tmp_path: Path, lines: list[bytes], cut: int, facts: bytes, recipe: bytes

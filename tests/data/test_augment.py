@@ -24,7 +24,7 @@ def test_padding_equals_pytorchs_reflection(margin: int, dtype: torch.dtype) -> 
     assert torch.equal(pad_reflect(images, margin).float(), expected)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 4), st.integers(0, 6), st.integers(1, 12), st.integers(0, 2**30))
 def test_batch_equals_a_loop_over_images(margin: int, hole: int, count: int, seed: int) -> None:
     g, side = generator(seed), 8

@@ -29,7 +29,7 @@ def twin_step(
     p -= lr * exact(u.reshape(len(u), -1)).reshape(u.shape)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     nesterov=st.booleans(),
     momentum=st.sampled_from([0.0, 0.6, 0.95]),
