@@ -15,6 +15,7 @@ from airbench.analysis.statistics import (
     trials_needed,
     welch,
 )
+from airbench.analysis.summary import labels
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
 
@@ -73,6 +74,7 @@ def compare_runs(runs: Sequence[RunRecord], alpha: float = 0.05) -> list[Compari
     if len({run.text("data", "test_fingerprint") for run in runs}) > 1:
         raise AirbenchError("these runs were tested on different images, so their accuracies cannot be compared")
     pairs = list(itertools.combinations(runs, 2))
+    names = list(itertools.combinations(labels(runs), 2))
     confidence = 1 - alpha / len(pairs)
     accuracy = [welch(_accuracies(a), _accuracies(b), confidence) for a, b in pairs]
     adjusted = holm([difference.p for difference in accuracy])
@@ -85,7 +87,7 @@ def compare_runs(runs: Sequence[RunRecord], alpha: float = 0.05) -> list[Compari
             welch([math.log(s) for s in _seconds(a)], [math.log(s) for s in _seconds(b)], confidence),
             statistics.median(_seconds(a)) / statistics.median(_seconds(b)),
             _needed(a, b, alpha / len(pairs)),
-            (a.name, b.name) if a.name != b.name else (a.path.name, b.path.name),
+            names[i],
         )
         for i, (a, b) in enumerate(pairs)
     ]  # fmt: skip

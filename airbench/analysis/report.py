@@ -3,7 +3,6 @@
 import csv
 import io
 import os
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from html import escape
@@ -12,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from airbench.analysis.compare import compare_runs, comparison_lines, warnings
-from airbench.analysis.summary import arithmetic_lines, summarize_run, summary_rows
+from airbench.analysis.summary import arithmetic_lines, labels, summarize_run, summary_rows
 from airbench.analysis.verify import verify
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
@@ -29,12 +28,6 @@ def write_report(runs: Sequence[RunRecord], form: str, file: Path) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise AirbenchError(f"{file}: cannot be written ({error.strerror}); name another place with --out") from None
-
-
-def labels(runs: Sequence[RunRecord]) -> list[str]:
-    """What to call each run: its recipe's name, or its folder's where several have the same."""
-    count = Counter(run.name for run in runs)
-    return [run.name if count[run.name] == 1 else run.path.name for run in runs]
 
 
 def same_images(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:

@@ -1,6 +1,7 @@
 """One run in figures, and the table of several."""
 
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -72,6 +73,12 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table whose first row is its header, columns padded to the same width."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def labels(runs: Sequence[RunRecord]) -> list[str]:
+    """What to call each run: its recipe's name, or its folder's where several have the same."""
+    count = Counter(run.name for run in runs)
+    return [run.name if count[run.name] == 1 else run.path.name for run in runs]
 
 
 def summary_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:

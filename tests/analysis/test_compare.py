@@ -45,6 +45,10 @@ def test_runs_of_one_recipe_are_called_by_their_folders(tmp_path: Path) -> None:
     (comparison,) = compare_runs([fake_run(tmp_path / "first", A), fake_run(tmp_path / "second", B)])
     assert comparison.verdict.startswith("first is more accurate than second")
     assert comparison_lines(comparison)[0] == "first (n = 5) against second (n = 5)"
+    third = fake_run(tmp_path / "third", B, recipe="sgd")
+    assert [c.names for c in compare_runs([comparison.a, comparison.b, third])] == [
+        ("first", "second"), ("first", "sgd"), ("second", "sgd"),
+    ]  # fmt: skip
 
 
 def test_ratio_of_times_covers_as_often_as_it_says(tmp_path: Path) -> None:
