@@ -129,8 +129,14 @@ dt { opacity: .7 }
 dd { margin: 0; overflow-wrap: anywhere }
 @media print {
   :root { --paper: #fff; --ink: #000; --faint: #bbb; --soft: #f4f4f4 }
-  body { max-width: none }
-  figure, pre, tr { break-inside: avoid } }
+  body { max-width: none; padding: 0; font-size: 10pt }
+  h2, summary { break-after: avoid }
+  figure, tr, dl > * { break-inside: avoid }
+  .wide, pre { overflow: visible }
+  pre { white-space: pre-wrap; font-size: 8pt }
+  table { font-size: 8pt }
+  th, td { white-space: normal; padding-right: .4rem }
+  figure svg { min-width: 0; max-width: 26rem } }
 """
 
 
