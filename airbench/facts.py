@@ -1,6 +1,5 @@
 """What a run writes down about itself before its first trial, and what of it must not change until its last."""
 
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from airbench.arithmetic import count_flop, measure_peak
 from airbench.clock import TIMED
 from airbench.data.dataset import Dataset
 from airbench.environment import describe_environment, describe_source
+from airbench.runs.record import entry
 from airbench.trial import Trainer
 
 SAME = (
@@ -57,13 +57,7 @@ def what_changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Which of the facts in SAME differ, a phrase each."""
     changed = []
     for path in SAME:
-        old, new = _at(before, path), _at(now, path)
+        old, new = entry(before, path), entry(now, path)
         if old != new:
             changed.append(f"{'.'.join(path)} was {old} and is {new}")
     return changed
-
-
-def _at(facts: Any, path: Sequence[str]) -> Any:
-    for step in path:
-        facts = facts.get(step) if isinstance(facts, dict) else None
-    return facts

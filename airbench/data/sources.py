@@ -62,7 +62,7 @@ def _expanded(path: str) -> Path:
     return expanded.parent if expanded.suffix == ".pt" and expanded.exists() else expanded
 
 
-def load_dataset(data: Data, *, quiet: bool = False) -> Dataset:
+def load_dataset(data: Data) -> Dataset:
     """The images that ``data`` asks for. Raises DataError, in one line, if they cannot be had."""
     origin = find_origin(data)
     if origin.kind == "built-in":
@@ -70,19 +70,19 @@ def load_dataset(data: Data, *, quiet: bool = False) -> Dataset:
         dataset = _through_cache(file, lambda: draw_shapes(seed=data.seed))
     elif origin.kind == "local":
         assert origin.path is not None
-        dataset = _read_local(origin.path, quiet=quiet)
+        dataset = _read_local(origin.path)
     else:
         cached = read_cache(imported_file()) if origin.kind == "cache" else None
-        dataset = cached or _download(quiet=quiet)
+        dataset = cached or _download()
     return dataset
 
 
-def import_copy(path: Path, *, quiet: bool = False) -> Dataset:
+def import_copy(path: Path) -> Dataset:
     """Decode the copy at ``path`` into the cache, to be used from now on wherever none is named.
 
     Raises DataError if it is not the genuine CIFAR-10 or the cache cannot be written to.
     """
-    dataset = read_local_copy(path, _progress(f"decoding {path.name}", quiet=quiet))
+    dataset = read_local_copy(path, _progress(f"decoding {path.name}"))
     if not dataset.genuine:
         raise DataError(f"{genuineness(dataset)}; not imported. To train on it all the same: --data {path}")
     if not write_cache(dataset, imported_file()):
@@ -104,12 +104,10 @@ def genuineness(dataset: Dataset) -> str:
     return f"WARNING: {dataset.source}: not the genuine CIFAR-10: " + "; ".join(differing)
 
 
-def _read_local(path: Path, *, quiet: bool) -> Dataset:
+def _read_local(path: Path) -> Dataset:
     if not path.exists():
         return read_local_copy(path)  # says that there is none
-    return _through_cache(
-        cache_file(path), lambda: read_local_copy(path, _progress(f"decoding {path.name}", quiet=quiet))
-    )
+    return _through_cache(cache_file(path), lambda: read_local_copy(path, _progress(f"decoding {path.name}")))
 
 
 def _through_cache(file: Path, make: Callable[[], Dataset]) -> Dataset:
@@ -129,14 +127,14 @@ def _keep(dataset: Dataset, file: Path) -> None:
         )
 
 
-def _download(*, quiet: bool) -> Dataset:
+def _download() -> Dataset:
     from torchvision.datasets import CIFAR10
 
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="download-") as folder:  # one a process
             CIFAR10(root=folder, train=True, download=True)
-            dataset = read_local_copy(Path(folder) / "cifar-10-batches-py", _progress("decoding CIFAR-10", quiet=quiet))
+            dataset = read_local_copy(Path(folder) / "cifar-10-batches-py", _progress("decoding CIFAR-10"))
     except (URLError, HTTPException, OSError, RuntimeError) as error:
         reason = getattr(error, "reason", None) or error
         raise DataError(
@@ -151,13 +149,13 @@ def _download(*, quiet: bool) -> Dataset:
 class _progress:  # noqa: N801 - used as a function
     """A progress bar that appears with the first call and goes with the last."""
 
-    def __init__(self, label: str, *, quiet: bool):
-        self.label, self.quiet = label, quiet
+    def __init__(self, label: str):
+        self.label = label
         self.bar: Any = None
 
     def __call__(self, done: int, total: int) -> None:
         if self.bar is None:
-            self.bar = tqdm(total=total, desc=self.label, unit=" files", leave=False, disable=self.quiet or None)
+            self.bar = tqdm(total=total, desc=self.label, unit=" files", leave=False, disable=None)
         self.bar.update(done - self.bar.n)
         if done >= total:
             self.bar.close()

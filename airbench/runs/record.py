@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,10 +77,7 @@ class RunRecord:
 
     def fact(self, *path: str) -> Any:
         """The entry of ``run.json`` at ``path``, or None."""
-        value: Any = self.facts
-        for step in path:
-            value = value.get(step) if isinstance(value, dict) else None
-        return value
+        return entry(self.facts, path)
 
     def text(self, *path: str) -> str:
         """The same as text; empty if there is none."""
@@ -95,10 +93,14 @@ class RunRecord:
 
     def knob(self, *path: str) -> Any:
         """The entry of the recipe at ``path``, or None."""
-        value: Any = self.recipe
-        for step in path:
-            value = value.get(step) if isinstance(value, dict) else None
-        return value
+        return entry(self.recipe, path)
+
+
+def entry(value: Any, path: Sequence[str]) -> Any:
+    """What nested mappings hold at ``path``, or None where they do not go so deep."""
+    for step in path:
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
 
 
 def find_runs(root: Path) -> list[Path]:
