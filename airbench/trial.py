@@ -237,7 +237,9 @@ class Trainer:
 
         By parameter name: ``before`` (divided by the largest) and ``after``. Empty where Muon trained nothing.
         """
-        names: dict[Tensor, str] = {p: name for r in self.routes for name, p in zip(r.names, r.params, strict=True)}
+        names: dict[Tensor, str] = {}
+        for group, r, _ in self.optimizers.scheduled if self.optimizers else []:
+            names.update(zip(group["params"], r.names, strict=True))
         found = {}
         for muon in self.optimizers.optimizers if self.optimizers else []:
             if isinstance(muon, Muon):

@@ -1,7 +1,7 @@
 """What a dataset is once it is decoded, and how to tell whether it is the genuine one."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -48,11 +48,24 @@ class Dataset:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     source: str
+    held_out: int = 0
+    """So many training images stand in for the test images."""
 
     @property
     def genuine(self) -> bool:
         """Whether both splits are CIFAR-10 exactly as published."""
         return {"train": self.train.fingerprint, "test": self.test.fingerprint} == GENUINE_CIFAR10
+
+    def hold_out(self, count: int) -> "Dataset":
+        """This dataset with its last ``count`` training images in place of its test images.
+
+        The canonical order is that of digests, so they are a fair sample. Raises DataError if too few are left.
+        """
+        images, labels = self.train.images, self.train.labels
+        if count >= len(labels):
+            raise DataError(f"data.held_out = {count}: {self.source} has only {len(labels)} training images")
+        train, held_out = (make_split(images[part], labels[part]) for part in (slice(-count), slice(-count, None)))
+        return replace(self, train=train, test=held_out, held_out=count)
 
 
 def image_digests(images: Array, labels: Array) -> Array:

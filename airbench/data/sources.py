@@ -74,7 +74,7 @@ def load_dataset(data: Data) -> Dataset:
     else:
         cached = read_cache(imported_file()) if origin.kind == "cache" else None
         dataset = cached or _download()
-    return dataset
+    return dataset if data.held_out is None else dataset.hold_out(data.held_out)
 
 
 def import_copy(path: Path) -> Dataset:
@@ -92,6 +92,11 @@ def import_copy(path: Path) -> Dataset:
 
 def genuineness(dataset: Dataset) -> str:
     """One line on whether the images are what their name says."""
+    if dataset.held_out:
+        return (
+            f"{len(dataset.train):,} training images of {dataset.source}, evaluated on {dataset.held_out:,} others "
+            "held out of them; the test images are not used"
+        )
     if dataset.name != "cifar10":
         return f"built-in images (train {dataset.train.fingerprint[:12]}, test {dataset.test.fingerprint[:12]})"
     if dataset.genuine:

@@ -1,6 +1,5 @@
 """Muon: momentum whose matrices are orthogonalised before the step (Jordan et al. 2024)."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -8,18 +7,41 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from airbench.optim.orthogonalize import newton_schulz
+from airbench.optim.orthogonalize import Orthogonalizer, newton_schulz, orthogonalize_all
 
-Orthogonalizer = Callable[[Tensor], Tensor]
-"""Matrices ``(..., m, n)`` → their approximate orthogonal factors, the same shape."""
+_ADJUST_LR: dict[str, Callable[[int, int], float]] = {
+    "none": lambda rows, columns: 1.0,
+    "original": lambda rows, columns: max(1.0, rows / columns) ** 0.5,
+    "match_rms_adamw": lambda rows, columns: 0.2 * max(rows, columns) ** 0.5,
+    "spectral": lambda rows, columns: (rows / columns) ** 0.5,
+}
+"""By the shape of the matrix: Jordan et al. 2024; Liu et al. 2025 (arXiv 2502.16982, section 2.2), which gives the
+updates AdamW's usual root mean square; Bernstein 2025, which bounds the change of the layer's output."""
+
+_FLATTEN: dict[str, Callable[[Tensor], Tensor]] = {
+    "out": lambda p: p.flatten(1),
+    "in": lambda p: p.transpose(0, 1).flatten(1),
+    "position": lambda p: p.flatten(2).movedim(-1, 0) if p.ndim > 2 else p,
+}
+"""A parameter ``(out, in, *positions)`` → matrices: ``(out, in · positions)``, ``(in, out · positions)`` or
+``(positions, out, in)``."""
 
 
 class Muon(Optimizer):
-    """Momentum, orthogonalised. For parameters of two or more dimensions, flattened to ``(p.shape[0], -1)``.
+    """Momentum, orthogonalised. For parameters of two or more dimensions, ``(out, in, *positions)``.
 
     A step, with gradient g and buffer b: b ← momentum · b + g; u = g + momentum · b (nesterov) or b;
-    p ← p · (1 - lr · weight_decay) - lr · orthogonalize(u). Every ``renormalize_every`` steps (0: never) p
-    is first rescaled to Frobenius norm √p.shape[0]. Matrices of one shape are orthogonalised in one call.
+    p ← p · (1 - lr · weight_decay) - lr · adjust · orthogonalize(u).
+
+    - ``momentum_convention``: ``sum`` as above; ``lerp``: b ← momentum · b + (1 - momentum) · g and
+      u = (1 - momentum) · g + momentum · b, as torch.optim.Muon has it.
+    - ``flatten``: what u is orthogonalised as: ``out`` × rest, ``in`` × rest, or out × in at each ``position``.
+    - ``adjust_lr``: factor on lr by the shape m × n of that matrix: ``none``; ``original``: √max(1, m/n);
+      ``match_rms_adamw``: 0.2 √max(m, n); ``spectral``: √(m/n).
+    - ``max_update_norm``: an update orthogonalize(u) of larger Frobenius norm is scaled down to it.
+    - ``renormalize_every``: every so many steps (0: never) p is first rescaled to Frobenius norm √p.shape[0].
+    - ``orthogonalize``: matrices ``(..., m, n)`` → the same shape; ``padded``: in one call for all parameters,
+      padded with zeros, instead of one call for each shape.
 
     Raises ValueError for a knob out of range or a parameter that is no matrix.
     """
@@ -32,13 +54,22 @@ class Muon(Optimizer):
         *,
         nesterov: bool = True,
         weight_decay: float = 0.0,
+        momentum_convention: str = "sum",
+        flatten: str = "out",
+        adjust_lr: str = "none",
+        max_update_norm: float | None = None,
         renormalize_every: int = 0,
         orthogonalize: Orthogonalizer = newton_schulz,
+        padded: bool = False,
     ):
         for name, value, fine in (
             ("lr", lr, lr >= 0),
             ("momentum", momentum, 0 <= momentum < 1),
             ("weight_decay", weight_decay, weight_decay >= 0),
+            ("momentum_convention", momentum_convention, momentum_convention in ("sum", "lerp")),
+            ("flatten", flatten, flatten in _FLATTEN),
+            ("adjust_lr", adjust_lr, adjust_lr in _ADJUST_LR),
+            ("max_update_norm", max_update_norm, max_update_norm is None or max_update_norm > 0),
             ("renormalize_every", renormalize_every, renormalize_every >= 0),
         ):
             if not fine:
@@ -48,11 +79,15 @@ class Muon(Optimizer):
             "momentum": momentum,
             "nesterov": nesterov,
             "weight_decay": weight_decay,
+            "momentum_convention": momentum_convention,
+            "flatten": flatten,
+            "adjust_lr": adjust_lr,
+            "max_update_norm": max_update_norm,
             "renormalize_every": renormalize_every,
             "steps_taken": 0,
         }
         super().__init__(params, defaults)
-        self.orthogonalize = orthogonalize
+        self.orthogonalize, self.padded = orthogonalize, padded
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters; all must have two or more dimensions."""
@@ -80,22 +115,33 @@ class Muon(Optimizer):
         return loss
 
     def _step_group(self, group: dict[str, Any], params: list[Tensor]) -> None:
-        momentum, lr = group["momentum"], group["lr"]
-        gradients = [p.grad for p in params if p.grad is not None]
-        buffers = [self._buffer(p) for p in params]
-        torch._foreach_mul_(buffers, momentum)
-        torch._foreach_add_(buffers, gradients)
-        updates: list[Tensor] = buffers
-        if group["nesterov"]:
-            updates = list(torch._foreach_add(gradients, buffers, alpha=momentum))
+        lr = group["lr"]
+        updates = self._updates(group, params)
         every = group["renormalize_every"]
         if every and group["steps_taken"] % every == 0:
             for p in params:
                 p.mul_(len(p) ** 0.5 / torch.linalg.vector_norm(p, dtype=torch.promote_types(p.dtype, torch.float32)))
         if group["weight_decay"]:
             torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
-        for p, update in zip(params, self._orthogonalized(updates), strict=True):
-            p.add_(update.view(p.shape), alpha=-lr)
+        matrices = [_FLATTEN[group["flatten"]](update) for update in updates]
+        adjust = _ADJUST_LR[group["adjust_lr"]]
+        factors = orthogonalize_all(matrices, self.orthogonalize, padded=self.padded)
+        if group["max_update_norm"] is not None:
+            factors = [_clipped(factor, group["max_update_norm"]) for factor in factors]
+        for p, factor in zip(params, factors, strict=True):
+            p.add_(_unflattened(factor, p, group["flatten"]), alpha=-lr * adjust(*factor.shape[-2:]))
+
+    def _updates(self, group: dict[str, Any], params: list[Tensor]) -> list[Tensor]:
+        """Momentum, with a look ahead where Nesterov asks for it: a tensor like each parameter."""
+        momentum = group["momentum"]
+        gradients = [p.grad for p in params if p.grad is not None]
+        buffers = [self._buffer(p) for p in params]
+        if group["momentum_convention"] == "lerp":
+            torch._foreach_lerp_(buffers, gradients, 1 - momentum)
+            return list(torch._foreach_lerp(gradients, buffers, momentum)) if group["nesterov"] else buffers
+        torch._foreach_mul_(buffers, momentum)
+        torch._foreach_add_(buffers, gradients)
+        return list(torch._foreach_add(gradients, buffers, alpha=momentum)) if group["nesterov"] else buffers
 
     def _buffer(self, p: Tensor) -> Tensor:
         state = self.state[p]
@@ -104,15 +150,16 @@ class Muon(Optimizer):
         buffer: Tensor = state["momentum_buffer"]
         return buffer
 
-    def _orthogonalized(self, updates: list[Tensor]) -> list[Tensor]:
-        """Each update flattened to a matrix and orthogonalised, those of one shape together."""
-        matrices = [update.reshape(len(update), -1) for update in updates]
-        same_shape: dict[torch.Size, list[int]] = defaultdict(list)
-        for i, matrix in enumerate(matrices):
-            same_shape[matrix.shape].append(i)
-        out = list(matrices)
-        for places in same_shape.values():
-            results = self.orthogonalize(torch.stack([matrices[i] for i in places]))
-            for i, result in zip(places, results.to(matrices[places[0]].dtype), strict=True):
-                out[i] = result
-        return out
+
+def _clipped(update: Tensor, most: float) -> Tensor:
+    norm = torch.linalg.vector_norm(update, dtype=torch.promote_types(update.dtype, torch.float32))
+    return update * (most / norm.clamp(min=most))
+
+
+def _unflattened(matrix: Tensor, p: Tensor, flatten: str) -> Tensor:
+    """The inverse of _FLATTEN, for a parameter like ``p``."""
+    if flatten == "in":
+        return matrix.reshape(p.shape[1], p.shape[0], *p.shape[2:]).transpose(0, 1)
+    if flatten == "position" and p.ndim > 2:
+        return matrix.movedim(0, -1).reshape(p.shape)
+    return matrix.reshape(p.shape)

@@ -3,19 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from airbench.errors import RecipeError
+from airbench.optim.master_weights import MasterWeights
 from airbench.optim.muon import Muon
-from airbench.optim.orthogonalize import newton_schulz
+from airbench.optim.normalized_momentum import NormalizedMomentum
+from airbench.optim.orthogonalize import build_orthogonalizer
 from airbench.optim.schedule import epochs_to_steps, factor
 from airbench.recipe import optimizers as schema
-
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -112,55 +111,80 @@ class Optimizers:
     def __init__(self, routes: Sequence[Route], *, batch_size: int, total_steps: int, steps_per_epoch: int):
         self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
         self.optimizers: list[torch.optim.Optimizer] = []
-        self.scheduled: list[tuple[dict[str, Any], schema.OptimizerGroup, float]] = []
-        sgd: list[tuple[dict[str, Any], schema.OptimizerGroup]] = []
+        self.scheduled: list[tuple[dict[str, Any], Route, float]] = []
+        self.masters: list[MasterWeights] = []
+        sgd: list[tuple[dict[str, Any], Route]] = []
         for r in routes:
+            params: Sequence[Tensor] = r.params
+            if r.knobs.master_weights and params[0].dtype in (torch.float16, torch.bfloat16):
+                self.masters.append(MasterWeights(params))
+                params = self.masters[-1].copies
             if isinstance(r.knobs, schema.SGD):
-                lr, weight_decay = sgd_hyperparameters(r.knobs, batch_size)
-                group: dict[str, Any] = {
-                    "params": list(r.params), "lr": lr, "weight_decay": weight_decay,
-                    "momentum": r.knobs.momentum, "nesterov": r.knobs.nesterov and r.knobs.momentum > 0,
-                }  # fmt: skip
-                sgd.append((group, r.knobs))
+                sgd.append((_sgd_group(r.knobs, params, batch_size), r))
             else:
-                self._add(_build_muon(r.knobs, r.params), [r.knobs])
+                self._add(_build(r.knobs, params, r.params[0].dtype), [r])
         if sgd:  # one optimizer for all SGD groups: fewer kernels
-            self._add(torch.optim.SGD([group for group, _ in sgd], lr=1.0), [knobs for _, knobs in sgd])
+            self._add(torch.optim.SGD([group for group, _ in sgd], lr=1.0), [r for _, r in sgd])
 
-    def _add(self, optimizer: torch.optim.Optimizer, knobs: Sequence[schema.OptimizerGroup]) -> None:
+    def _add(self, optimizer: torch.optim.Optimizer, routes: Sequence[Route]) -> None:
         self.optimizers.append(optimizer)
-        for group, group_knobs in zip(optimizer.param_groups, knobs, strict=True):
-            self.scheduled.append((group, group_knobs, float(group["lr"])))
+        for group, r in zip(optimizer.param_groups, routes, strict=True):
+            self.scheduled.append((group, r, float(group["lr"])))
 
     def before_step(self, step: int) -> None:
         """Set every learning rate for ``step`` (from 0) and freeze the groups whose time is over."""
-        for group, knobs, lr in self.scheduled:
-            group["lr"] = lr * factor(knobs.schedule, step, self.total_steps, self.steps_per_epoch)
-            if knobs.train_epochs is not None:
-                train = step < epochs_to_steps(knobs.train_epochs, self.steps_per_epoch)
-                for p in group["params"]:
+        for group, r, lr in self.scheduled:
+            group["lr"] = lr * factor(r.knobs.schedule, step, self.total_steps, self.steps_per_epoch)
+            if r.knobs.train_epochs is not None:
+                train = step < epochs_to_steps(r.knobs.train_epochs, self.steps_per_epoch)
+                for p in r.params:
                     p.requires_grad_(train)
 
     def step(self) -> None:
         """One step of every optimizer, then forget the gradients."""
+        for master in self.masters:
+            master.before_step()
         for optimizer in self.optimizers:
             optimizer.step()
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
+        for master in self.masters:
+            master.after_step()
+        for _, r, _ in self.scheduled:
+            for p in r.params:
+                p.grad = None
 
 
-def _build_muon(knobs: schema.Muon, params: Sequence[Tensor]) -> Muon:
-    ortho = knobs.orthogonalize
-    half = params[0].dtype != torch.float32
-    dtype = (torch.bfloat16 if half else torch.float32) if ortho.dtype == "auto" else _DTYPES[ortho.dtype]
+def _sgd_group(knobs: schema.SGD, params: Sequence[Tensor], batch_size: int) -> dict[str, Any]:
+    lr, weight_decay = sgd_hyperparameters(knobs, batch_size)
+    return {
+        "params": list(params), "lr": lr, "weight_decay": weight_decay,
+        "momentum": knobs.momentum, "nesterov": knobs.nesterov and knobs.momentum > 0,
+    }  # fmt: skip
+
+
+def _build(
+    knobs: schema.Adam | schema.AdamW | schema.NormalizedMomentum | schema.Muon,
+    params: Sequence[Tensor],
+    dtype: torch.dtype,
+) -> torch.optim.Optimizer:
+    """The optimizer of a group. ``dtype`` is that of the net's weights, of which ``params`` may be float32 copies."""
+    if isinstance(knobs, schema.Adam | schema.AdamW):
+        kind = torch.optim.Adam if isinstance(knobs, schema.Adam) else torch.optim.AdamW
+        return kind(params, lr=knobs.lr, betas=knobs.betas, eps=knobs.eps, weight_decay=knobs.weight_decay)
+    if isinstance(knobs, schema.NormalizedMomentum):
+        return NormalizedMomentum(
+            params, lr=knobs.lr, momentum=knobs.momentum, eps=knobs.eps, weight_decay=knobs.weight_decay
+        )
     return Muon(
         params,
         lr=knobs.lr,
         momentum=knobs.momentum,
         nesterov=knobs.nesterov,
         weight_decay=knobs.weight_decay,
+        momentum_convention=knobs.momentum_convention,
+        flatten=knobs.flatten,
+        adjust_lr=knobs.adjust_lr,
+        max_update_norm=knobs.max_update_norm,
         renormalize_every=knobs.renormalize_every,
-        orthogonalize=partial(
-            newton_schulz, steps=ortho.steps, coefficients=ortho.coefficients, dtype=dtype, eps=ortho.eps
-        ),
+        orthogonalize=build_orthogonalizer(knobs.orthogonalize, dtype),
+        padded=knobs.batching == "padded",
     )

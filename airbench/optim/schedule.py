@@ -2,20 +2,42 @@
 
 import math
 
-from airbench.recipe import optimizers as schema
+from airbench.recipe import schedules as schema
 
 
 def factor(schedule: schema.Schedule, step: int, total_steps: int, steps_per_epoch: int) -> float:
     """The factor on lr at ``step`` (from 0) of ``total_steps``."""
     if isinstance(schedule, schema.Constant):
         return 1.0
+    length = total_steps
+    if schedule.epochs is not None:
+        length = epochs_to_steps(schedule.epochs, steps_per_epoch)
+    elif schedule.fraction is not None:
+        length = max(1, round(schedule.fraction * total_steps))
+    if step >= length:
+        return schedule.end
     if isinstance(schedule, schema.Linear):
-        length = total_steps if schedule.epochs is None else epochs_to_steps(schedule.epochs, steps_per_epoch)
-        return _between(schedule.start, schedule.end, min(1.0, step / length))
-    top = int(total_steps * schedule.peak)
-    if step < top:
-        return _between(schedule.start, 1.0, step / top)
-    return _between(1.0, schedule.end, (step - top) / max(1, total_steps - top))
+        return _between(schedule.start, schedule.end, step / length)
+    if isinstance(schedule, schema.Cosine):
+        return _between(schedule.start, schedule.end, (1 - math.cos(math.pi * step / length)) / 2)
+    if isinstance(schedule, schema.Triangular):
+        up = int(length * schedule.peak)
+        return _trapezoid(schedule.start, schedule.end, step, length, up, length - up)
+    unit = length if schedule.unit == "fraction" else steps_per_epoch
+    up, down = round(schedule.warmup * unit), round(schedule.cooldown * unit)
+    return _trapezoid(schedule.start, schedule.end, step, length, up, down)
+
+
+def _trapezoid(start: float, end: float, step: int, length: int, up: int, down: int) -> float:
+    """Up from ``start`` to 1 in the first ``up`` of ``length`` steps, down to ``end`` in the last ``down``.
+
+    A climb that takes longer than what is left is cut short by the fall.
+    """
+    left = length - step
+    if step < up and step <= length - down:
+        return _between(start, 1.0, step / up)
+    top = 1.0 if up + down <= length else _between(start, 1.0, (length - down) / up)
+    return _between(end, top, left / down) if left < down else top
 
 
 def _between(start: float, end: float, share: float) -> float:

@@ -156,7 +156,8 @@ def _explain(error: Any, root: Node, path: Path) -> str:
         return f"{place}: {key}: '{names}' is missing: it says which kind this is"
     if kind == "union_tag_invalid":
         tag, expected = error["ctx"]["tag"], error["ctx"]["expected_tags"]
-        return f"{place}: {key}.name = {tag}: give one of {expected}"
+        kind_key = "method" if key.endswith("orthogonalize") else "name"
+        return f"{node.find((kind_key,)).place}: {key}.{kind_key} = {tag}: give one of {expected}"
     message = str(error["msg"]).removeprefix("Value error, ")
     return f"{place}: {key} = {_show(node)}: {message[:1].lower() + message[1:]}"
 
@@ -201,5 +202,5 @@ def _keys_at(loc: Sequence[str | int]) -> set[str]:
 
 
 def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
-    field = model.model_fields.get("name")
+    field = model.model_fields.get("name") or model.model_fields.get("method")
     return get_args(field.annotation) if field else ()

@@ -1,52 +1,12 @@
-"""The schema of what trains the parameters: groups, optimizers, schedules, orthogonalisation, lookahead."""
+"""The schema of what trains the parameters: groups of them, the optimizer of each, lookahead."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from airbench.recipe.knobs import Finite, Fraction, Knobs, Momentum, NonNegative, Positive
-
-
-class Constant(Knobs):
-    """The learning rate stays where it is."""
-
-    name: Literal["constant"]
-    """This schedule."""
-
-
-class Linear(Knobs):
-    """The learning rate moves in a straight line."""
-
-    name: Literal["linear"]
-    """This schedule."""
-
-    start: NonNegative = 1.0
-    """Factor on the group's lr at the first step."""
-
-    end: NonNegative = 0.0
-    """Factor on the group's lr that the line arrives at when `epochs` have passed."""
-
-    epochs: Positive | None = None
-    """Length in epochs, after which the factor stays at `end`. Unset: the whole run."""
-
-
-class Triangular(Knobs):
-    """The learning rate climbs to 1 and falls again, both in a straight line."""
-
-    name: Literal["triangular"]
-    """This schedule."""
-
-    start: NonNegative = 0.2
-    """Factor on the group's lr at the first step."""
-
-    peak: Fraction = 0.23
-    """Where the factor is 1, as a fraction of the run's steps."""
-
-    end: NonNegative = 0.07
-    """Factor on the group's lr that the line arrives at when the run is over."""
-
-
-Schedule = Annotated[Constant | Linear | Triangular, Field(discriminator="name")]
+from airbench.recipe.knobs import Fraction, Knobs, Momentum, NonNegative, Positive
+from airbench.recipe.orthogonalizers import NewtonSchulz, Orthogonalizer
+from airbench.recipe.schedules import Linear, Schedule
 
 
 class Group(Knobs):
@@ -57,13 +17,16 @@ class Group(Knobs):
     group that matches it; every run prints and stores who went where."""
 
     lr: Positive
-    """Learning rate, for a loss that is summed over the batch. Its unit is `lr_unit`."""
+    """Learning rate, for a loss that is summed over the batch. Its unit is `lr_unit`, where there is one."""
 
     train_epochs: Positive | None = None
     """Freeze the group's parameters after so many epochs. Unset: they train to the end."""
 
     schedule: Schedule = Linear(name="linear")
     """How the learning rate moves during the run, as a factor on `lr`."""
+
+    master_weights: bool = False
+    """Keep weights and optimizer state in float32 as well and step those, where the net is in half precision."""
 
 
 class SGD(Group):
@@ -94,23 +57,55 @@ class SGD(Group):
     1, whatever the lr. `per_1024_examples`: the same divided by 1024 · (1 + 1 / (1 - momentum))."""
 
 
-class NewtonSchulz(Knobs):
-    """Orthogonalise by the quintic Newton-Schulz iteration (Jordan et al. 2024, Muon)."""
+class _AdamKnobs(Group):
+    betas: tuple[Momentum, Momentum] = (0.9, 0.95)
+    """Shares that a step keeps of the averages of the gradient and of its square."""
 
-    method: Literal["newton_schulz"] = "newton_schulz"
-    """This method."""
+    eps: Positive = 1e-8
+    """Added to the root of the average square."""
 
-    steps: Annotated[int, Field(ge=0, le=100)] = 3
-    """Iterations."""
+    master_weights: bool = True
+    """Keep weights and optimizer state in float32 as well and step those, where the net is in half precision:
+    in bfloat16 an average square with a beta of 0.999 never moves."""
 
-    coefficients: tuple[Finite, Finite, Finite] = (3.4445, -4.7750, 2.0315)
-    """(a, b, c) of X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X."""
 
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """What it is computed in. `auto`: bfloat16, or float32 where the net itself is float32."""
+class Adam(_AdamKnobs):
+    """Adam (Kingma & Ba 2015; torch.optim.Adam). Its weight decay is coupled: a part of the gradient."""
 
-    eps: Positive = 1e-7
-    """Added to the Frobenius norm that the matrix is divided by first."""
+    name: Literal["adam"]
+    """This optimizer."""
+
+    weight_decay: NonNegative = 0.0
+    """Added to the gradient as weight_decay · weight, and so divided by the root of the average square, too."""
+
+
+class AdamW(_AdamKnobs):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019; torch.optim.AdamW)."""
+
+    name: Literal["adamw"]
+    """This optimizer."""
+
+    weight_decay: NonNegative = 0.01
+    """A step multiplies the weights by 1 - lr · weight_decay."""
+
+
+class NormalizedMomentum(Group):
+    """Momentum divided by its own root mean square, tensor by tensor: for biases and other non-matrices."""
+
+    name: Literal["normalized_momentum"]
+    """This optimizer."""
+
+    momentum: Momentum = 0.9
+    """Share of the momentum buffer that a step keeps: buffer ← momentum · buffer + (1 - momentum) · gradient."""
+
+    eps: Positive = 1e-8
+    """Added to the root mean square."""
+
+    weight_decay: NonNegative = 0.0
+    """Decoupled: a step multiplies the weights by 1 - lr · weight_decay."""
+
+    master_weights: bool = True
+    """Keep weights and optimizer state in float32 as well and step those, where the net is in half precision."""
 
 
 class Muon(Group):
@@ -120,10 +115,26 @@ class Muon(Group):
     """This optimizer."""
 
     momentum: Momentum = 0.6
-    """Share of the momentum buffer that a step keeps: buffer ← momentum · buffer + gradient."""
+    """Share of the momentum buffer that a step keeps."""
+
+    momentum_convention: Literal["sum", "lerp"] = "sum"
+    """`sum`: buffer ← momentum · buffer + gradient. `lerp`: buffer ← momentum · buffer + (1 - momentum) ·
+    gradient, as torch.optim.Muon has it. Orthogonalised updates do not feel the difference."""
 
     nesterov: bool = True
-    """Orthogonalise gradient + momentum · buffer instead of the buffer."""
+    """Orthogonalise gradient + momentum · buffer instead of the buffer (with `lerp`: the gradient moved by the
+    share `momentum` towards the buffer)."""
+
+    flatten: Literal["out", "in", "position"] = "out"
+    """How a filter bank (out, in, h, w) becomes a matrix. `out`: out × (in · h · w). `in`: in × (out · h · w).
+    `position`: a matrix out × in for each of the h · w positions."""
+
+    adjust_lr: Literal["none", "original", "match_rms_adamw", "spectral"] = "none"
+    """Factor on lr by the matrix's shape m × n. `original`: √max(1, m/n). `match_rms_adamw`: 0.2 · √max(m, n).
+    `spectral`: √(m/n)."""
+
+    max_update_norm: Positive | None = None
+    """Scale a parameter's update down to this Frobenius norm, before lr, where it is larger. Unset: never."""
 
     weight_decay: NonNegative = 0.0
     """Decoupled, as in AdamW: a step multiplies the weights by 1 - lr · weight_decay."""
@@ -131,11 +142,15 @@ class Muon(Group):
     renormalize_every: Annotated[int, Field(ge=0)] = 1
     """Every so many steps, first rescale each filter bank to Frobenius norm √out_channels; 0 for never."""
 
-    orthogonalize: NewtonSchulz = NewtonSchulz()
+    orthogonalize: Orthogonalizer = NewtonSchulz()
     """How the update is orthogonalised."""
 
+    batching: Literal["same_shape", "padded"] = "same_shape"
+    """Orthogonalise matrices of one shape in one call, or all of them, padded with zeros to one shape: fewer
+    kernels, more arithmetic, the same result."""
 
-OptimizerGroup = Annotated[SGD | Muon, Field(discriminator="name")]
+
+OptimizerGroup = Annotated[SGD | Adam | AdamW | NormalizedMomentum | Muon, Field(discriminator="name")]
 
 
 class Lookahead(Knobs):

@@ -40,6 +40,10 @@ class Data(Knobs):
     train_images: Annotated[int, Field(ge=1)] | None = None
     """Train on the first so many images only. Unset: on all of them."""
 
+    held_out: Annotated[int, Field(ge=1)] | None = None
+    """Hold out the last so many training images and evaluate on them instead of the test images: for tuning.
+    Unset: evaluate on the test images."""
+
     seed: Seed = 0
     """Seed of the `shapes` images. It has no effect on `cifar10`."""
 

@@ -5,10 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airbench.optim.orthogonalize import MUON_COEFFICIENTS, newton_schulz
+from airbench.optim.orthogonalize import newton_schulz
+from airbench.optim.orthogonalize.coefficients import MUON
 
 
-def quintic(s: torch.Tensor, steps: int, coefficients: tuple[float, float, float] = MUON_COEFFICIENTS) -> torch.Tensor:
+def quintic(s: torch.Tensor, steps: int, coefficients: tuple[float, float, float] = MUON) -> torch.Tensor:
     a, b, c = coefficients
     for _ in range(steps):
         s = s * (a + b * s**2 + c * s**4)

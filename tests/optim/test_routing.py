@@ -8,7 +8,8 @@ import torch
 from airbench.errors import RecipeError
 from airbench.net.cifarnet import CifarNet
 from airbench.optim.routing import Optimizers, describe, route, sgd_hyperparameters
-from airbench.recipe.optimizers import SGD, Constant, Muon, OptimizerGroup
+from airbench.recipe.optimizers import SGD, Muon, OptimizerGroup
+from airbench.recipe.schedules import Constant
 from airbench.recipe.schema import Net
 from tests.conftest import tiny
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airbench.optim.schedule import epochs_to_steps, factor
-from airbench.recipe.optimizers import Constant, Linear, Triangular
+from airbench.recipe.schedules import Constant, Linear, Triangular
 
 
 def test_linear_falls_from_one_towards_zero_over_the_run() -> None:

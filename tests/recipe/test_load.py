@@ -42,7 +42,7 @@ def error_of(path: Path, *overrides: str) -> str:
         ("train.batch_size=true", ["train.batch_size = true", "integer"]),
         ("net.widths=[1, 2, 3, 4]", ["net.widths", "at most 3"]),
         ("device=gpu", ['device = "gpu"', "'cuda'"]),
-        ("optimizers.filters.name=adamsky", ["adamsky", "'sgd', 'muon'"]),
+        ("optimizers.filters.name=adamsky", ["adamsky", "'sgd', 'adam', 'adamw'"]),
         ("optimizers.filters.schedule={nme: linear}", ["schedule", "'name' is missing"]),
         ("train=3", ["train = 3", "object"]),
         ("evaluate.tta=[mirror, spin]", ["evaluate.tta.1", "'mirror'"]),

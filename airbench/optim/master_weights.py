@@ -1,0 +1,32 @@
+"""Float32 copies of half-precision weights, for optimizers whose steps are too small for half precision."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class MasterWeights:
+    """Float32 ``copies`` of ``params``: hand the copies to an optimizer, and wrap its steps in before and after.
+
+    Micikevicius et al. 2018, section 3.1.
+    """
+
+    def __init__(self, params: Sequence[Tensor]):
+        self.params = list(params)
+        self.copies = [nn.Parameter(p.detach().float()) for p in params]
+
+    @torch.no_grad()
+    def before_step(self) -> None:
+        """Hand on the gradients; and what else changed the weights since the last step, such as lookahead."""
+        for p, copy in zip(self.params, self.copies, strict=True):
+            copy.grad = None if p.grad is None else p.grad.float()
+            copy.copy_(torch.where(copy.to(p.dtype) == p, copy, p.float()))
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Round the copies into the weights."""
+        for p, copy in zip(self.params, self.copies, strict=True):
+            if copy.grad is not None:
+                p.copy_(copy)
+                copy.grad = None

@@ -1,0 +1,56 @@
+"""Momentum of a fixed size: for biases and other parameters that are no matrices."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch.optim.optimizer import Optimizer
+
+
+class NormalizedMomentum(Optimizer):
+    """Momentum, divided by its root mean square: each tensor moves by lr an element, whatever its gradient.
+
+    A step, with gradient g and buffer b: b ← momentum · b + (1 - momentum) · g;
+    p ← p · (1 - lr · weight_decay) - lr · b / (rms(b) + eps).
+
+    Raises ValueError for a knob out of range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.01,
+        momentum: float = 0.9,
+        *,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ):
+        for name, value, fine in (
+            ("lr", lr, lr >= 0),
+            ("momentum", momentum, 0 <= momentum < 1),
+            ("eps", eps, eps > 0),
+            ("weight_decay", weight_decay, weight_decay >= 0),
+        ):
+            if not fine:
+                raise ValueError(f"NormalizedMomentum: {name} = {value} is out of range")
+        super().__init__(params, {"lr": lr, "momentum": momentum, "eps": eps, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take one step. ``closure`` recomputes the loss, as for every PyTorch optimizer."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            lr = group["lr"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if "momentum_buffer" not in state:
+                    state["momentum_buffer"] = torch.zeros_like(p)
+                buffer = state["momentum_buffer"].lerp_(p.grad, 1 - group["momentum"])
+                rms = buffer.float().square().mean().sqrt().to(p.dtype)
+                p.mul_(1 - lr * group["weight_decay"]).sub_(lr * buffer / (rms + group["eps"]))
+        return loss

@@ -1,0 +1,70 @@
+"""Orthogonalisation by an odd quintic, a few times over: what Muon is known for."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from airbench.optim.orthogonalize.coefficients import MUON, Triple, triples
+
+
+def newton_schulz(
+    matrices: Tensor,
+    *,
+    steps: int = 5,
+    coefficients: str | Sequence[float] | Sequence[Triple] = MUON,
+    normalize: str = "frobenius",
+    dtype: torch.dtype = torch.bfloat16,
+    eps: float = 1e-7,
+) -> Tensor:
+    """Move the singular values of ``matrices`` ``(..., m, n)`` towards 1 and leave the singular vectors.
+
+    Each matrix is normalised (see :func:`normalized`), then X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X is applied
+    ``steps`` times: every singular value s follows s ← a s + b s³ + c s⁵. ``coefficients`` is one triple, a
+    list with one a step, or a name (see :func:`coefficients.triples`). Tall matrices are transposed, so that
+    the Gram matrix is the smaller one. A zero matrix stays zero, and so does a row or column of zeros. Returns
+    ``dtype``.
+    Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers"; Bernstein & Newhouse 2024.
+    """
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x, gram = normalized(x, normalize, dtype, eps)
+    for a, b, c in triples(coefficients, steps):
+        if gram is None:
+            gram = x @ x.mT
+        x = a * x + ((b * gram + c * gram @ gram) @ x if c else b * gram @ x)
+        gram = None
+    return x.mT if tall else x
+
+
+def normalized(x: Tensor, how: str, dtype: torch.dtype, eps: float = 1e-7) -> tuple[Tensor, Tensor | None]:
+    """Wide matrices ``x`` ``(..., m, n)`` with no singular value above 1, in ``dtype``; and their Gram matrix if known.
+
+    - ``frobenius``: divided by the Frobenius norm plus ``eps``.
+    - ``gram``: then also by √‖X Xᵀ‖, the Frobenius norm again: (Σ s⁴)^¼ is between the largest singular value and
+      the Frobenius norm.
+    - ``aol``: then row i is divided by √(Σⱼ |X Xᵀ|ᵢⱼ), which bounds the spectral norm by 1 (Prach & Lampert 2022)
+      and brings most singular values nearer to it (Turbo-Muon, arXiv 2512.04632). Scaling rows changes the
+      singular vectors: the orthogonal factor is that of the scaled matrix.
+
+    Raises ValueError for another name.
+    """
+    # Divided in float32 at least: in half precision a sum of squares overflows.
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    x = (x / (torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True) + eps)).to(dtype)
+    if how == "frobenius":
+        return x, None
+    gram = x @ x.mT
+    wide = gram.to(torch.promote_types(dtype, torch.float32))
+    if how == "gram":
+        norm = torch.linalg.vector_norm(wide, dim=(-2, -1), keepdim=True)
+        scale = norm.clamp(min=_LEAST).rsqrt()
+        return (x * scale.sqrt()).to(dtype), (wide * scale).to(dtype)
+    if how == "aol":
+        scale = wide.abs().sum(-1, keepdim=True).clamp(min=_LEAST).rsqrt()
+        return (x * scale).to(dtype), (wide * scale * scale.mT).to(dtype)
+    raise ValueError(f"{how}: no such normalisation; there are frobenius, gram, aol")
+
+
+_LEAST = 1e-30
+"""Instead of the zero that a matrix or row of zeros would be divided by."""

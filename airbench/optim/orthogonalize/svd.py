@@ -1,0 +1,19 @@
+"""Exact orthogonalisation: the reference of all the others."""
+
+import torch
+from torch import Tensor
+
+
+def svd(matrices: Tensor) -> Tensor:
+    """The orthogonal factors U Vᵀ of ``matrices`` ``(..., m, n)`` = U S Vᵀ, in their own type.
+
+    Computed in float32 or better. Directions whose singular value is zero to rounding (below
+    max(m, n) · machine epsilon of the largest) are left out, so that the factor of a zero matrix is zero and that
+    of any matrix has its rank. A batch that holds a NaN or an infinity gives NaN.
+    """
+    x = matrices.to(torch.promote_types(matrices.dtype, torch.float32))
+    if not x.isfinite().all():  # LAPACK would raise
+        return torch.full_like(matrices, torch.nan)
+    u, s, vh = torch.linalg.svd(x, full_matrices=False)
+    least = s[..., :1] * max(x.shape[-2:]) * torch.finfo(x.dtype).eps
+    return ((u * (s > least).unsqueeze(-2)) @ vh).to(matrices.dtype)
