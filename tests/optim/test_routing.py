@@ -4,15 +4,20 @@ import math
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 
+import airbench
 from airbench.errors import RecipeError
 from airbench.net.cifarnet import CifarNet
-from airbench.optim.routing import Optimizers, describe, route, sgd_hyperparameters
+from airbench.optim.orthogonalize import svd
+from airbench.optim.routing import Optimizers, Route, describe, route, sgd_hyperparameters
 from airbench.recipe.optimizers import SGD, Muon, OptimizerGroup
+from airbench.recipe.orthogonalizers import SVD
 from airbench.recipe.schedules import Constant
 from airbench.recipe.schema import Net
 from tests.conftest import tiny
 
+CONSTANT = Constant(name="constant")
 NET = CifarNet(Net(widths=(4, 4, 4)))
 
 
@@ -114,3 +119,42 @@ def test_a_step_moves_what_has_a_gradient_and_forgets_the_gradients() -> None:
     assert torch.allclose(net.head.weight, expected)
     assert all(p.grad is None for p in net.parameters())
     assert math.isfinite(net.groups[0].conv1.weight.sum().item())
+
+
+@pytest.mark.parametrize(
+    ("knobs", "reference"),
+    [
+        ({"name": "adam", "betas": (0.8, 0.9), "eps": 1e-6, "weight_decay": 0.1}, torch.optim.Adam),
+        ({"name": "adamw", "betas": (0.8, 0.9), "eps": 1e-6, "weight_decay": 0.1}, torch.optim.AdamW),
+    ],
+)
+def test_adam_is_torchs_own(knobs: dict[str, object], reference: type[torch.optim.Adam]) -> None:
+    group = TypeAdapter(OptimizerGroup).validate_python({**knobs, "params": "*", "lr": 0.1, "schedule": CONSTANT})
+    ours, theirs = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    optimizers = Optimizers([Route("all", group, ("p",), (ours,))], batch_size=1, total_steps=5, steps_per_epoch=1)
+    torchs = reference([theirs], lr=0.1, **{k: v for k, v in knobs.items() if k != "name"})  # type: ignore[arg-type]
+    for step in range(5):
+        theirs.grad = torch.randn(3)
+        ours.grad = theirs.grad.clone()
+        optimizers.before_step(step)
+        optimizers.step()
+        torchs.step()
+    assert torch.equal(ours, theirs)
+
+
+def test_every_knob_of_muon_reaches_it() -> None:
+    knobs = Muon(
+        name="muon", params="*", lr=0.3, momentum=0.5, momentum_convention="lerp", nesterov=False, flatten="in",
+        adjust_lr="spectral", max_update_norm=2.0, weight_decay=0.1, renormalize_every=7, batching="padded",
+        orthogonalize=SVD(method="svd"), schedule=CONSTANT,
+    )  # fmt: skip
+    p = torch.nn.Parameter(torch.ones(3, 3))
+    optimizers = Optimizers([Route("all", knobs, ("p",), (p,))], batch_size=1, total_steps=5, steps_per_epoch=1)
+    (muon,) = optimizers.optimizers
+    assert isinstance(muon, airbench.Muon)
+    group = muon.param_groups[0]
+    for name in set(knobs.model_fields_set) & set(group):
+        if name != "params":
+            assert group[name] == getattr(knobs, name), name
+    assert muon.padded
+    assert muon.orthogonalize is svd

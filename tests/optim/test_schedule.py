@@ -1,11 +1,13 @@
 """Schedules start and end where their knobs say."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airbench.optim.schedule import epochs_to_steps, factor
-from airbench.recipe.schedules import Constant, Linear, Triangular
+from airbench.recipe.schedules import Constant, Cosine, Linear, Schedule, Trapezoidal, Triangular
 
 
 def test_linear_falls_from_one_towards_zero_over_the_run() -> None:
@@ -41,3 +43,57 @@ def test_triangular_stays_between_its_knobs(peak: float, total: int, start: floa
 @pytest.mark.parametrize(("epochs", "per_epoch", "steps"), [(8, 25, 200), (9.9, 48, 476), (0.1, 30, 3), (0.001, 5, 1)])
 def test_epochs_to_steps(epochs: float, per_epoch: int, steps: int) -> None:
     assert epochs_to_steps(epochs, per_epoch) == steps
+
+
+def test_cosine_is_half_way_in_the_middle_and_flat_at_both_ends() -> None:
+    schedule = Cosine(name="cosine", start=1.0, end=0.2)
+    found = [factor(schedule, step, 100, 10) for step in (0, 1, 50, 99, 100)]
+    assert found == pytest.approx([1, 1, 0.6, 0.2, 0.2], abs=1e-3)
+    assert factor(schedule, 25, 100, 10) == pytest.approx(0.2 + 0.8 * (1 + 0.5**0.5) / 2)
+
+
+def test_trapezoidal_climbs_stays_and_falls() -> None:
+    schedule = Trapezoidal(name="trapezoidal", start=0.5, warmup=0.1, cooldown=0.4, end=0.1)
+    found = [factor(schedule, step, 100, 10) for step in (0, 5, 10, 30, 60, 80, 100)]
+    assert found == pytest.approx([0.5, 0.75, 1, 1, 1, 0.55, 0.1])
+
+
+def test_trapezoidal_in_epochs() -> None:
+    schedule = Trapezoidal(name="trapezoidal", warmup=2, cooldown=3, unit="epochs")
+    found = [factor(schedule, step, 100, 10) for step in (0, 10, 20, 70, 85, 100)]
+    assert found == pytest.approx([0, 0.5, 1, 1, 0.5, 0])
+
+
+def test_trapezoidal_longer_than_the_run_never_jumps() -> None:
+    schedule = Trapezoidal(name="trapezoidal", warmup=8, cooldown=6, unit="epochs")
+    found = [factor(schedule, step, 100, 10) for step in range(101)]
+    assert found[40] == pytest.approx(0.5)
+    assert max(abs(a - b) for a, b in pairwise(found)) < 0.02
+    assert found[-1] == 0
+
+
+@given(
+    st.sampled_from(
+        [
+            Linear(name="linear", start=0.3, end=0.1, fraction=0.5),
+            Cosine(name="cosine", start=0.3, end=0.1, fraction=0.5),
+            Triangular(name="triangular", start=0.3, end=0.1, fraction=0.5),
+            Trapezoidal(name="trapezoidal", start=0.3, end=0.1, fraction=0.5),
+        ]
+    ),
+    st.integers(4, 400),
+)
+def test_schedules_start_and_end_where_their_knobs_say(schedule: Schedule, total: int) -> None:
+    assert factor(schedule, 0, total, 1) == pytest.approx(0.3, abs=1e-9) or total * 0.5 * 0.1 < 1
+    found = [factor(schedule, step, total, 1) for step in range(total)]
+    assert found[-1] == pytest.approx(0.1)
+    assert found[round(total * 0.5)] == pytest.approx(0.1)
+    assert min(found) >= 0.1 - 1e-9
+    assert max(found) <= 1
+
+
+def test_a_length_is_given_once() -> None:
+    with pytest.raises(ValueError, match="not both"):
+        Linear(name="linear", epochs=2, fraction=0.5)
+    with pytest.raises(ValueError, match="more than 1"):
+        Trapezoidal(name="trapezoidal", warmup=0.6, cooldown=0.6)

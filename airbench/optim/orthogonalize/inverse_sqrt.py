@@ -15,8 +15,9 @@ def inverse_sqrt(matrices: Tensor, *, steps: int = 15, dtype: torch.dtype = torc
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = x.to(torch.promote_types(matrices.dtype, torch.float32))
-    norm = torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True)
-    x = (x / norm.clamp(min=torch.finfo(x.dtype).tiny)).to(dtype)
+    tiny = torch.finfo(x.dtype).tiny
+    x = x / x.abs().amax(dim=(-2, -1), keepdim=True).clamp(min=tiny)  # squares of what is left do not underflow
+    x = (x / torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True).clamp(min=tiny)).to(dtype)
     eye = torch.eye(x.shape[-2], dtype=dtype, device=x.device)
     y, z = x @ x.mT + eps * eye, eye.expand(*x.shape[:-1], x.shape[-2])
     for _ in range(steps):

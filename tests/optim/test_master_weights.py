@@ -1,0 +1,66 @@
+"""Half-precision weights that are stepped in float32."""
+
+import pytest
+import torch
+from torch import nn
+
+from airbench.optim.master_weights import MasterWeights
+from airbench.optim.routing import Optimizers, Route
+from airbench.recipe.optimizers import Adam
+from airbench.recipe.schedules import Constant
+
+
+def test_steps_too_small_for_bfloat16_add_up() -> None:
+    """bfloat16 has no number between 1 and 0.996: a step of 0.0001 is lost in it, forty of them are not."""
+    p = nn.Parameter(torch.ones(3, dtype=torch.bfloat16))
+    master = MasterWeights([p])
+    optimizer = torch.optim.SGD(master.copies, lr=1e-4)
+    for _ in range(40):
+        p.grad = torch.ones_like(p)
+        master.before_step()
+        optimizer.step()
+        master.after_step()
+    assert master.copies[0].tolist() == pytest.approx([0.996] * 3)
+    assert p.float().tolist() == pytest.approx([0.996] * 3, abs=1e-4)
+
+
+def test_what_else_changes_the_weights_is_taken_over() -> None:
+    p = nn.Parameter(torch.ones(3, dtype=torch.bfloat16))
+    master = MasterWeights([p])
+    with torch.no_grad():
+        master.copies[0] -= 1e-4  # rounds to the same weight: kept
+        p[1] = 5.0
+    master.before_step()
+    assert master.copies[0].tolist() == pytest.approx([1 - 1e-4, 5.0, 1 - 1e-4])
+
+
+def test_a_frozen_weight_stays() -> None:
+    p = nn.Parameter(torch.ones(3, dtype=torch.bfloat16))
+    master = MasterWeights([p])
+    optimizer = torch.optim.SGD(master.copies, lr=1.0)
+    master.before_step()
+    optimizer.step()
+    master.after_step()
+    assert torch.equal(p, torch.ones_like(p))
+
+
+@pytest.mark.parametrize("master_weights", [True, False])
+def test_adam_in_bfloat16_needs_them(master_weights: bool) -> None:
+    """With beta 0.999 its average square cannot fall in bfloat16: 1 - 0.001 rounds to 1."""
+    knobs = Adam(
+        name="adam", params="*", lr=0.01, betas=(0.0, 0.999), master_weights=master_weights,
+        schedule=Constant(name="constant"),
+    )  # fmt: skip
+    p = nn.Parameter(torch.zeros(4, dtype=torch.bfloat16))
+    exact = nn.Parameter(torch.zeros(4))
+    reference = torch.optim.Adam([exact], lr=0.01, betas=(0.0, 0.999))
+    optimizers = Optimizers([Route("all", knobs, ("p",), (p,))], batch_size=1, total_steps=1000, steps_per_epoch=1)
+    for step in range(1000):
+        exact.grad = torch.full((4,), 1.0 if step < 10 else 0.1)
+        p.grad = exact.grad.to(torch.bfloat16)
+        optimizers.before_step(step)
+        optimizers.step()
+        reference.step()
+    off = ((p.float() - exact).abs().max() / exact.abs().max()).item()
+    assert off < 0.005 if master_weights else off > 0.05
+    assert p.grad is None
