@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from airbench.analysis.compare import against_first
 from airbench.analysis.summary import arithmetic_lines, summarize_run, summary_rows, table
 from airbench.data.dataset import Dataset
 from airbench.data.sources import genuineness, load_dataset
@@ -149,7 +150,10 @@ def _train(runs: Sequence[Run], terminal: Terminal, logger: EpochLogger | None) 
     finally:  # also after Ctrl-C: what is finished counts
         records = [_conclude(run, terminal) for run in runs]
         terminal.say()
-        for line in (*table(summary_rows(records)), *arithmetic_lines(records)):
+        rows, column = summary_rows(records), against_first(records)
+        if column:
+            rows = [(*row, cell) for row, cell in zip(rows, column, strict=True)]
+        for line in (*table(rows), *arithmetic_lines(records)):
             terminal.say(line)
         unfinished = " ".join(shlex.quote(str(record.path)) for record in records if record.missing)
         if unfinished:

@@ -93,6 +93,25 @@ def compare_runs(runs: Sequence[RunRecord], alpha: float = 0.05) -> list[Compari
     ]  # fmt: skip
 
 
+def against_first(runs: Sequence[RunRecord]) -> list[str]:
+    """A column for a table of runs: its header, then each run's difference in accuracy to the first.
+
+    Welch's intervals, widened for the number of comparisons (Bonferroni). Empty where there is nothing to compare.
+    """
+    if len(runs) < 2 or len({run.text("data", "test_fingerprint") for run in runs}) > 1 or not runs[0].finished:
+        return []
+    first, confidence = _accuracies(runs[0]), 1 - 0.05 / (len(runs) - 1)
+    cells = [f"against {labels(runs)[0]} (95%)", ""]
+    for run in runs[1:]:
+        if not run.finished:
+            cells.append("-")
+            continue
+        difference = welch(_accuracies(run), first, confidence)
+        interval = "" if math.isnan(difference.low) else f" ({difference.low:+.2%} to {difference.high:+.2%})"
+        cells.append(f"{difference.difference:+.2%}{interval}")
+    return cells
+
+
 def warnings(runs: Sequence[RunRecord]) -> list[str]:
     """What makes the runs hard to compare: other hardware or code, failed or missing trials."""
     lines = []

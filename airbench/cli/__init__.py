@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from airbench.cli import analyze, train
+from airbench.cli import analyze, study, train
 from airbench.errors import AirbenchError
 
 
@@ -46,4 +46,5 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     train.add_commands(commands)
     analyze.add_commands(commands)
+    study.add_commands(commands)
     return parser

@@ -63,7 +63,7 @@ class CifarNet(nn.Module):
         self.knobs = net
         white = 2 * 3 * net.whiten.kernel**2
         self.whiten = nn.Conv2d(3, white, net.whiten.kernel, bias=True)
-        self.whiten.weight.requires_grad_(False)
+        self.whiten.weight.requires_grad_(not net.whiten.frozen)
         self.whiten_activation = nn.GELU()
         widths = (white, *net.widths)
         self.groups = nn.Sequential(*(ConvGroup(i, o, net) for i, o in pairwise(widths)))
@@ -101,9 +101,10 @@ class CifarNet(nn.Module):
 
     @torch.no_grad()
     def set_whitening(self, images: Tensor) -> None:
-        """Compute the frozen whitening filters from normalised training images ``(N, 3, H, W)``."""
+        """Compute the whitening filters from normalised training images ``(N, 3, H, W)``, where the net has such."""
         knobs = self.knobs.whiten
-        self.whiten.weight.copy_(whitening_filters(images[: knobs.images], knobs.kernel, knobs.eps))
+        if knobs.filters == "whitening":
+            self.whiten.weight.copy_(whitening_filters(images[: knobs.images], knobs.kernel, knobs.eps))
 
 
 def _uniform(like: Tensor, fan_in: int, generator: torch.Generator) -> Tensor:

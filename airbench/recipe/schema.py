@@ -63,6 +63,12 @@ class Data(Knobs):
 class Whiten(Knobs):
     """The first layer: a frozen convolution that whitens image patches, and its bias."""
 
+    filters: Literal["whitening", "random"] = "whitening"
+    """`whitening`: computed from the patches of training images. `random`: PyTorch's initialisation."""
+
+    frozen: bool = True
+    """Whether the filters stay as they are. If not, a group of `optimizers` must take `whiten.weight`."""
+
     kernel: Annotated[int, Field(ge=1, le=5)] = 2
     """Side of the patches, in pixels. The layer has 2 · 3 · kernel² channels."""
 

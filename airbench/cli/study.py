@@ -1,0 +1,114 @@
+"""Commands that look into one claim each."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airbench.cli.train import natural, positive
+from airbench.errors import AirbenchError
+
+if TYPE_CHECKING:
+    from airbench.studies.result import Study
+
+_OUT = Path("runs/studies")
+_HELP = """\
+Small experiments about one claim each, under a minute on built-in data. Each prints a table and leaves its
+figure (PNG) and its numbers (JSON) in a folder that it names.
+
+  airbench study orthogonalize       how near each method comes to the exact orthogonal factor, and its time
+  airbench study correlated-inputs   Muon against SGD where two inputs say almost the same
+  airbench study spectra             are momenta nearly low rank? seen in a short training
+  airbench study decay               Adam's weight decay depends on the gradient's size, AdamW's does not
+"""
+_ORTHOGONALIZE_HELP = """\
+How near to the exact orthogonal factor does each method come, and how long does it take?
+
+  airbench study orthogonalize --shape 64x576 --methods newton_schulz:5,newton_schulz:4:polar_express:aol,svd
+
+A method is METHOD[:STEPS][:COEFFICIENTS][:NORMALIZATION][:DTYPE]: newton_schulz, inverse_sqrt, svd or none; muon,
+hiverge, classical_quintic, classical_cubic or polar_express; frobenius, gram or aol; bfloat16, float16 or float32.
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``study`` and its four."""
+    raw = argparse.RawDescriptionHelpFormatter
+    study = commands.add_parser("study", help="look into one claim", description=_HELP, formatter_class=raw)
+    studies = study.add_subparsers(metavar="STUDY", required=True)
+
+    orthogonalize = studies.add_parser(
+        "orthogonalize", help="how near, how fast", description=_ORTHOGONALIZE_HELP, formatter_class=raw
+    )
+    orthogonalize.add_argument("--shape", type=_shape, default=(256, 1024), metavar="MxN", help="default 256x1024")
+    orthogonalize.add_argument("--methods", metavar="METHOD,…", help="default: seven of them")
+    orthogonalize.add_argument("--seed", type=natural, default=42, help="of the matrix (default 42)")
+    orthogonalize.set_defaults(command=_orthogonalize)
+
+    inputs = studies.add_parser("correlated-inputs", help="Muon against SGD on a small regression")
+    inputs.add_argument("--seed", type=natural, default=42, help="of the first training (default 42)")
+    inputs.add_argument("--trials", type=positive, default=20, metavar="N", help="trainings of each (default 20)")
+    inputs.set_defaults(command=_correlated_inputs)
+
+    spectra = studies.add_parser("spectra", help="singular values of the momentum during a training")
+    spectra.add_argument(
+        "items", nargs="*", metavar="RECIPE | KEY=VALUE",
+        help="a recipe with Muon, and overrides (default: a short quickstart)",
+    )  # fmt: skip
+    spectra.add_argument("--seed", type=natural, default=0, help="of the training (default 0)")
+    spectra.set_defaults(command=_spectra)
+
+    decay = studies.add_parser("decay", help="coupled against decoupled weight decay")
+    decay.add_argument("--seed", type=natural, default=0, help="of the gradients' signs (default 0)")
+    decay.set_defaults(command=_decay)
+    for parser in (orthogonalize, inputs, spectra, decay):
+        parser.add_argument("--out", type=Path, default=_OUT, metavar="DIR", help=f"where to write (default {_OUT})")
+
+
+def _shape(text: str) -> tuple[int, int]:
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text}: give rows and columns, such as 256x1024")
+    return int(parts[0]), int(parts[1])
+
+
+def _show(study: "Study", options: argparse.Namespace) -> int:
+    print("\n".join(study.lines()))
+    print("\nwritten: " + ", ".join(str(path) for path in study.save(options.out)))
+    return 0
+
+
+def _orthogonalize(options: argparse.Namespace) -> int:
+    from airbench.studies.orthogonalize import METHODS, study_orthogonalize
+
+    methods: Sequence[str] = METHODS if options.methods is None else options.methods.split(",")
+    return _show(study_orthogonalize(options.shape, methods, options.seed), options)
+
+
+def _correlated_inputs(options: argparse.Namespace) -> int:
+    from airbench.studies.correlated_inputs import study_correlated_inputs
+
+    return _show(study_correlated_inputs(options.seed, options.trials), options)
+
+
+def _spectra(options: argparse.Namespace) -> int:
+    from airbench.cli.train import split_items
+    from airbench.recipe import load_recipe
+    from airbench.studies.spectra import study_spectra
+
+    files, overrides = split_items(options.items)
+    if len(files) > 1:
+        raise AirbenchError(f"study spectra takes one recipe, not {len(files)}: {', '.join(files)}")
+    if not files:
+        files, overrides = ["configs/quickstart.yaml"], [*SHORT, *overrides]
+    return _show(study_spectra(load_recipe(files[0], overrides), options.seed), options)
+
+
+SHORT = ("data.train_images=10000", "train.epochs=1", "evaluate.tta=[]")
+"""What makes a quickstart short: 20 steps."""
+
+
+def _decay(options: argparse.Namespace) -> int:
+    from airbench.studies.decay import study_decay
+
+    return _show(study_decay(options.seed), options)

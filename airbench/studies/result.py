@@ -1,0 +1,47 @@
+"""What a study leaves: lines to print, numbers, a figure."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from airbench.analysis.summary import table
+
+STYLE: Any = {
+    "font.size": 11, "axes.grid": True, "grid.color": "#cccccc", "grid.linewidth": 0.5, "axes.spines.top": False,
+    "axes.spines.right": False, "legend.frameon": False, "axes.axisbelow": True, "figure.facecolor": "white",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that is done. ``rows`` is a table with its header; ``numbers`` holds the same unrounded, and more."""
+
+    name: str
+    settings: dict[str, Any]
+    rows: Sequence[Sequence[str]]
+    numbers: Any
+    figure: Figure
+    conclusion: str
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write ``NAME.json`` and ``NAME.png`` into ``folder``; returns them. Existing ones are replaced whole."""
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"study": self.name, "settings": self.settings, "results": self.numbers}, indent=1) + "\n"
+        written = [folder / f"{self.name}.json", folder / f"{self.name}.png"]
+        half = [path.with_name(f".{path.name}") for path in written]
+        half[0].write_text(text, encoding="utf-8")
+        with matplotlib.rc_context(STYLE):
+            self.figure.savefig(half[1], format="png", dpi=150, metadata={"Software": None})
+        for there, here in zip(half, written, strict=True):
+            os.replace(there, here)
+        return written
+
+    def lines(self) -> list[str]:
+        """The table and what follows from it."""
+        return [*table(self.rows), "", self.conclusion]
