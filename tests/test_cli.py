@@ -204,3 +204,29 @@ def test_tensorboard_writes_or_says_how_to_install_it(
     else:
         assert code == 0
         assert list(tmp_path.glob("*/tensorboard/trial-0/events*"))
+
+
+def test_studies_name_the_files_that_they_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    arguments = ["study", "orthogonalize", "--shape", "8x12", "--methods", "newton_schulz:5,svd", "--out", str(out)]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "newton_schulz:5" in printed
+    assert f"written: {out / 'orthogonalize.json'}, {out / 'orthogonalize.png'}" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["orthogonalize", "--methods", "qr"], "--methods: qr: qr is no method"),
+        (["spectra", "a.yaml", "b.yaml"], "takes one recipe, not 2"),
+        (["spectra", "nowhere.yaml"], "nowhere.yaml: no such file"),
+    ],
+)
+def test_a_mistake_in_a_study_is_answered_in_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1

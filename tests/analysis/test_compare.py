@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from airbench.analysis.compare import compare_runs, comparison_lines, warnings
+from airbench.analysis.compare import against_first, compare_runs, comparison_lines, warnings
 from airbench.analysis.statistics import welch
 from airbench.errors import AirbenchError
 from tests.analysis.fake_runs import fake_run
@@ -99,3 +99,14 @@ def test_nothing_to_compare(tmp_path: Path) -> None:
         compare_runs([fake_run(tmp_path / "a", A)])
     with pytest.raises(AirbenchError, match="no trial finished"):
         compare_runs([fake_run(tmp_path / "b", A), fake_run(tmp_path / "c", [])])
+
+
+def test_a_column_of_differences_to_the_first(tmp_path: Path) -> None:
+    runs = [fake_run(tmp_path / "a", A), fake_run(tmp_path / "b", B), fake_run(tmp_path / "c", [0.9])]
+    header, own, b, c = against_first(runs)
+    expected = welch(B, A, 0.975)  # two comparisons
+    assert header.startswith("against a")
+    assert own == ""
+    assert b == f"{expected.difference:+.2%} ({expected.low:+.2%} to {expected.high:+.2%})"
+    assert c == f"{0.9 - np.mean(A):+.2%}"
+    assert against_first(runs[:1]) == []

@@ -135,3 +135,20 @@ def test_a_file_overwritten_in_place_is_decoded_again(tmp_path: Path, name: str)
     second = sources.load_dataset(named)
     split = name.removesuffix(".pt")
     assert getattr(first, split).fingerprint != getattr(second, split).fingerprint
+
+
+def test_held_out_images_are_training_images_that_are_not_trained_on(few_shapes: Dataset) -> None:
+    whole = sources.load_dataset(Data(name="shapes"))
+    held = sources.load_dataset(Data(name="shapes", held_out=100))
+    assert (len(held.train), len(held.test), held.held_out) == (300, 100, 100)
+    together = np.concatenate([held.train.images, held.test.images])
+    assert np.array_equal(together, whole.train.images)
+    assert held.test.fingerprint not in (whole.test.fingerprint, whole.train.fingerprint)
+    assert not held.genuine
+    assert "300 training images" in sources.genuineness(held)
+    assert "the test images are not used" in sources.genuineness(held)
+
+
+def test_too_many_held_out_images_are_refused(few_shapes: Dataset) -> None:
+    with pytest.raises(DataError, match=r"data.held_out = 400: .* has only 400 training images"):
+        sources.load_dataset(Data(name="shapes", held_out=400))

@@ -108,3 +108,15 @@ def test_built_net_is_channels_last_with_norms_in_float32() -> None:
     for module in net.modules():
         for p in module.parameters(recurse=False):
             assert p.dtype == (torch.float32 if isinstance(module, nn.BatchNorm2d) else torch.bfloat16)
+
+
+def test_a_random_first_layer_is_left_as_it_is_and_can_be_trained() -> None:
+    frozen = CifarNet(Net(widths=(4, 4, 4), whiten=Whiten(filters="random")))
+    trained = CifarNet(Net(widths=(4, 4, 4), whiten=Whiten(filters="random", frozen=False)))
+    for net in (frozen, trained):
+        net.reset(torch.Generator().manual_seed(0))
+        before = net.whiten.weight.clone()
+        net.set_whitening(torch.randn(10, 3, 32, 32))
+        assert torch.equal(net.whiten.weight, before)
+    assert not frozen.whiten.weight.requires_grad
+    assert trained.whiten.weight.requires_grad
