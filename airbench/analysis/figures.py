@@ -41,22 +41,7 @@ def accuracy_strip(runs: Sequence[RunRecord], labels: Sequence[str]) -> Picture:
     """Each trial a dot, each run a row with its mean and 95% interval."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 1.1 + 0.5 * len(runs)))
-        axes = figure.subplots()
-        for row, run in enumerate(runs):
-            values = [t.accuracy for t in run.finished]
-            jitter = (np.arange(len(values)) % 5 - 2) * 0.06
-            colour = COLOURS[row % len(COLOURS)]
-            axes.plot(values, row + jitter, "o", color=colour, alpha=0.55, markersize=5)
-            s = summarize(values)
-            if s.n > 1:
-                axes.plot([s.low, s.high], [row, row], color=colour, linewidth=2)
-            axes.plot([s.mean], [row], "|", color=colour, markersize=18, markeredgewidth=2.5)
-        _target_lines(axes, runs, vertical=True)
-        axes.set_yticks(range(len(runs)), labels)
-        axes.set_ylim(len(runs) - 0.5, -0.5)
-        axes.grid(axis="y", visible=False)
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-        axes.set_xlabel("test accuracy with test-time augmentation")
+        _draw_strip(figure.subplots(), runs, labels)
         alternative = "; ".join(
             f"{label}: mean {np.mean([t.accuracy for t in run.finished]):.2%} over {len(run.finished)} trials"
             for run, label in zip(runs, labels, strict=True)
@@ -64,6 +49,24 @@ def accuracy_strip(runs: Sequence[RunRecord], labels: Sequence[str]) -> Picture:
         return Picture(
             "Accuracy of every trial", _svg(figure), f"A dot a trial, a bar each mean's interval. {alternative}."
         )
+
+
+def _draw_strip(axes: Axes, runs: Sequence[RunRecord], labels: Sequence[str]) -> None:
+    for row, run in enumerate(runs):
+        values = [t.accuracy for t in run.finished]
+        jitter = (np.arange(len(values)) % 5 - 2) * 0.06
+        colour = COLOURS[row % len(COLOURS)]
+        axes.plot(values, row + jitter, "o", color=colour, alpha=0.55, markersize=5)
+        s = summarize(values)
+        if s.n > 1:
+            axes.plot([s.low, s.high], [row, row], color=colour, linewidth=2)
+        axes.plot([s.mean], [row], "|", color=colour, markersize=18, markeredgewidth=2.5)
+    _target_lines(axes, runs, vertical=True)
+    axes.set_yticks(range(len(runs)), labels)
+    axes.set_ylim(len(runs) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    axes.set_xlabel("test accuracy with test-time augmentation")
 
 
 def accuracy_against_time(runs: Sequence[RunRecord], labels: Sequence[str]) -> Picture:
@@ -109,26 +112,43 @@ def training_curves(runs: Sequence[RunRecord], labels: Sequence[str]) -> Picture
     """Plain test accuracy after each epoch against the clock: mean over trials, and a band from least to most."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 4.2))
-        axes = figure.subplots()
-        for row, (run, label) in enumerate(zip(runs, labels, strict=True)):
-            curves = [t.epochs for t in run.finished if t.epochs]
-            length = min((len(c) for c in curves), default=0)
-            if not length:
-                continue
-            accuracy = np.array([[e.get("accuracy", np.nan) for e in c[:length]] for c in curves])
-            seconds = np.median([[e.get("seconds", np.nan) for e in c[:length]] for c in curves], axis=0)
-            colour = COLOURS[row % len(COLOURS)]
-            axes.fill_between(seconds, accuracy.min(0), accuracy.max(0), color=colour, alpha=0.2, linewidth=0)
-            axes.plot(seconds, accuracy.mean(0), "o-", color=colour, markersize=3.5, label=label)
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        axes.set_xlabel("seconds on the clock")
-        axes.set_ylabel("test accuracy, without augmentation")
-        axes.legend(loc="lower right")
+        _draw_curves(figure.subplots(), runs, labels)
         return Picture(
             "Training curves",
             _svg(figure),
             "Test accuracy after each epoch: mean over trials, band from least to most.",
         )
+
+
+def _draw_curves(axes: Axes, runs: Sequence[RunRecord], labels: Sequence[str]) -> None:
+    for row, (run, label) in enumerate(zip(runs, labels, strict=True)):
+        curves = [t.epochs for t in run.finished if t.epochs]
+        length = min((len(c) for c in curves), default=0)
+        if not length:
+            continue
+        accuracy = np.array([[e.get("accuracy", np.nan) for e in c[:length]] for c in curves])
+        seconds = np.median([[e.get("seconds", np.nan) for e in c[:length]] for c in curves], axis=0)
+        colour = COLOURS[row % len(COLOURS)]
+        axes.fill_between(seconds, accuracy.min(0), accuracy.max(0), color=colour, alpha=0.2, linewidth=0)
+        axes.plot(seconds, accuracy.mean(0), "o-", color=colour, markersize=3.5, label=label)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.set_xlabel("seconds on the clock")
+    axes.set_ylabel("test accuracy, without augmentation")
+    axes.legend(loc="lower right")
+
+
+def overview_png(runs: Sequence[RunRecord], labels: Sequence[str]) -> bytes:
+    """Accuracy of every trial beside the training curves, on white: for a page that shows no SVG with styles."""
+    colours = {_INK: "#222222", _FAINT: "#bbbbbb", "none": "white"}
+    plain = {key: colours.get(value, value) if "color" in key else value for key, value in _STYLE.items()}
+    with matplotlib.rc_context(plain):
+        figure = Figure(figsize=(12, max(4.0, 1.4 + 0.5 * len(runs))), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        _draw_strip(left, runs, labels)
+        _draw_curves(right, runs, labels)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+        return buffer.getvalue()
 
 
 def spectra(run: RunRecord, label: str) -> Picture | None:

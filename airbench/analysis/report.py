@@ -1,4 +1,4 @@
-"""A report about runs: one self-contained HTML file, or a table in Markdown or CSV."""
+"""A report about runs: one self-contained HTML file, a table in Markdown or CSV, or a figure in PNG."""
 
 import csv
 import io
@@ -18,11 +18,17 @@ from airbench.runs import RunRecord
 
 
 def write_report(runs: Sequence[RunRecord], form: str, file: Path) -> None:
-    """Write a report in ``form`` (html, md or csv), whole or not at all. Raises AirbenchError."""
-    text = {"html": html_report, "md": markdown_report, "csv": csv_report}[form](runs)
+    """Write a report in ``form`` (html, md, csv or png), whole or not at all. Raises AirbenchError."""
+    if form == "png":
+        from airbench.analysis import figures  # loads matplotlib
+
+        content = figures.overview_png(runs, labels(runs))
+    else:
+        text = {"html": html_report, "md": markdown_report, "csv": csv_report}[form](runs)
+        content = text.encode("utf-8")
     temporary = file.parent / f"{file.name}.part"
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
         os.replace(temporary, file)
     except OSError as error:
         with suppress(OSError):

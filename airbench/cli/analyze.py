@@ -88,9 +88,9 @@ def add_commands(commands: Any) -> None:
     report = commands.add_parser("report", help="a page about runs", description=_REPORT_HELP, formatter_class=raw)
     report.add_argument("runs", nargs="*", type=Path, help="run folders (default: all under runs)")
     report.add_argument(
-        "--format", choices=("html", "md", "csv"), default="html", help="html, md or csv (default html)"
+        "--format", choices=("html", "md", "csv", "png"), default="html", help="html, md, csv or png (default html)"
     )
-    report.add_argument("--out", type=Path, help="the file to write (default report.html, report.md or report.csv)")
+    report.add_argument("--out", type=Path, help="the file to write (default report.html, report.md, …)")
     report.set_defaults(command=_report)
 
 

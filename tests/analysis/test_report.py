@@ -82,6 +82,12 @@ def test_markdown_and_csv(runs: list[RunRecord], tmp_path: Path) -> None:
     assert rows[2]["std"] == ""
 
 
+def test_png_shows_every_run(runs: list[RunRecord], tmp_path: Path) -> None:
+    write_report(runs, "png", tmp_path / "r.png")
+    assert (tmp_path / "r.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert sorted(p.name for p in tmp_path.glob("*.p*")) == ["r.png"]
+
+
 def test_one_run_alone(tmp_path: Path) -> None:
     page = html_report([fake_run(tmp_path / "a", [0.93])])
     assert "Comparisons" not in page
