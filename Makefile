@@ -11,7 +11,7 @@ BASE  := $(VENV)/.installed
 DEV   := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart speedrun test test-slow lint format schema clean
+.PHONY: help setup quickstart speedrun bench test test-slow lint format schema clean
 
 help: ## print the targets
 	@echo "make TARGET   (variables: TRIALS=n SEED=$(SEED) PYTHON=$(PYTHON) ARGS=key=value)"
@@ -24,6 +24,9 @@ quickstart: $(BASE) ## Muon against SGD on built-in images: no download, minutes
 
 speedrun: $(BASE) ## timed trial of our best recipe on CIFAR-10; TRIALS=5 for five
 	$(TRAIN) configs/speedrun.yaml --trials $(or $(TRIALS),1) --seed $(SEED) $(ARGS)
+
+bench: $(BASE) ## fast ways against slow ones on this machine, in minutes
+	$(BIN)/airbench bench $(ARGS)
 
 test: $(DEV) ## the test suite: no network, no GPU, minutes
 	$(BIN)/python -m pytest $(ARGS)

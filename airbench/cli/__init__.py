@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from airbench.cli import analyze, study, train
+from airbench.cli import analyze, benchmark, study, train
 from airbench.errors import AirbenchError
 
 
@@ -47,4 +47,5 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_commands(commands)
     analyze.add_commands(commands)
     study.add_commands(commands)
+    benchmark.add_commands(commands)
     return parser

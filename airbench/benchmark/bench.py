@@ -1,0 +1,177 @@
+"""What is fast here, each beside its slow twin in the same process."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from airbench.arithmetic import measure_peak
+from airbench.benchmark.timing import Spread, interleaved, ratios
+from airbench.data.loader import DeviceSplit, Loader
+from airbench.device import Machine
+from airbench.evaluate import predict
+from airbench.net.cifarnet import build_net
+from airbench.optim.orthogonalize import newton_schulz, orthogonalize_all, svd
+from airbench.optim.routing import Optimizers, route
+from airbench.recipe import Recipe
+from airbench.recipe.schema import Augment
+from airbench.trial import TrialSeeds, train_step
+
+SEEDS = TrialSeeds(0, 0, 0)
+Work = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A piece of work, how it is done here, the other way to do it, and what both took."""
+
+    work: str
+    way: str
+    twin: str
+    seconds: Spread
+    twin_seconds: Spread
+    ratio: Spread
+    """How many times as long the twin takes."""
+
+
+def run_bench(recipe: Recipe, machine: Machine, batch_size: int = 500, least_seconds: float = 2.0) -> Iterator[Row]:
+    """Measure row after row, each for ``least_seconds`` at least.
+
+    ``batch_size`` is that of the training step, a part of the recipe's to be quick.
+    """
+    machine.use_threads()
+    measure = partial(_row, machine, least_seconds)
+    yield _step(measure, recipe, machine, batch_size)
+    yield _loader(measure, machine)
+    yield from _orthogonalizers(measure, recipe, machine)
+    yield _tta(measure, recipe, machine)
+
+
+def rates(machine: Machine) -> dict[str, Any]:
+    """What the machine can do at best: products in TFLOP/s, copies in GB/s."""
+    machine.use_threads()
+    return measure_peak(machine.device)
+
+
+def _row(
+    machine: Machine, least_seconds: float, work: str, way: str, twin: str, fast: Work, slow: Work, repeats: int = 5
+) -> Row:
+    taken = interleaved({"fast": fast, "slow": slow}, machine.device, repeats, least_seconds)
+    a, b = taken["fast"], taken["slow"]
+    return Row(work, way, twin, Spread.of(a), Spread.of(b), ratios(b, a))
+
+
+def _step(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: int) -> Row:
+    def stepper(dtype: torch.dtype) -> Work:
+        net = build_net(recipe.net, 10, 32, machine.device, dtype)
+        net.reset(SEEDS.generator("init"))
+        net.train()
+        optimizers = Optimizers(
+            route(net, recipe.optimizers), batch_size=batch, total_steps=10**6, steps_per_epoch=10**6
+        )
+        optimizers.before_step(0)
+        images = torch.randn(batch, 3, 32, 32, generator=SEEDS.generator("augment")).to(machine.device, dtype)
+        images = images.contiguous(memory_format=torch.channels_last)
+        labels = torch.randint(10, (batch,), generator=SEEDS.generator("order")).to(machine.device)
+        net.set_whitening(images.float())
+        return lambda: train_step(net, optimizers, images, labels, recipe.train.label_smoothing)
+
+    return measure(
+        f"training step, batch {batch}", machine.precision, "fp32",
+        stepper(machine.dtype), stepper(torch.float32), repeats=3,
+    )  # fmt: skip
+
+
+def _loader(measure: Callable[..., Row], machine: Machine, count: int = 10_000) -> Row:
+    images = torch.randint(0, 256, (count, 32, 32, 3), dtype=torch.uint8, generator=SEEDS.generator("augment"))
+    split = DeviceSplit(
+        images.to(machine.device), torch.zeros(count, dtype=torch.int64, device=machine.device),
+        torch.full((3,), 0.5, device=machine.device), torch.full((3,), 0.25, device=machine.device),
+    )  # fmt: skip
+    loader = Loader(
+        split, Augment(flip="random", translate=2), 500, machine.dtype,
+        order=SEEDS.generator("order"), augment_generator=SEEDS.generator("augment"),
+    )  # fmt: skip
+
+    def epoch() -> None:
+        for _ in loader.epoch(0):
+            pass
+
+    def by_masks() -> None:
+        order = torch.randperm(count, device=machine.device)
+        draws = loader.stream.draw(0).to(machine.device)
+        for index in order.split(500):
+            batch = crop_by_masks(loader.padded, index, draws.shift[index], 32)
+            torch.where(draws.flip[index][:, None, None, None], batch.flip(2), batch)
+
+    return measure(
+        f"augmentation of {count:,} images", "one gather a batch", "a mask for each of 25 shifts",
+        epoch, by_masks,
+    )  # fmt: skip
+
+
+def crop_by_masks(padded: Tensor, index: Tensor, shift: Tensor, side: int) -> Tensor:
+    """What :func:`airbench.data.augment.crop` does, shift by shift: the usual way, and its slow twin."""
+    images = padded[index]
+    out = images.new_empty(len(index), side, side, images.shape[3])
+    for row in range(padded.shape[1] - side + 1):
+        for column in range(padded.shape[2] - side + 1):
+            mask = (shift[:, 0] == row) & (shift[:, 1] == column)
+            out[mask] = images[mask, row : row + side, column : column + side]
+    return out
+
+
+def _orthogonalizers(measure: Callable[..., Row], recipe: Recipe, machine: Machine) -> Iterator[Row]:
+    net = build_net(recipe.net, 10, 32, torch.device("meta"), torch.float32)
+    generator = SEEDS.generator("init")
+    shapes = [p.flatten(1).shape for name, p in net.named_parameters() if p.ndim == 4 and name != "whiten.weight"]
+    filters = [torch.randn(shape, generator=generator).to(machine.device, machine.dtype) for shape in shapes]
+    half = torch.bfloat16
+    quintic = partial(newton_schulz, steps=3, dtype=half)
+    all_of = partial(orthogonalize_all, filters)
+    yield measure(
+        "3 Newton-Schulz steps, all filters", "those of a shape at once", "one by one",
+        lambda: all_of(quintic), lambda: [quintic(f) for f in filters],
+    )  # fmt: skip
+    yield measure(
+        "the same", "those of a shape at once", "all at once, padded",
+        lambda: all_of(quintic), lambda: all_of(quintic, padded=True),
+    )  # fmt: skip
+    yield measure(
+        "the same", "bfloat16", "float32",
+        lambda: all_of(quintic), lambda: all_of(partial(newton_schulz, steps=3, dtype=torch.float32)),
+    )  # fmt: skip
+    yield measure(
+        "orthogonal factors, all filters", "3 Newton-Schulz steps", "svd",
+        lambda: all_of(quintic), lambda: all_of(svd), repeats=3,
+    )  # fmt: skip
+
+
+def _tta(measure: Callable[..., Row], recipe: Recipe, machine: Machine, count: int = 1000) -> Row:
+    net = build_net(recipe.net, 10, 32, machine.device, machine.dtype)
+    net.reset(SEEDS.generator("init"))
+    images = torch.randn(count, 3, 32, 32, generator=SEEDS.generator("augment")).to(machine.device, machine.dtype)
+    images = images.contiguous(memory_format=torch.channels_last)
+    return measure(
+        f"evaluation of {count:,} images", "one view", "six views (TTA)",
+        partial(predict, net, images, (), count), partial(predict, net, images, ("mirror", "translate"), count),
+        repeats=3,
+    )  # fmt: skip
+
+
+def bench_cells(row: Row) -> tuple[str, ...]:
+    """A line of the table."""
+    return (
+        row.work,
+        row.way,
+        f"{1e3 * row.seconds.median:.1f}",
+        row.twin,
+        f"{1e3 * row.twin_seconds.median:.1f}",
+        f"{row.ratio.median:.2f} ({row.ratio.least:.2f} to {row.ratio.most:.2f})",
+    )
+
+
+HEADER = ("work", "here", "ms", "twin", "ms", "times as long")

@@ -1,0 +1,189 @@
+"""Where the time of a training step goes, part by part of the net."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from airbench.benchmark.timing import Spread, interleaved
+from airbench.device import Machine
+from airbench.net.cifarnet import CifarNet, build_net
+from airbench.optim.routing import Optimizers, route
+from airbench.recipe import Recipe
+from airbench.trial import TrialSeeds, train_step
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a step: a layer, the loss, an optimizer. Seconds; NaN where there is no such work."""
+
+    name: str
+    forward: float
+    input_gradient: float
+    weight_gradient: float
+    flop: float
+    """Floating-point operations of the forward pass; each gradient takes as many."""
+
+    @property
+    def seconds(self) -> float:
+        """All of its work."""
+        return sum(s for s in (self.forward, self.input_gradient, self.weight_gradient) if s == s)
+
+    @property
+    def tflops(self) -> float:
+        """Its rate; NaN for a part that is not made of products."""
+        passes = sum(s == s for s in (self.forward, self.input_gradient, self.weight_gradient))
+        return self.flop * passes / self.seconds / 1e12 if self.flop else float("nan")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The parts of a step, timed one by one, and the whole step."""
+
+    parts: list[Part]
+    step: Spread
+    batch_size: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "batch_size": self.batch_size,
+            "step_seconds": vars(self.step),
+            "parts": [{**_without_nan(vars(p)), "seconds": p.seconds} for p in self.parts],
+        }
+
+
+def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: None if value != value else value for key, value in values.items()}
+
+
+def profile_step(recipe: Recipe, machine: Machine, side: int = 32, classes: int = 10, repeats: int = 3) -> Profile:
+    """Time a step of ``recipe`` on random images, and each layer, the loss and each optimizer on their own.
+
+    A layer is timed on the input that it has in the net, its two gradients apart, medians of ``repeats``. Alone,
+    a part finds its input in the cache more often than within a step, so the parts may add up to less.
+    """
+    machine.use_threads()
+    seeds = TrialSeeds(0, 0, 0)
+    net = build_net(recipe.net, classes, side, machine.device, machine.dtype)
+    net.reset(seeds.generator("init"))
+    net.train()
+    batch = recipe.train.batch_size
+    images = torch.randn(batch, 3, side, side, generator=seeds.generator("augment"))
+    images = images.to(machine.device, machine.dtype).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(classes, (batch,), generator=seeds.generator("order")).to(machine.device)
+    net.set_whitening(images.float())
+    optimizers = Optimizers(route(net, recipe.optimizers), batch_size=batch, total_steps=10**6, steps_per_epoch=10**6)
+    optimizers.before_step(0)
+    smoothing = recipe.train.label_smoothing
+    step = interleaved(
+        {"step": lambda: train_step(net, optimizers, images, labels, smoothing)}, machine.device, repeats
+    )  # fmt: skip
+    parts = [_layer(name, layer, x, machine, repeats) for name, layer, x in _inputs(net, images)]
+    parts.append(_loss(net, images, labels, smoothing, machine, repeats))
+    parts += _optimizers(net, optimizers, images, labels, smoothing, machine, repeats)
+    return Profile(parts, Spread.of(step["step"]), batch)
+
+
+def _inputs(net: CifarNet, images: Tensor) -> list[tuple[str, nn.Module, Tensor]]:
+    """Every layer without layers of its own, in the order that the net uses them, with what it is given."""
+    seen: list[tuple[str, nn.Module, Tensor]] = []
+    names = {module: name for name, module in net.named_modules() if not list(module.children())}
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append((names[module], module, inputs[0].detach()))
+
+    hooks = [module.register_forward_pre_hook(note) for module in names]
+    with torch.no_grad():
+        net(images)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def _layer(name: str, layer: nn.Module, x: Tensor, machine: Machine, repeats: int) -> Part:
+    first = name == "whiten"
+    x = x.clone().requires_grad_(not first)
+    params = [p for p in layer.parameters() if p.requires_grad]
+    out = layer(x)
+    gradient = torch.randn_like(out)
+    works: dict[str, Callable[[], Any]] = {"forward": partial(layer, x)}
+    if not first:
+        works["input"] = partial(torch.autograd.grad, out, x, gradient, retain_graph=True)
+    if params:
+        works["weight"] = partial(torch.autograd.grad, out, params, gradient, retain_graph=True)
+    seconds = _medians(works, machine, repeats)
+    flop = 0.0
+    if isinstance(layer, nn.Conv2d | nn.Linear):
+        flop = 2.0 * out.numel() * layer.weight[0].numel()
+    return Part(name, seconds["forward"], seconds.get("input", NAN), seconds.get("weight", NAN), flop)
+
+
+NAN = float("nan")
+
+
+def _medians(works: dict[str, Callable[[], Any]], machine: Machine, repeats: int) -> dict[str, float]:
+    return {name: Spread.of(s).median for name, s in interleaved(works, machine.device, repeats).items()}
+
+
+def _loss(net: CifarNet, images: Tensor, labels: Tensor, smoothing: float, machine: Machine, repeats: int) -> Part:
+    with torch.no_grad():
+        logits = net(images)
+    logits.requires_grad_()
+
+    def loss() -> Tensor:
+        return F.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="sum")
+
+    value = loss()
+    works: dict[str, Callable[[], Any]] = {
+        "forward": loss,
+        "input": partial(torch.autograd.grad, value, logits, retain_graph=True),
+    }
+    seconds = _medians(works, machine, repeats)
+    return Part("loss", seconds["forward"], seconds["input"], NAN, 0.0)
+
+
+def _optimizers(
+    net: CifarNet, optimizers: Optimizers, images: Tensor, labels: Tensor, smoothing: float, machine: Machine,
+    repeats: int,
+) -> list[Part]:  # fmt: skip
+    loss = F.cross_entropy(net(images).float(), labels, label_smoothing=smoothing, reduction="sum")
+    loss.backward()
+    for master in optimizers.masters:
+        master.before_step()
+    works: dict[str, Callable[[], Any]] = {}
+    for optimizer in optimizers.optimizers:
+        groups = [r.group for g, r, _ in optimizers.scheduled if any(g is own for own in optimizer.param_groups)]
+        works[f"{type(optimizer).__name__} ({', '.join(groups)})"] = optimizer.step
+    seconds = _medians(works, machine, max(repeats, 5))
+    return [Part(name, seconds[name], NAN, NAN, 0.0) for name in works]
+
+
+def profile_rows(profile: Profile, peak_tflops: float | None) -> list[tuple[str, ...]]:
+    """A table: milliseconds by part and pass, the part's share of the sum, and how near products are to the peak."""
+    whole = sum(part.seconds for part in profile.parts)
+    rows: list[tuple[str, ...]] = [
+        ("part", "forward", "input grad", "weight grad", "ms", "share", "GFLOP", "TFLOP/s", "of peak")
+    ]
+    for part in profile.parts:
+        passes = (part.forward, part.input_gradient, part.weight_gradient)
+        rows.append(
+            (
+                part.name,
+                *("-" if s != s else f"{1e3 * s:.1f}" for s in passes),
+                f"{1e3 * part.seconds:.1f}",
+                f"{part.seconds / whole:.1%}",
+                f"{part.flop / 1e9:.1f}" if part.flop else "-",
+                f"{part.tflops:.2f}" if part.flop else "-",
+                f"{part.tflops / peak_tflops:.0%}" if part.flop and peak_tflops else "-",
+            )
+        )
+    rows.append(("sum of parts", "", "", "", f"{1e3 * whole:.1f}", "100.0%", "", "", ""))
+    step = profile.step
+    spread = f"{1e3 * step.median:.1f} ({1e3 * step.least:.1f} to {1e3 * step.most:.1f})"
+    rows.append(("a whole step", "", "", "", spread, f"{step.median / whole:.1%}", "", "", ""))
+    return rows

@@ -1,0 +1,99 @@
+"""Commands that measure speed."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from airbench.cli.train import add_overrides, positive, read_recipes
+from airbench.errors import AirbenchError
+
+_PROFILE_HELP = """\
+Where does the time of a training step go? Each layer, its two gradients, the loss and each optimizer, timed on
+their own on random images, beside the whole step and this machine's peak.
+
+  airbench profile configs/airbench94_muon.yaml
+  airbench profile configs/airbench94_muon.yaml train.batch_size=500 --json profile.json
+"""
+_BENCH_HELP = """\
+How fast are the parts on this machine, each beside a slower way to do the same? Both sides take turns in one
+process; the last column is the median over the turns of how many times as long the other way takes, and its
+spread. Under 5 minutes.
+
+  airbench bench
+  airbench bench --json bench.json
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``profile`` and ``bench``."""
+    raw = argparse.RawDescriptionHelpFormatter
+    profile = commands.add_parser(
+        "profile", help="where a step's time goes", description=_PROFILE_HELP, formatter_class=raw
+    )
+    profile.add_argument("items", nargs="+", metavar="RECIPE | KEY=VALUE", help="a recipe, and overrides of its knobs")
+    profile.add_argument("--repeats", type=positive, default=3, metavar="N", help="measurements of each (default 3)")
+    profile.set_defaults(command=_profile)
+    bench = commands.add_parser(
+        "bench", help="fast ways against slow ones", description=_BENCH_HELP, formatter_class=raw
+    )
+    bench.add_argument(
+        "items", nargs="*", metavar="RECIPE | KEY=VALUE", help="a recipe (default configs/airbench94_muon.yaml)"
+    )
+    bench.set_defaults(command=_bench)
+    for parser in (profile, bench):
+        add_overrides(parser)
+        parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers, unrounded, to FILE")
+
+
+def _read(options: argparse.Namespace) -> Any:
+    recipes = read_recipes(options)
+    if len(recipes) != 1:
+        raise AirbenchError("name one recipe, of one length")
+    from airbench.device import choose_machine, prepare
+
+    recipe = recipes[0].recipe
+    machine = choose_machine(recipe.device, recipe.precision, recipe.threads)
+    prepare(machine)
+    return recipe, machine
+
+
+def _profile(options: argparse.Namespace) -> int:
+    recipe, machine = _read(options)
+    from airbench.analysis.summary import table
+    from airbench.benchmark.bench import rates
+    from airbench.benchmark.profile import profile_rows, profile_step
+
+    print(f"{recipe.name}: {machine}, batch {recipe.train.batch_size}; medians in milliseconds", flush=True)
+    peak = rates(machine)
+    profile = profile_step(recipe, machine, repeats=options.repeats)
+    print("\n".join(table(profile_rows(profile, peak[f"{machine.precision}_tflops"]))))
+    print(f"peak: {peak[f'{machine.precision}_tflops']} TFLOP/s in a {machine.precision} product of large matrices")
+    _write(options.json, {"recipe": recipe.name, "machine": str(machine), "peak": peak, **profile.as_dict()})
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from airbench.analysis.summary import table
+
+    options.items = options.items or ["configs/airbench94_muon.yaml"]
+    recipe, machine = _read(options)
+    from airbench.benchmark.bench import HEADER, bench_cells, rates, run_bench
+
+    peak = rates(machine)
+    shown = ", ".join(f"{name.partition('_')[0]} {value} TFLOP/s" for name, value in peak.items() if "tflops" in name)
+    print(f"{machine}; products: {shown}; copies: {peak['copy_gbs']} GB/s", flush=True)
+    rows = []
+    for row in run_bench(recipe, machine):
+        print(f"  measured: {row.work}: {row.way} against {row.twin}", flush=True)
+        rows.append(row)
+    print("\n" + "\n".join(table([HEADER, *map(bench_cells, rows)])))
+    _write(options.json, {"machine": str(machine), "rates": peak, "rows": [asdict(row) for row in rows]})
+    return 0
+
+
+def _write(file: Path | None, numbers: dict[str, Any]) -> None:
+    if file is not None:
+        file.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+        print(f"written: {file}")

@@ -1,0 +1,86 @@
+"""What is compared does the same; turns are taken fairly; a profile names every part. No test of speed."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from airbench.benchmark.bench import HEADER, bench_cells, crop_by_masks, run_bench
+from airbench.benchmark.profile import profile_rows, profile_step
+from airbench.benchmark.timing import Spread, interleaved, ratios
+from airbench.cli import main
+from airbench.data.augment import crop
+from airbench.device import Machine
+from tests.conftest import CONFIGS, TINY, tiny
+
+
+def test_the_crops_slow_twin_crops_alike() -> None:
+    padded = torch.randint(0, 256, (30, 12, 12, 3), dtype=torch.uint8)
+    index, shift = torch.randperm(30)[:20], torch.randint(0, 5, (20, 2))
+    assert torch.equal(crop_by_masks(padded, index, shift, 8), crop(padded, index, shift, 8))
+
+
+def test_works_take_turns_and_the_first_round_does_not_count() -> None:
+    order: list[str] = []
+    works = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
+    taken = interleaved(works, torch.device("cpu"), repeats=3)
+    assert "".join(order) == "ab" * 4
+    assert {name: len(seconds) for name, seconds in taken.items()} == {"a": 3, "b": 3}
+
+
+def test_quick_works_are_seen_more_often() -> None:
+    taken = interleaved({"a": lambda: None}, torch.device("cpu"), repeats=3, least_seconds=0.01)
+    assert len(taken["a"]) > 100
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    assert ratios([2.0, 8.0, 30.0], [1.0, 2.0, 10.0]) == Spread(3.0, 2.0, 4.0)
+
+
+def test_a_profile_names_every_layer_the_loss_and_every_optimizer(cpu: Machine) -> None:
+    recipe = tiny().recipe
+    profile = profile_step(recipe, cpu, repeats=1)
+    names = [part.name for part in profile.parts]
+    assert names[0] == "whiten"
+    for name in ("groups.0.conv1", "groups.2.norm2", "groups.1.pool", "pool", "head", "loss", "Muon (filters)"):
+        assert name in names
+    assert any(name.startswith("SGD (whiten_bias, biases, head)") for name in names)
+    # activations are one module in each group, used twice
+    assert names.count("groups.0.activation") == 2
+    by_name = {part.name: part for part in profile.parts}
+    conv = by_name["groups.0.conv2"]
+    assert conv.flop == 2 * 50 * 15 * 15 * 4 * 4 * 9  # batch 50, 15×15 pixels, 4 channels to 4, 3×3
+    assert conv.seconds == conv.forward + conv.input_gradient + conv.weight_gradient
+    assert math.isnan(by_name["whiten"].input_gradient)  # nobody needs it
+    assert math.isnan(by_name["groups.0.pool"].weight_gradient)
+    rows = profile_rows(profile, 1.0)
+    assert len(rows) == len(names) + 3
+    assert len({len(row) for row in rows}) == 1
+
+
+def test_bench_measures_every_row(cpu: Machine) -> None:
+    rows = list(run_bench(tiny().recipe, cpu, batch_size=10, least_seconds=0.0))
+    assert len(rows) == 7
+    for row in rows:
+        assert 0 < row.ratio.least <= row.ratio.median <= row.ratio.most
+        assert len(bench_cells(row)) == len(HEADER)
+
+
+def test_profile_writes_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airbench.benchmark.bench.measure_peak", lambda device: {"fp32_tflops": 1.0, "copy_gbs": 1.0})
+    file = tmp_path / "profile.json"
+    recipe = str(CONFIGS / "airbench94_muon.yaml")
+    assert main(["profile", recipe, *TINY, "--repeats", "1", "--json", str(file)]) == 0
+    assert "a whole step" in capsys.readouterr().out
+    numbers = json.loads(file.read_text())
+    assert numbers["parts"][0]["name"] == "whiten"
+    assert numbers["parts"][0]["input_gradient"] is None
+
+
+def test_profile_of_two_recipes_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["profile", str(CONFIGS / "sgd.yaml"), str(CONFIGS / "quickstart.yaml")]) == 2
+    assert "name one recipe" in capsys.readouterr().err
