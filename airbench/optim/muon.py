@@ -89,6 +89,13 @@ class Muon(Optimizer):
         super().__init__(params, defaults)
         self.orthogonalize, self.padded = orthogonalize, padded
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Also a state that was saved before some knob existed."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for key, value in self.defaults.items():
+                group.setdefault(key, value)
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters; all must have two or more dimensions."""
         super().add_param_group(param_group)

@@ -168,13 +168,15 @@ def merge(base: Node, over: Node) -> Node:
     Mappings merge key by key; anything else is replaced. Keys that only ``over`` has come first, so that a new
     optimizer group is asked before the inherited ones. A mapping that changes ``name`` or ``method`` (another
     optimizer, schedule, way to orthogonalise) starts over: the knobs of the old one would mean nothing to the new.
+    Only ``params`` stays: whom a group trains does not depend on how.
     """
     if not isinstance(base.value, dict) or not isinstance(over.value, dict):
         return over
     for kind in ("name", "method"):
         old, new = base.value.get(kind), over.value.get(kind)
         if old and new and old.value != new.value:
-            return over
+            kept = {key: node for key, node in base.value.items() if key == "params" and key not in over.value}
+            return Node({**kept, **over.value}, over.file, over.line)
     merged = {key: node for key, node in over.value.items() if key not in base.value}
     for key, node in base.value.items():
         merged[key] = merge(node, over.value[key]) if key in over.value else node

@@ -178,6 +178,16 @@ def test_state_dict_round_trip_continues_bit_for_bit() -> None:
     assert torch.equal(p, q)
 
 
+def test_a_state_saved_before_a_knob_existed_is_taken_up() -> None:
+    p = nn.Parameter(torch.randn(4, 6))
+    state = Muon([p], lr=0.1).state_dict()
+    del state["param_groups"][0]["flatten"]
+    resumed = Muon([p], lr=0.5, flatten="in")
+    resumed.load_state_dict(state)
+    assert resumed.param_groups[0]["flatten"] == "in"
+    assert resumed.param_groups[0]["lr"] == 0.1
+
+
 def test_closure_is_called_with_gradients_on() -> None:
     p = nn.Parameter(torch.randn(3, 3))
     muon = Muon([p], lr=0.1)

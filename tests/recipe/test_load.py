@@ -1,5 +1,6 @@
 """What a user gets wrong in a recipe is answered in one line: file, line, key, value, remedy."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +44,11 @@ def error_of(path: Path, *overrides: str) -> str:
         ("net.widths=[1, 2, 3, 4]", ["net.widths", "at most 3"]),
         ("device=gpu", ['device = "gpu"', "'cuda'"]),
         ("optimizers.filters.name=adamsky", ["adamsky", "'sgd', 'adam', 'adamw'"]),
+        ("optimizers.filters.orthogonalize.method=qr", ["orthogonalize.method = qr", "'svd', 'none'"]),
+        ("optimizers.filters.orthogonalize.coefficients=[1, 2]", ["coefficients = [1, 2]", "three numbers"]),
+        ("optimizers.filters.orthogonalize.coefficients=fast", ['coefficients = "fast"', "one of muon"]),
+        ("optimizers.filters.orthogonalize={method: svd, steps: 3}", ["steps = 3", "valid keys: method"]),
+        ("optimizers.filters.schedule={name: cosine, epochs: 1, fraction: 1}", ["not both"]),
         ("optimizers.filters.schedule={nme: linear}", ["schedule", "'name' is missing"]),
         ("train=3", ["train = 3", "object"]),
         ("evaluate.tta=[mirror, spin]", ["evaluate.tta.1", "'mirror'"]),
@@ -136,10 +142,11 @@ def test_new_group_is_asked_before_inherited_ones() -> None:
 
 
 def test_changing_the_optimizer_starts_its_knobs_over() -> None:
-    message = error_of(MUON, "optimizers.filters={name: sgd, lr: 0.1}")
-    assert "optimizers.filters.params: is missing" in message
-    recipe = load_recipe(MUON, ["optimizers.filters={name: sgd, lr: 0.1, params: '*conv*.weight'}"]).recipe
-    assert recipe.optimizers["filters"].name == "sgd"
+    message = error_of(MUON, "optimizers.filters={name: sgd}")
+    assert "optimizers.filters.lr: is missing" in message
+    recipe = load_recipe(MUON, ["optimizers.filters={name: sgd, lr: 0.1, params: '*conv?.weight'}"]).recipe
+    filters = recipe.optimizers["filters"]
+    assert (filters.name, filters.params) == ("sgd", "*conv?.weight")
 
 
 def test_overrides_are_typed_as_yaml() -> None:
@@ -223,3 +230,20 @@ def test_any_text_parses_or_is_refused_in_one_line(text: str) -> None:
 def test_any_override_parses_or_is_refused_in_one_line(text: str) -> None:
     said = refusal(lambda: parse_override(text))
     assert said is None or (said.startswith("command line: ") and "\n" not in said)
+
+
+def test_another_way_to_orthogonalise_or_another_optimizer_starts_over_but_for_whom_it_trains() -> None:
+    svd = load_recipe(MUON, ["optimizers.filters.orthogonalize.method=svd"]).recipe.optimizers["filters"]
+    assert svd.orthogonalize.model_dump() == {"method": "svd"}  # type: ignore[union-attr]
+    assert svd.lr == 0.24
+    adam = load_recipe(MUON, ["optimizers.filters.name=adam", "optimizers.filters.lr=0.004"]).recipe.optimizers
+    assert adam["filters"].name == "adam"
+    assert (adam["filters"].params, adam["filters"].lr) == ("*conv*.weight", 0.004)
+    assert next(iter(adam)) == "filters"
+
+
+@pytest.mark.parametrize("coefficients", ["hiverge", [1.0, 2.0, 3.0], [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]])
+def test_coefficients_survive_a_round_trip(coefficients: object, tmp_path: Path) -> None:
+    first = load_recipe(MUON, [f"optimizers.filters.orthogonalize.coefficients={json.dumps(coefficients)}"]).recipe
+    (tmp_path / "r.yaml").write_text(dump_recipe(first))
+    assert load_recipe(tmp_path / "r.yaml").recipe == first
