@@ -1,7 +1,6 @@
 """How much arithmetic a trial takes, and how much of it the machine could do at best."""
 
 import math
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from airbench.benchmark.timing import seconds_of
 from airbench.data.dataset import Dataset
 from airbench.evaluate import correct, views
 from airbench.net.cifarnet import build_net
@@ -68,15 +68,6 @@ def _best_seconds(work: Callable[[], Any], device: torch.device, budget: float =
     """The least of the seconds that ``work`` takes, repeated until ``budget`` seconds have passed."""
     best, spent = math.inf, 0.0
     while spent < budget:
-        took = _seconds(work, device)
+        took = seconds_of(work, device)
         best, spent = min(best, took), spent + took
     return best
-
-
-def _seconds(work: Callable[[], Any], device: torch.device) -> float:
-    synchronize = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(device.type, lambda: None)
-    synchronize()
-    start = time.perf_counter()
-    work()
-    synchronize()
-    return time.perf_counter() - start

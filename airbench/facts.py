@@ -36,6 +36,7 @@ def run_facts(
             "name": dataset.name,
             "source": Path(dataset.source).name,
             "genuine": dataset.genuine,
+            "held_out": dataset.held_out,
             "train_fingerprint": dataset.train.fingerprint,
             "test_fingerprint": dataset.test.fingerprint,
             "train_images": len(trainer.train),

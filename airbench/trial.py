@@ -243,12 +243,11 @@ class Trainer:
         found = {}
         for muon in self.optimizers.optimizers if self.optimizers else []:
             if isinstance(muon, Muon):
-                for p, state in muon.state.items():
-                    matrix = state["momentum_buffer"].flatten(1)
+                for p, matrix in muon.momentum_matrices():
                     if not matrix.isfinite().all():
                         continue
-                    before = torch.linalg.svdvals(matrix.float())
-                    after = torch.linalg.svdvals(muon.orthogonalize(matrix).float())
+                    before = torch.linalg.svdvals(matrix.float()).flatten()
+                    after = torch.linalg.svdvals(muon.orthogonalize(matrix).float()).flatten()
                     found[names[p]] = {
                         "before": _rounded(before / before.max().clamp(min=1e-30)),
                         "after": _rounded(after),
@@ -295,4 +294,4 @@ def _memory_errors() -> Iterator[None]:
 
 
 def _rounded(values: Tensor) -> list[float]:
-    return [round(value, 5) for value in values.tolist()]
+    return [float(f"{value:.5g}") for value in values.tolist()]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from airbench.arithmetic import count_flop
 from airbench.data.dataset import Dataset
 from airbench.device import Machine
 from airbench.recipe import load_recipe
@@ -18,6 +19,7 @@ def test_config_trains_two_steps(config: Path, small_shapes: Dataset, cpu: Machi
     recipe = load_recipe(config, TINY).recipe
     trainer = Trainer(recipe, small_shapes, cpu)
     trainer.warm_up()
+    assert count_flop(recipe, 2, 100, small_shapes)["trial"] > 0  # as run.json records it: a step without numbers
     optimizers = trainer._optimizers()
     trainer.net.reset(torch.Generator().manual_seed(0))
     before = [p.clone() for r in trainer.routes for p in r.params]

@@ -101,7 +101,7 @@ def against_first(runs: Sequence[RunRecord]) -> list[str]:
     if len(runs) < 2 or len({run.text("data", "test_fingerprint") for run in runs}) > 1 or not runs[0].finished:
         return []
     first, confidence = _accuracies(runs[0]), 1 - 0.05 / (len(runs) - 1)
-    cells = [f"against {labels(runs)[0]} (95%)", ""]
+    cells = [f"against {labels(runs)[0]} (95% for all together)", ""]
     for run in runs[1:]:
         if not run.finished:
             cells.append("-")

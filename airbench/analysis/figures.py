@@ -66,7 +66,7 @@ def _draw_strip(axes: Axes, runs: Sequence[RunRecord], labels: Sequence[str]) ->
     axes.set_ylim(len(runs) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    axes.set_xlabel("test accuracy with test-time augmentation")
+    axes.set_xlabel("accuracy, with the recipe's test-time augmentation")
 
 
 def accuracy_against_time(runs: Sequence[RunRecord], labels: Sequence[str]) -> Picture:
@@ -133,19 +133,23 @@ def _draw_curves(axes: Axes, runs: Sequence[RunRecord], labels: Sequence[str]) -
         axes.plot(seconds, accuracy.mean(0), "o-", color=colour, markersize=3.5, label=label)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlabel("seconds on the clock")
-    axes.set_ylabel("test accuracy, without augmentation")
+    axes.set_ylabel("accuracy, without augmentation")
     axes.legend(loc="lower right")
 
 
-def overview_png(runs: Sequence[RunRecord], labels: Sequence[str]) -> bytes:
-    """Accuracy of every trial beside the training curves, on white: for a page that shows no SVG with styles."""
+def overview_png(groups: Sequence[tuple[str, Sequence[RunRecord], Sequence[str]]]) -> bytes:
+    """Accuracy of every trial beside the training curves, a row for each group of (title, runs, labels), on white."""
     colours = {_INK: "#222222", _FAINT: "#bbbbbb", "none": "white"}
     plain = {key: colours.get(value, value) if "color" in key else value for key, value in _STYLE.items()}
+    heights = [max(4.0, 1.4 + 0.5 * len(runs)) for _, runs, _ in groups]
     with matplotlib.rc_context(plain):
-        figure = Figure(figsize=(12, max(4.0, 1.4 + 0.5 * len(runs))), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        _draw_strip(left, runs, labels)
-        _draw_curves(right, runs, labels)
+        figure = Figure(figsize=(12, sum(heights)), layout="constrained")
+        grid = figure.subplots(len(groups), 2, squeeze=False, height_ratios=heights)
+        for (left, right), (title, runs, labels) in zip(grid, groups, strict=True):
+            _draw_strip(left, runs, labels)
+            _draw_curves(right, runs, labels)
+            for axes in (left, right):
+                axes.set_title(title, fontsize=11)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
         return buffer.getvalue()

@@ -22,7 +22,7 @@ def write_report(runs: Sequence[RunRecord], form: str, file: Path) -> None:
     if form == "png":
         from airbench.analysis import figures  # loads matplotlib
 
-        content = figures.overview_png(runs, labels(runs))
+        content = figures.overview_png([(evaluated_on(g[0]), g, labels(g)) for g in same_images(runs)])
     else:
         text = {"html": html_report, "md": markdown_report, "csv": csv_report}[form](runs)
         content = text.encode("utf-8")
@@ -42,6 +42,13 @@ def same_images(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
     for run in runs:
         groups.setdefault(run.text("data", "test_fingerprint"), []).append(run)
     return list(groups.values())
+
+
+def evaluated_on(run: RunRecord) -> str:
+    """The data set of a run, and what stands in for its test images if something does."""
+    name = run.text("data", "name") or "unknown images"
+    held_out = run.number("data", "held_out")
+    return f"{name}, {held_out:,.0f} held-out training images" if held_out else name
 
 
 def best_first(runs: Sequence[RunRecord]) -> list[RunRecord]:
@@ -152,12 +159,12 @@ def html_report(runs: Sequence[RunRecord]) -> str:
 
     trials = sum(len(run.finished) for run in runs)
     parts = [
-        f"<h1>airbench report</h1><p>{len(runs)} runs, {trials} trials. Accuracy is on the test images with "
-        "test-time augmentation; seconds are those on the clock.</p>"
+        f"<h1>airbench report</h1><p>{len(runs)} runs, {trials} trials. Accuracy is with the recipe's "
+        "test-time augmentation, on the test images unless others are named; seconds are those on the clock.</p>"
     ]
     for group in same_images(runs):
         ordered, names = best_first(group), labels(best_first(group))
-        on = f" on {group[0].text('data', 'name') or 'unknown images'}"
+        on = f" on {evaluated_on(group[0])}"
         pictures = [
             figures.accuracy_strip(ordered, names),
             figures.accuracy_against_time(ordered, names),

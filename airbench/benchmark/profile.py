@@ -26,7 +26,7 @@ class Part:
     input_gradient: float
     weight_gradient: float
     flop: float
-    """Floating-point operations of the forward pass; each gradient takes as many."""
+    """Floating-point operations of all of its passes that are products."""
 
     @property
     def seconds(self) -> float:
@@ -36,8 +36,7 @@ class Part:
     @property
     def tflops(self) -> float:
         """Its rate; NaN for a part that is not made of products."""
-        passes = sum(s == s for s in (self.forward, self.input_gradient, self.weight_gradient))
-        return self.flop * passes / self.seconds / 1e12 if self.flop else float("nan")
+        return self.flop / self.seconds / 1e12 if self.flop else float("nan")
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,9 @@ def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
 def profile_step(recipe: Recipe, machine: Machine, side: int = 32, classes: int = 10, repeats: int = 3) -> Profile:
     """Time a step of ``recipe`` on random images, and each layer, the loss and each optimizer on their own.
 
-    A layer is timed on the input that it has in the net, its two gradients apart, medians of ``repeats``. Alone,
-    a part finds its input in the cache more often than within a step, so the parts may add up to less.
+    A layer is timed on the input that it has in the net, medians of ``repeats``, the two gradients of a product
+    apart. What a part finds in the cache differs from what it finds there within a step, so the parts do not quite
+    add up to it.
     """
     machine.use_threads()
     seeds = TrialSeeds(0, 0, 0)
@@ -114,12 +114,15 @@ def _layer(name: str, layer: nn.Module, x: Tensor, machine: Machine, repeats: in
     works: dict[str, Callable[[], Any]] = {"forward": partial(layer, x)}
     if not first:
         works["input"] = partial(torch.autograd.grad, out, x, gradient, retain_graph=True)
-    if params:
-        works["weight"] = partial(torch.autograd.grad, out, params, gradient, retain_graph=True)
-    seconds = _medians(works, machine, repeats)
     flop = 0.0
     if isinstance(layer, nn.Conv2d | nn.Linear):
-        flop = 2.0 * out.numel() * layer.weight[0].numel()
+        if params:
+            works["weight"] = partial(torch.autograd.grad, out, params, gradient, retain_graph=True)
+        passes = 1 + (not first) + layer.weight.requires_grad
+        flop = 2.0 * out.numel() * layer.weight[0].numel() * passes
+    elif params:  # both gradients come from one pass over the same sums
+        works["input"] = partial(torch.autograd.grad, out, [x, *params], gradient, retain_graph=True)
+    seconds = _medians(works, machine, repeats)
     return Part(name, seconds["forward"], seconds.get("input", NAN), seconds.get("weight", NAN), flop)
 
 
@@ -153,14 +156,23 @@ def _optimizers(
 ) -> list[Part]:  # fmt: skip
     loss = F.cross_entropy(net(images).float(), labels, label_smoothing=smoothing, reduction="sum")
     loss.backward()
-    for master in optimizers.masters:
-        master.before_step()
     works: dict[str, Callable[[], Any]] = {}
     for optimizer in optimizers.optimizers:
         groups = [r.group for g, r, _ in optimizers.scheduled if any(g is own for own in optimizer.param_groups)]
-        works[f"{type(optimizer).__name__} ({', '.join(groups)})"] = optimizer.step
+        works[f"{type(optimizer).__name__} ({', '.join(groups)})"] = partial(_step, optimizer, optimizers)
     seconds = _medians(works, machine, max(repeats, 5))
     return [Part(name, seconds[name], NAN, NAN, 0.0) for name in works]
+
+
+def _step(optimizer: torch.optim.Optimizer, optimizers: Optimizers) -> None:
+    """A step of one optimizer, and of the master weights that it trains."""
+    own = {p for group in optimizer.param_groups for p in group["params"]}
+    masters = [master for master in optimizers.masters if own & set(master.copies)]
+    for master in masters:
+        master.before_step()
+    optimizer.step()
+    for master in masters:
+        master.after_step()
 
 
 def profile_rows(profile: Profile, peak_tflops: float | None) -> list[tuple[str, ...]]:

@@ -35,7 +35,7 @@ def interleaved(
     rounds, spent = 0, 0.0
     while rounds <= repeats or (spent < least_seconds and rounds < 1000):
         for name, work in works.items():
-            seconds = _seconds(work, device)
+            seconds = seconds_of(work, device)
             if rounds:
                 taken[name].append(seconds)
                 spent += seconds
@@ -48,7 +48,8 @@ def ratios(slow: list[float], fast: list[float]) -> Spread:
     return Spread.of([a / b for a, b in zip(slow, fast, strict=True)])
 
 
-def _seconds(work: Callable[[], Any], device: torch.device) -> float:
+def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
+    """How long ``work`` takes, until the device has done it."""
     _wait(device)
     start = time.perf_counter()
     work()

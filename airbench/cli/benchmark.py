@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from airbench.cli.train import add_overrides, positive, read_recipes
+from airbench.cli.train import add_overrides, positive, read_recipes, split_items
 from airbench.errors import AirbenchError
 
 _PROFILE_HELP = """\
@@ -17,9 +17,9 @@ their own on random images, beside the whole step and this machine's peak.
   airbench profile configs/airbench94_muon.yaml train.batch_size=500 --json profile.json
 """
 _BENCH_HELP = """\
-How fast are the parts on this machine, each beside a slower way to do the same? Both sides take turns in one
-process; the last column is the median over the turns of how many times as long the other way takes, and its
-spread. Under 5 minutes.
+How fast are the parts on this machine, each beside a slower way to do it, or beside more of it? Both sides take
+turns in one process; the last column is the median over the turns of how many times as long the other takes, and
+its spread. The training step is one of 500 images, whatever the recipe's batch. Under 5 minutes.
 
   airbench bench
   airbench bench --json bench.json
@@ -77,7 +77,8 @@ def _profile(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> int:
     from airbench.analysis.summary import table
 
-    options.items = options.items or ["configs/airbench94_muon.yaml"]
+    if not split_items(options.items)[0]:
+        options.items = ["configs/airbench94_muon.yaml", *options.items]
     recipe, machine = _read(options)
     from airbench.benchmark.bench import HEADER, bench_cells, rates, run_bench
 

@@ -106,8 +106,8 @@ def positive(text: str) -> int:
 def natural(text: str) -> int:
     """An argument that is a whole number of at least 0."""
     value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text}: give a number of at least 0")
+    if not 0 <= value < 2**62:
+        raise argparse.ArgumentTypeError(f"{text}: give a number of at least 0, below 2^62")
     return value
 
 

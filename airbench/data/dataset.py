@@ -65,7 +65,8 @@ class Dataset:
         if count >= len(labels):
             raise DataError(f"data.held_out = {count}: {self.source} has only {len(labels)} training images")
         train, held_out = (make_split(images[part], labels[part]) for part in (slice(-count), slice(-count, None)))
-        return replace(self, train=train, test=held_out, held_out=count)
+        source = self.source if self.genuine or self.name != "cifar10" else f"{self.source} (NOT the genuine CIFAR-10)"
+        return replace(self, train=train, test=held_out, held_out=count, source=source)
 
 
 def image_digests(images: Array, labels: Array) -> Array:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 class MasterWeights:
     """Float32 ``copies`` of ``params``: hand the copies to an optimizer, and wrap its steps in before and after.
 
+    Of parameters that are float32 themselves, such as batch normalisation's, too: a group has one optimizer.
+
     Micikevicius et al. 2018, section 3.1.
     """
 

@@ -43,7 +43,7 @@ class Muon(Optimizer):
     - ``orthogonalize``: matrices ``(..., m, n)`` → the same shape; ``padded``: in one call for all parameters,
       padded with zeros, instead of one call for each shape.
 
-    Raises ValueError for a knob out of range or a parameter that is no matrix.
+    Raises ValueError for a knob out of range, a parameter that is no matrix, and a sparse gradient.
     """
 
     def __init__(
@@ -89,6 +89,10 @@ class Muon(Optimizer):
         super().__init__(params, defaults)
         self.orthogonalize, self.padded = orthogonalize, padded
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles; ``state_dict`` leaves the function out, as every state_dict does."""
+        return {**super().__getstate__(), "orthogonalize": self.orthogonalize, "padded": self.padded}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Also a state that was saved before some knob existed."""
         super().__setstate__(state)
@@ -116,6 +120,8 @@ class Muon(Optimizer):
                 loss = closure()
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
+            if any(p.grad is not None and p.grad.is_sparse for p in params):
+                raise ValueError("Muon: a gradient is sparse; leave its parameter to another optimizer")
             if params:
                 self._step_group(group, params)
             group["steps_taken"] += 1
@@ -127,7 +133,8 @@ class Muon(Optimizer):
         every = group["renormalize_every"]
         if every and group["steps_taken"] % every == 0:
             for p in params:
-                p.mul_(len(p) ** 0.5 / torch.linalg.vector_norm(p, dtype=torch.promote_types(p.dtype, torch.float32)))
+                norm = torch.linalg.vector_norm(p, dtype=torch.promote_types(p.dtype, torch.float32))
+                p.mul_(len(p) ** 0.5 / norm.clamp(min=1e-30))  # zeros stay zeros
         if group["weight_decay"]:
             torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
         matrices = [_FLATTEN[group["flatten"]](update) for update in updates]
@@ -149,6 +156,16 @@ class Muon(Optimizer):
         torch._foreach_mul_(buffers, momentum)
         torch._foreach_add_(buffers, gradients)
         return list(torch._foreach_add(gradients, buffers, alpha=momentum)) if group["nesterov"] else buffers
+
+    @torch.no_grad()
+    def momentum_matrices(self) -> list[tuple[Tensor, Tensor]]:
+        """Each parameter that was stepped, and its momentum buffer as the matrix, or matrices, that it is taken for."""
+        return [
+            (p, _FLATTEN[group["flatten"]](self.state[p]["momentum_buffer"]))
+            for group in self.param_groups
+            for p in group["params"]
+            if p in self.state
+        ]
 
     def _buffer(self, p: Tensor) -> Tensor:
         state = self.state[p]

@@ -13,7 +13,7 @@ class NormalizedMomentum(Optimizer):
     A step, with gradient g and buffer b: b ← momentum · b + (1 - momentum) · g;
     p ← p · (1 - lr · weight_decay) - lr · b / (rms(b) + eps).
 
-    Raises ValueError for a knob out of range.
+    Raises ValueError for a knob out of range, a sparse gradient, and a complex parameter.
     """
 
     def __init__(
@@ -47,6 +47,8 @@ class NormalizedMomentum(Optimizer):
             for p in group["params"]:
                 if p.grad is None:
                     continue
+                if p.grad.is_sparse or p.is_complex():
+                    raise ValueError("NormalizedMomentum: sparse gradients and complex parameters are not supported")
                 state = self.state[p]
                 if "momentum_buffer" not in state:
                     state["momentum_buffer"] = torch.zeros_like(p)

@@ -116,7 +116,7 @@ class Optimizers:
         sgd: list[tuple[dict[str, Any], Route]] = []
         for r in routes:
             params: Sequence[Tensor] = r.params
-            if r.knobs.master_weights and params[0].dtype in (torch.float16, torch.bfloat16):
+            if r.knobs.master_weights and any(p.dtype in (torch.float16, torch.bfloat16) for p in params):
                 self.masters.append(MasterWeights(params))
                 params = self.masters[-1].copies
             if isinstance(r.knobs, schema.SGD):

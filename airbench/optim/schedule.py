@@ -24,19 +24,20 @@ def factor(schedule: schema.Schedule, step: int, total_steps: int, steps_per_epo
         up = int(length * schedule.peak)
         return _trapezoid(schedule.start, schedule.end, step, length, up, length - up)
     unit = length if schedule.unit == "fraction" else steps_per_epoch
-    up, down = round(schedule.warmup * unit), round(schedule.cooldown * unit)
+    up, down = int(schedule.warmup * unit), round(schedule.cooldown * unit)
     return _trapezoid(schedule.start, schedule.end, step, length, up, down)
 
 
 def _trapezoid(start: float, end: float, step: int, length: int, up: int, down: int) -> float:
     """Up from ``start`` to 1 in the first ``up`` of ``length`` steps, down to ``end`` in the last ``down``.
 
-    A climb that takes longer than what is left is cut short by the fall.
+    A climb that takes longer than what the fall leaves is cut short.
     """
-    left = length - step
-    if step < up and step <= length - down:
+    down = min(down, length)
+    if step < min(up, length - down):
         return _between(start, 1.0, step / up)
     top = 1.0 if up + down <= length else _between(start, 1.0, (length - down) / up)
+    left = length - step
     return _between(end, top, left / down) if left < down else top
 
 

@@ -64,11 +64,8 @@ class InverseSqrt(Knobs):
     steps: Annotated[int, Field(ge=0, le=100)] = 15
     """Iterations. A singular value of share s of the Frobenius norm takes about ln(1/s) / ln(1.5) + 3."""
 
-    dtype: Precision = "float32"
-    """What it is computed in."""
-
-    eps: NonNegative = 0.0
-    """Added to the diagonal of XᵀX, after it is divided by its trace."""
+    eps: NonNegative = 1e-6
+    """Added to the diagonal of XᵀX, after it is divided by its trace, against rounding. Computed in float32."""
 
 
 class SVD(Knobs):

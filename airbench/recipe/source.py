@@ -162,6 +162,10 @@ def parse_override(text: str) -> Node:
     return node
 
 
+_UNSAID = {"method": "newton_schulz"}
+"""What a mapping is that does not say so."""
+
+
 def merge(base: Node, over: Node) -> Node:
     """``over`` laid on ``base``.
 
@@ -174,7 +178,7 @@ def merge(base: Node, over: Node) -> Node:
         return over
     for kind in ("name", "method"):
         old, new = base.value.get(kind), over.value.get(kind)
-        if old and new and old.value != new.value:
+        if new and base.value and (old.value if old else _UNSAID.get(kind, new.value)) != new.value:
             kept = {key: node for key, node in base.value.items() if key == "params" and key not in over.value}
             return Node({**kept, **over.value}, over.file, over.line)
     merged = {key: node for key, node in over.value.items() if key not in base.value}

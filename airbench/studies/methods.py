@@ -60,14 +60,14 @@ def parse_method(text: str) -> Method:
         raise AirbenchError(f"--methods: {text}: {method} is no method; there are {', '.join(_METHODS)}")
     knobs: dict[str, Any] = {"method": method}
     for word in words:
-        if word.isdigit():
-            knobs["steps"] = int(word)
-        elif word in _WORDS:
-            knobs[_WORDS[word]] = word
-        else:
+        key = "steps" if word.isascii() and word.isdecimal() else _WORDS.get(word)
+        if key is None:
             raise AirbenchError(
                 f"--methods: {text}: {word} is neither a number of steps nor one of {', '.join(_WORDS)}"
             )
+        if key in knobs:
+            raise AirbenchError(f"--methods: {text}: {key} is given twice")
+        knobs[key] = int(word) if key == "steps" else word
     try:
         return Method(text, TypeAdapter(schema.Orthogonalizer).validate_python(knobs))
     except ValidationError as failure:

@@ -1,8 +1,8 @@
 """How near to the exact orthogonal factor does each method come, and how long does it take?"""
 
 import statistics
-import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from airbench.analysis.figures import COLOURS
+from airbench.benchmark.timing import interleaved
 from airbench.optim.orthogonalize.coefficients import Values
 from airbench.studies.methods import Method, parse_method
 from airbench.studies.result import STYLE, Study
@@ -34,39 +35,40 @@ def study_orthogonalize(
     u, s, vh = torch.linalg.svd(x.double(), full_matrices=False)
     exact = u @ vh
     functions = [method.build() for method in parsed]
-    seconds: list[list[float]] = [[] for _ in parsed]
-    for _ in range(repeats + 1):
-        for function, taken in zip(functions, seconds, strict=True):
-            start = time.perf_counter()
-            function(x)
-            taken.append(time.perf_counter() - start)
+    works = {str(i): partial(function, x) for i, function in enumerate(functions)}
+    seconds = interleaved(works, torch.device("cpu"), repeats).values()
     numbers: list[dict[str, Any]] = [
-        {"method": method.name, **_against(exact, function(x).double()), "milliseconds": _milliseconds(taken[1:])}
+        {"method": method.name, **_against(exact, function(x).double()), "milliseconds": _milliseconds(taken)}
         for method, function, taken in zip(parsed, functions, seconds, strict=True)
     ]
     outputs = [torch.einsum("mk,mn,kn->k", u, function(x).double(), vh) for function in functions]
     shares = (s / s.norm()).numpy()
-    rows = [("method", "‖X - UVᵀ‖", "cosine", "s min", "s mean", "s max", "ms (median, spread)")]
-    rows += [
-        (
-            str(n["method"]), f"{n['frobenius']:.4f}", f"{n['cosine']:.5f}", f"{n['s_min']:.4f}", f"{n['s_mean']:.4f}",
-            f"{n['s_max']:.4f}", f"{n['milliseconds']['median']:.2f}, {n['milliseconds']['least']:.2f} to "
-            f"{n['milliseconds']['most']:.2f}",
-        )
-        for n in numbers
-    ]  # fmt: skip
+    rows: list[tuple[str, ...]] = [("method", "‖X - UVᵀ‖", "cosine", "s min", "s mean", "s max", "ms (median, spread)")]
+    for n in numbers:
+        cells = ("-" if n[key] is None else f"{n[key]:.{digits}f}" for key, digits in _COLUMNS.items())
+        ms = n["milliseconds"]
+        rows.append((n["method"], *cells, f"{ms['median']:.2f}, {ms['least']:.2f} to {ms['most']:.2f}"))
+    matrix = {"frobenius": s.norm().item(), "s_max": s.max().item(), "s_min": s.min().item(), "nuclear": s.sum().item()}
     return Study(
         "orthogonalize",
         {"shape": list(shape), "methods": list(methods), "seed": seed, "repeats": repeats},
         rows,
-        numbers,
+        {"matrix": matrix, "methods": numbers},
         _figure(parsed, shares, [o.numpy() for o in outputs]),
-        f"X: what a method makes of a {shape[0]}×{shape[1]} matrix of standard normal numbers (seed {seed}); UVᵀ: its "
-        "exact orthogonal factor; s: singular values of X.",
+        f"X: what a method makes of a {shape[0]}×{shape[1]} matrix of standard normal numbers (seed {seed}), whose "
+        f"Frobenius norm is {matrix['frobenius']:.4f}, nuclear norm {matrix['nuclear']:.4f}, singular values "
+        f"{matrix['s_min']:.4f} to {matrix['s_max']:.4f}. UVᵀ: its exact orthogonal factor. s: singular values of X.",
     )
 
 
-def _against(exact: Tensor, out: Tensor) -> dict[str, float]:
+_COLUMNS = {"frobenius": 4, "cosine": 5, "s_min": 4, "s_mean": 4, "s_max": 4}
+"""Of the table, and how many digits of each are shown."""
+
+
+def _against(exact: Tensor, out: Tensor) -> dict[str, float | None]:
+    """None for all where a method came to no finite result."""
+    if not out.isfinite().all():
+        return dict.fromkeys(_COLUMNS)
     values = torch.linalg.svdvals(out)
     return {
         "frobenius": torch.linalg.matrix_norm(out - exact).item(),

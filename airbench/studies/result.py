@@ -32,7 +32,12 @@ class Study:
     def save(self, folder: Path) -> list[Path]:
         """Write ``NAME.json`` and ``NAME.png`` into ``folder``; returns them. Existing ones are replaced whole."""
         folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"study": self.name, "settings": self.settings, "results": self.numbers}, indent=1) + "\n"
+        text = (
+            json.dumps(
+                {"study": self.name, "settings": self.settings, "results": self.numbers}, indent=1, allow_nan=False
+            )
+            + "\n"
+        )
         written = [folder / f"{self.name}.json", folder / f"{self.name}.png"]
         half = [path.with_name(f".{path.name}") for path in written]
         half[0].write_text(text, encoding="utf-8")

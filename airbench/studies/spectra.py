@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter
 from airbench.analysis.figures import COLOURS
 from airbench.data.sources import load_dataset
 from airbench.device import choose_machine, prepare
-from airbench.errors import AirbenchError
+from airbench.errors import AirbenchError, RecipeError, TrialError
 from airbench.recipe import LoadedRecipe
 from airbench.studies.result import STYLE, Study
 from airbench.trial import EpochRow, Trainer, TrialSeeds
@@ -42,15 +42,21 @@ def study_spectra(loaded: LoadedRecipe, seed: int = 0, moments: int = 8) -> Stud
     recipe = loaded.recipe
     machine = choose_machine(recipe.device, recipe.precision, recipe.threads)
     prepare(machine)
-    trainer = Trainer(recipe, load_dataset(recipe.data), machine)
+    try:
+        trainer = Trainer(recipe, load_dataset(recipe.data), machine)
+    except RecipeError as error:
+        raise RecipeError(f"{loaded.path}: {error}") from None
     if not any(r.knobs.name == "muon" for r in trainer.routes):
         raise AirbenchError(f"{loaded.path}: no group is trained by muon, so there are no spectra to show")
     collector = _Collector(trainer, moments)
-    trainer.run(TrialSeeds(seed, seed, seed), collector)
+    try:
+        trainer.run(TrialSeeds(seed, seed, seed), collector)
+    except TrialError as error:
+        raise AirbenchError(f"{loaded.path}: {error}") from None
     found = collector.found
     last = found[max(found)]
     numbers: dict[str, Any] = {
-        str(step): {name: {**_measures(values), **values} for name, values in matrices.items()}
+        str(step): {name: {**_finite(_measures(values)), **values} for name, values in matrices.items()}
         for step, matrices in found.items()
     }
     rows = [("matrix (last step)", "rank", "condition before", "after", "stable rank before", "after")]
@@ -84,6 +90,11 @@ def _measures(values: dict[str, list[float]]) -> dict[str, float]:
         found[f"condition_{key}"] = float(s.max() / s.min()) if s.min() > 0 else math.inf
         found[f"stable_rank_{key}"] = float((s**2).sum() / s.max() ** 2)
     return found
+
+
+def _finite(values: dict[str, float]) -> dict[str, float | None]:
+    """With None for infinity, which JSON does not have."""
+    return {key: value if math.isfinite(value) else None for key, value in values.items()}
 
 
 def _share_of_rank(values: dict[str, list[float]]) -> float:

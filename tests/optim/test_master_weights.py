@@ -37,11 +37,29 @@ def test_what_else_changes_the_weights_is_taken_over() -> None:
 def test_a_frozen_weight_stays() -> None:
     p = nn.Parameter(torch.ones(3, dtype=torch.bfloat16))
     master = MasterWeights([p])
-    optimizer = torch.optim.SGD(master.copies, lr=1.0)
-    master.before_step()
-    optimizer.step()
-    master.after_step()
-    assert torch.equal(p, torch.ones_like(p))
+    optimizer = torch.optim.SGD(master.copies, lr=0.25, momentum=0.9)  # momentum would carry it on
+    p.grad = torch.ones_like(p)
+    for _ in range(3):
+        master.before_step()
+        optimizer.step()
+        master.after_step()
+        p.grad = None
+    assert torch.equal(p, torch.full_like(p, 0.75))
+
+
+def test_a_group_of_both_precisions_has_them() -> None:
+    """Batch normalisation is float32 in a half-precision net."""
+    norm, head = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2, dtype=torch.bfloat16))
+    knobs = Adam(name="adam", params="*", lr=0.01)
+    optimizers = Optimizers(
+        [Route("all", knobs, ("n", "h"), (norm, head))], batch_size=1, total_steps=9, steps_per_epoch=1
+    )
+    norm.grad, head.grad = torch.ones_like(norm), torch.ones_like(head)
+    optimizers.before_step(0)
+    optimizers.step()
+    assert [p.dtype for p in optimizers.optimizers[0].param_groups[0]["params"]] == [torch.float32] * 2
+    assert norm.tolist() == pytest.approx([-0.01] * 2)
+    assert head.float().tolist() == pytest.approx([-0.01] * 2, rel=0.01)
 
 
 @pytest.mark.parametrize("master_weights", [True, False])

@@ -1,6 +1,7 @@
 """Muon against a readable twin, and against torch.optim.Muon."""
 
 import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -176,6 +177,50 @@ def test_state_dict_round_trip_continues_bit_for_bit() -> None:
         muon.step()
         resumed.step()
     assert torch.equal(p, q)
+
+
+def test_copies_and_pickles_step_alike() -> None:
+    p = nn.Parameter(torch.randn(4, 6))
+    muon = Muon([p], lr=0.1, orthogonalize=exact, padded=True)
+    twins = [copy.deepcopy(muon), pickle.loads(pickle.dumps(muon))]
+    p.grad = torch.randn(4, 6)
+    muon.step()
+    for twin in twins:
+        (q,) = twin.param_groups[0]["params"]
+        q.grad = p.grad.clone()
+        twin.step()
+        assert torch.equal(p, q)
+
+
+def test_a_sparse_gradient_is_refused() -> None:
+    table = nn.Embedding(5, 4, sparse=True)
+    table(torch.tensor([1])).sum().backward()
+    with pytest.raises(ValueError, match="a gradient is sparse"):
+        Muon(table.parameters(), nesterov=False).step()
+
+
+def test_renormalising_zeros_leaves_them() -> None:
+    p = nn.Parameter(torch.zeros(64, 3))
+    p.grad = torch.zeros_like(p)
+    Muon([p], renormalize_every=1).step()
+    assert not p.any()
+
+
+def test_momentum_matrices_are_what_is_orthogonalised() -> None:
+    seen: list[Tensor] = []
+
+    def spy(m: Tensor) -> Tensor:
+        seen.append(m)
+        return m
+
+    for flatten in ("out", "in", "position"):
+        p = nn.Parameter(torch.randn(4, 3, 2, 2))
+        p.grad = torch.randn_like(p)
+        muon = Muon([p], nesterov=False, flatten=flatten, orthogonalize=spy)
+        muon.step()
+        ((of, matrices),) = muon.momentum_matrices()
+        assert of is p
+        assert torch.equal(matrices, seen[-1][0])
 
 
 def test_a_state_saved_before_a_knob_existed_is_taken_up() -> None:

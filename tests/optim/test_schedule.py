@@ -92,6 +92,20 @@ def test_schedules_start_and_end_where_their_knobs_say(schedule: Schedule, total
     assert max(found) <= 1
 
 
+@given(st.floats(0, 30), st.floats(0, 30), st.integers(1, 100), st.sampled_from([0.0, 0.4, 1.5]))
+def test_trapezoidal_of_any_lengths_stays_between_its_knobs(up: float, down: float, total: int, start: float) -> None:
+    schedule = Trapezoidal(name="trapezoidal", start=start, warmup=up, cooldown=down, unit="epochs", end=0.1)
+    found = [factor(schedule, step, total, 5) for step in range(total)]
+    assert min(found) >= min(start, 0.1) - 1e-9
+    assert max(found) <= max(start, 1) + 1e-9
+
+
+def test_warmup_and_cooldown_of_half_each_reach_one() -> None:
+    schedule = Trapezoidal(name="trapezoidal", warmup=0.5, cooldown=0.5)
+    for total in range(2, 30):
+        assert max(factor(schedule, step, total, 1) for step in range(total)) == 1
+
+
 def test_a_length_is_given_once() -> None:
     with pytest.raises(ValueError, match="not both"):
         Linear(name="linear", epochs=2, fraction=0.5)

@@ -236,6 +236,13 @@ def test_another_way_to_orthogonalise_or_another_optimizer_starts_over_but_for_w
     svd = load_recipe(MUON, ["optimizers.filters.orthogonalize.method=svd"]).recipe.optimizers["filters"]
     assert svd.orthogonalize.model_dump() == {"method": "svd"}  # type: ignore[union-attr]
     assert svd.lr == 0.24
+    unsaid = [
+        "optimizers.filters={name: muon, lr: 1, orthogonalize: {steps: 2}}",
+        "optimizers.filters.orthogonalize.method=svd",
+    ]
+    head = CONFIGS / "ablations" / "muon_head.yaml"
+    assert load_recipe(MUON, unsaid).recipe.optimizers["filters"].orthogonalize.method == "svd"  # type: ignore[union-attr]
+    assert load_recipe(head, ["optimizers.head.orthogonalize.method=svd"]).recipe.optimizers["head"].lr == 0.24
     adam = load_recipe(MUON, ["optimizers.filters.name=adam", "optimizers.filters.lr=0.004"]).recipe.optimizers
     assert adam["filters"].name == "adam"
     assert (adam["filters"].params, adam["filters"].lr) == ("*conv*.weight", 0.004)

@@ -33,7 +33,7 @@ def saved(study: Study, folder: Path) -> dict[str, object]:
 def test_orthogonalize_gives_the_published_figures_of_three_steps(tmp_path: Path) -> None:
     """Frobenius difference 2.3834, cosine 0.99308, singular values 0.7514, 1.0772, 1.2050 (mean in the middle)."""
     study = study_orthogonalize(methods=["newton_schulz:3"], repeats=1)
-    (found,) = study.numbers
+    (found,) = study.numbers["methods"]
     assert found["frobenius"] == pytest.approx(2.38, abs=0.03)
     assert found["cosine"] == pytest.approx(0.9931, abs=3e-4)
     assert [found[k] for k in ("s_min", "s_mean", "s_max")] == pytest.approx([0.7514, 1.0772, 1.2050], abs=0.01)
@@ -45,7 +45,7 @@ def test_orthogonalize_finds_exact_methods_exact() -> None:
     study = study_orthogonalize(
         (12, 7), ["svd", "inverse_sqrt:40", "none", "newton_schulz:8:polar_express:float32"], repeats=1
     )
-    by_name = {n["method"]: n for n in study.numbers}
+    by_name = {n["method"]: n for n in study.numbers["methods"]}
     assert by_name["svd"]["frobenius"] < 1e-5
     assert by_name["inverse_sqrt:40"]["frobenius"] < 1e-3
     assert by_name["newton_schulz:8:polar_express:float32"]["frobenius"] < 1e-2

@@ -20,10 +20,10 @@ def build_orthogonalizer(knobs: schema.Orthogonalizer, of: torch.dtype) -> Ortho
         return svd
     if isinstance(knobs, schema.NoOrthogonalization):
         return unchanged
+    if isinstance(knobs, schema.InverseSqrt):
+        return partial(inverse_sqrt, steps=knobs.steps, eps=knobs.eps)
     auto = torch.float32 if of == torch.float32 else torch.bfloat16
     dtype = _DTYPES.get(knobs.dtype, auto)
-    if isinstance(knobs, schema.InverseSqrt):
-        return partial(inverse_sqrt, steps=knobs.steps, dtype=dtype, eps=knobs.eps)
     return partial(
         newton_schulz, steps=knobs.steps, coefficients=knobs.coefficients, normalize=knobs.normalize,
         dtype=dtype, eps=knobs.eps,

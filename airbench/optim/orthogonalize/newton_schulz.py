@@ -22,8 +22,8 @@ def newton_schulz(
     Each matrix is normalised (see :func:`normalized`), then X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X is applied
     ``steps`` times: every singular value s follows s ← a s + b s³ + c s⁵. ``coefficients`` is one triple, a
     list with one a step, or a name (see :func:`coefficients.triples`). Tall matrices are transposed, so that
-    the Gram matrix is the smaller one. A zero matrix stays zero, and so does a row or column of zeros. Returns
-    ``dtype``.
+    the Gram matrix is the smaller one. A zero matrix stays zero, and so does a row or column of zeros; a
+    norm far below ``eps`` gives next to zero as well. Returns ``dtype``.
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers"; Bernstein & Newhouse 2024.
     """
     tall = matrices.shape[-2] > matrices.shape[-1]
@@ -49,9 +49,11 @@ def normalized(x: Tensor, how: str, dtype: torch.dtype, eps: float = 1e-7) -> tu
 
     Raises ValueError for another name.
     """
-    # Divided in float32 at least: in half precision a sum of squares overflows.
+    # In float32 at least, and by the largest element first: a sum of squares overflows early.
     x = x.to(torch.promote_types(x.dtype, torch.float32))
-    x = (x / (torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True) + eps)).to(dtype)
+    largest = x.abs().amax(dim=(-2, -1), keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
+    x = x / largest
+    x = (x / (torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True) + eps / largest)).to(dtype)
     if how == "frobenius":
         return x, None
     gram = x @ x.mT

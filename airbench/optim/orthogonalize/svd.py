@@ -12,8 +12,7 @@ def svd(matrices: Tensor) -> Tensor:
     of any matrix has its rank. A batch that holds a NaN or an infinity gives NaN.
     """
     x = matrices.to(torch.promote_types(matrices.dtype, torch.float32))
-    if not x.isfinite().all():  # LAPACK would raise
-        return torch.full_like(matrices, torch.nan)
-    u, s, vh = torch.linalg.svd(x, full_matrices=False)
+    fine = x.isfinite().all()
+    u, s, vh = torch.linalg.svd(torch.where(fine, x, 0.0), full_matrices=False)  # LAPACK raises for a NaN
     least = s[..., :1] * max(x.shape[-2:]) * torch.finfo(x.dtype).eps
-    return ((u * (s > least).unsqueeze(-2)) @ vh).to(matrices.dtype)
+    return torch.where(fine, (u * (s > least).unsqueeze(-2)) @ vh, torch.nan).to(matrices.dtype)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -69,9 +69,7 @@ def test_newton_schulz_is_its_scalar_iteration_on_every_singular_value(x: Tensor
 @given(matrices(1e-3), st.integers(5, 8))
 def test_polar_express_keeps_its_promise(x: Tensor, steps: int) -> None:
     """Singular values from 0.001 of the Frobenius norm up end as near to 1 as those of its interval's edges do."""
-    norm = torch.linalg.matrix_norm(x)
-    if not (torch.linalg.svdvals(x) / norm).min() >= 1e-3:
-        return
+    assume((torch.linalg.svdvals(x) / (torch.linalg.matrix_norm(x) + 1e-7)).min() >= 1e-3)
     promised = np.abs(response(np.linspace(1e-3, 1, 5001), polar_express(steps)) - 1).max()
     out = newton_schulz(x, steps=steps, coefficients="polar_express", dtype=F64)
     assert torch.linalg.matrix_norm(out - factor(x), 2) <= promised + 1e-6
@@ -111,20 +109,34 @@ def test_inverse_sqrt_is_its_scalar_iteration(x: Tensor, steps: int) -> None:
 
     def expected(s: np.ndarray) -> np.ndarray:
         share = s / norm
-        y, z = share**2, np.ones_like(share)
+        y, z = share**2 + 1e-6, np.ones_like(share)
         for _ in range(steps):
             t = 1.5 - 0.5 * z * y
             y, z = y * t, t * z
         return share * z
 
-    assert torch.allclose(inverse_sqrt(x, steps=steps, dtype=F64), factor(x, scalars(expected)), atol=1e-6)
+    assert torch.allclose(inverse_sqrt(x, steps=steps), factor(x, scalars(expected)), atol=1e-6)
 
 
 @settings(max_examples=40)
 @given(matrices(1e-2))
 def test_inverse_sqrt_converges_to_the_exact_factor(x: Tensor) -> None:
-    assert torch.allclose(inverse_sqrt(x, steps=25, dtype=F64), factor(x), atol=1e-6)
-    assert torch.allclose(inverse_sqrt(x.float(), steps=25).double(), factor(x), atol=2e-2)
+    """A share s of the Frobenius norm ends at s / √(s² + eps); with s at least 0.01 / √12 that is above 0.94."""
+    assert torch.allclose(inverse_sqrt(x, steps=30, eps=1e-12), factor(x), atol=1e-4)
+    norm = torch.linalg.matrix_norm(x)
+    expected = factor(x, lambda s: s / (s**2 + 1e-6 * norm**2).sqrt())
+    assert torch.allclose(inverse_sqrt(x, steps=30), expected, atol=1e-6)
+    assert torch.allclose(inverse_sqrt(x.float(), steps=30).double(), expected, atol=2e-2)
+
+
+@pytest.mark.parametrize("size", [6, 64, 256])
+@pytest.mark.parametrize("steps", [15, 40, 100])
+def test_inverse_sqrt_of_singular_matrices_stays_finite_in_float32(size: int, steps: int) -> None:
+    g = torch.Generator().manual_seed(size)
+    x = torch.randn(size, size // 6, generator=g) @ torch.randn(size // 6, size + 3, generator=g)
+    values = torch.linalg.svdvals(inverse_sqrt(x, steps=steps))
+    assert values[0] < 1.01
+    assert values[size // 6 :].max() < 0.1
 
 
 @settings(max_examples=40)
@@ -141,8 +153,7 @@ def test_half_precision_stays_within_its_rounding(x: Tensor, method: tuple[str, 
     for Muon's, 0.01 for the classical ones, 0.18 for the first of the Polar Express, which the flat last ones undo.
     """
     name, steps = method
-    if torch.linalg.matrix_norm(x) < 1e-3:
-        return  # eps = 1e-7 would show
+    assume(torch.linalg.matrix_norm(x) > 1e-3)  # else eps = 1e-7 would show
     exact = newton_schulz(x, steps=steps, coefficients=name, dtype=F64)
     rounded = newton_schulz(x, steps=steps, coefficients=name, dtype=torch.bfloat16).double()
     error = torch.linalg.matrix_norm(rounded - exact) / min(x.shape) ** 0.5
@@ -164,7 +175,7 @@ ALL: dict[str, Orthogonalizer] = {
 
 
 @pytest.mark.parametrize("method", ALL)
-@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-6, 1.0, 1e6, 1e18])
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-6, 1.0, 1e6, 1e30])
 def test_zero_tiny_huge_and_rank_deficient_matrices_give_finite_factors(method: str, scale: float) -> None:
     x = torch.outer(torch.arange(1.0, 7), torch.ones(9)) * scale
     out = ALL[method](x)
@@ -173,7 +184,8 @@ def test_zero_tiny_huge_and_rank_deficient_matrices_give_finite_factors(method: 
     if scale == 0:
         assert not out.any()
     if method != "none":
-        assert torch.linalg.matrix_norm(out.float(), 2) < 2
+        # The one singular value is 1 as a share of the norm; where the norm is less than eps = 1e-7, it is lost.
+        assert (0.5 if scale >= 1e-6 else 0) < torch.linalg.matrix_norm(out.float(), 2) < 2 or scale == 0
 
 
 @pytest.mark.parametrize("method", ALL)

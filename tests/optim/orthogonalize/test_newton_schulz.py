@@ -2,23 +2,14 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from airbench.optim.orthogonalize import newton_schulz
-from airbench.optim.orthogonalize.coefficients import MUON
-
-
-def quintic(s: torch.Tensor, steps: int, coefficients: tuple[float, float, float] = MUON) -> torch.Tensor:
-    a, b, c = coefficients
-    for _ in range(steps):
-        s = s * (a + b * s**2 + c * s**4)
-    return s
+from airbench.optim.orthogonalize.coefficients import MUON, response
 
 
 def test_scalar_iteration_oscillates_around_one_as_published() -> None:
     published = [1.114759205, 0.7222038499421772, 1.0880871827296072, 0.6950353973496508, 1.1203226304932916]
-    found = [quintic(torch.tensor(0.7, dtype=torch.float64), k).item() for k in range(1, 6)]
+    found = [float(response(0.7, [MUON] * k)) for k in range(1, 6)]
     assert found == pytest.approx(published, rel=1e-12)
 
 
@@ -42,15 +33,6 @@ def test_three_bfloat16_steps_on_a_wide_matrix_give_the_published_spectrum() -> 
     assert torch.linalg.matrix_norm(x - u @ vt).item() == pytest.approx(2.38, abs=0.03)
 
 
-@settings(max_examples=40)
-@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 6), st.integers(0, 2**31))
-def test_singular_vectors_stay_and_singular_values_follow_the_quintic(m: int, n: int, steps: int, seed: int) -> None:
-    x = torch.randn(m, n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    u, s, vt = torch.linalg.svd(x, full_matrices=False)
-    expected = u @ torch.diag(quintic(s / (s.norm() + 1e-7), steps)) @ vt
-    assert torch.allclose(newton_schulz(x, steps=steps, dtype=torch.float64), expected, atol=1e-9)
-
-
 @pytest.mark.parametrize("shape", [(5, 9), (9, 5), (6, 6)])
 def test_a_batch_equals_one_call_each_and_a_transpose_the_transposed(shape: tuple[int, int]) -> None:
     x = torch.randn(2, 3, *shape)
@@ -59,17 +41,6 @@ def test_a_batch_equals_one_call_each_and_a_transpose_the_transposed(shape: tupl
         for j in range(3):
             assert torch.allclose(whole[i, j], newton_schulz(x[i, j], dtype=torch.float32), atol=1e-5)
     assert torch.allclose(newton_schulz(x.mT, dtype=torch.float32), whole.mT, atol=1e-5)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-6, 1.0, 1e6, 1e18])
-def test_zero_tiny_and_huge_matrices_give_finite_results(dtype: torch.dtype, scale: float) -> None:
-    x = scale * torch.ones(4, 8)
-    out = newton_schulz(x, dtype=dtype)
-    assert out.isfinite().all()
-    assert out.dtype == dtype
-    if scale == 0:
-        assert not out.any()
 
 
 def test_rank_deficient_matrix_keeps_its_rank() -> None:
