@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from airbench.benchmark.timing import seconds_of
 from airbench.data.dataset import Dataset
-from airbench.evaluate import correct, views
+from airbench.evaluate import augmented, correct, plain, views
 from airbench.net.cifarnet import build_net
 from airbench.optim.routing import Optimizers, route
 from airbench.recipe import Recipe
@@ -37,8 +37,10 @@ def count_flop(recipe: Recipe, steps: int, test_images: int, dataset: Dataset) -
         train_step(net, optimizers, images, labels, recipe.train.label_smoothing)
     step = counter.get_total_flops()
     with FlopCounterMode(display=False) as counter:
-        correct(net, images[:1], labels[:1], (), 1)
-    evaluation = counter.get_total_flops() * test_images * len(views(recipe.evaluate.tta))
+        correct(net, images[:1], labels[:1], plain(recipe.evaluate))
+    knobs = recipe.evaluate
+    forwards = test_images + augmented(knobs, test_images) * (len(views(knobs)) - 1)
+    evaluation = counter.get_total_flops() * forwards
     return {"step": step, "evaluation": evaluation, "trial": step * steps + evaluation}
 
 

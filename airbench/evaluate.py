@@ -1,11 +1,13 @@
 """Accuracy, plain and with test-time augmentation (TTA)."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from airbench.data.augment import pad_reflect
+from airbench.recipe.schema import Evaluate
 
 View = Callable[[Tensor], Tensor]
 """Images ``(N, C, H, W)`` → the same images seen differently."""
@@ -28,16 +30,17 @@ def mirrored(images: Tensor) -> Tensor:
     return images.flip(3)
 
 
-def views(tta: Sequence[str]) -> list[tuple[float, View]]:
-    """The views that ``tta`` asks for and their weights, which add up to 1.
+def views(knobs: Evaluate) -> list[tuple[float, View]]:
+    """The views that ``knobs.tta`` asks for and their weights, which add up to 1; the image itself is the first.
 
-    ``translate``: the image (1/2), and it moved one pixel up-left and one down-right (1/4 each).
-    ``mirror``: each of those averaged with its mirror image.
+    ``translate``: the image, and it moved one pixel up-left and one down-right, with weights 1/2, 1/4, 1/4 or
+    equal ones. ``mirror``: each of those averaged with its mirror image.
     """
     found: list[tuple[float, View]] = [(1.0, lambda images: images)]
-    if "translate" in tta:
-        found = [(0.5, found[0][1]), (0.25, shifted(-1, -1)), (0.25, shifted(1, 1))]
-    if "mirror" in tta:
+    if "translate" in knobs.tta:
+        centre, side = (1 / 3, 1 / 3) if knobs.view_weights == "equal" else (0.5, 0.25)
+        found = [(centre, found[0][1]), (side, shifted(-1, -1)), (side, shifted(1, 1))]
+    if "mirror" in knobs.tta:
         found = [
             (weight / 2, flip)
             for weight, view in found
@@ -46,20 +49,45 @@ def views(tta: Sequence[str]) -> list[tuple[float, View]]:
     return found
 
 
-@torch.no_grad()
-def predict(net: nn.Module, images: Tensor, tta: Sequence[str], batch_size: int) -> Tensor:
-    """Logits ``(N, classes)`` in float32, averaged over the views of ``tta``, for ``(N, C, H, W)``.
+def augmented(knobs: Evaluate, count: int) -> int:
+    """How many of ``count`` images are seen in more views than one."""
+    return math.ceil(knobs.uncertain * count) if knobs.tta else 0
 
-    Puts the net into evaluation mode and leaves it there.
+
+@torch.no_grad()
+def predict(net: nn.Module, images: Tensor, knobs: Evaluate) -> Tensor:
+    """Logits ``(N, classes)`` in float32 for ``(N, C, H, W)``, averaged over the views that ``knobs`` ask for.
+
+    With ``knobs.uncertain`` below 1, first without views, then anew for the images whose largest probability is
+    smallest. Puts the net into evaluation mode and leaves it there.
     """
     net.eval()
+    count = augmented(knobs, len(images))
+    if count == len(images):
+        return _averaged(net, images, views(knobs), knobs.batch_size)
+    logits = _averaged(net, images, views(plain(knobs)), knobs.batch_size)
+    if count:
+        doubtful = logits.softmax(1).amax(1).topk(count, largest=False).indices
+        again = images.index_select(0, doubtful).contiguous(memory_format=torch.channels_last)
+        # The image itself was seen already.
+        (weight, _), *others = views(knobs)
+        logits[doubtful] = weight * logits[doubtful] + _averaged(net, again, others, knobs.batch_size)
+    return logits
+
+
+def _averaged(net: nn.Module, images: Tensor, weighted: Sequence[tuple[float, View]], batch_size: int) -> Tensor:
     rows = []
     for batch in images.split(batch_size):
-        outputs = [weight * net(view(batch)).float() for weight, view in views(tta)]
+        outputs = [weight * net(view(batch)).float() for weight, view in weighted]
         rows.append(torch.stack(outputs).sum(0))
     return torch.cat(rows)
 
 
-def correct(net: nn.Module, images: Tensor, labels: Tensor, tta: Sequence[str], batch_size: int) -> Tensor:
+def plain(knobs: Evaluate) -> Evaluate:
+    """The same without test-time augmentation."""
+    return knobs.model_copy(update={"tta": ()})
+
+
+def correct(net: nn.Module, images: Tensor, labels: Tensor, knobs: Evaluate) -> Tensor:
     """How many of the images are classified correctly, as a tensor on the device: reading it is up to the caller."""
-    return (predict(net, images, tta, batch_size).argmax(1) == labels).sum()
+    return (predict(net, images, knobs).argmax(1) == labels).sum()

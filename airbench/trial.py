@@ -17,7 +17,7 @@ from airbench.data.dataset import Dataset
 from airbench.data.loader import Loader, to_device
 from airbench.device import Machine
 from airbench.errors import RecipeError, TrialError
-from airbench.evaluate import correct
+from airbench.evaluate import correct, plain
 from airbench.net.cifarnet import build_net
 from airbench.optim.lookahead import Lookahead
 from airbench.optim.muon import Muon
@@ -173,8 +173,10 @@ class Trainer:
             lookahead.finish()
         whole = recipe.evaluate.batch_size
         count = min(len(self.test), whole + len(self.test) % whole)
+        if device.type != "cpu":
+            count = len(self.test)  # cuDNN looks for the best algorithm for every new shape
         test = self.test.normalized(dtype, count)
-        correct(self.net, test, self.test.labels[:count], recipe.evaluate.tta, whole).item()
+        correct(self.net, test, self.test.labels[:count], recipe.evaluate).item()
 
     def run(self, seeds: TrialSeeds, watcher: Watcher) -> TrialResult:
         """Train and evaluate once.
@@ -220,7 +222,7 @@ class Trainer:
 
         with clock:
             test = self.test.normalized(dtype)
-            right = correct(net, test, self.test.labels, recipe.evaluate.tta, recipe.evaluate.batch_size)
+            right = correct(net, test, self.test.labels, recipe.evaluate)
         seconds = clock.seconds()
         return TrialResult(
             seeds=seeds,
@@ -256,7 +258,7 @@ class Trainer:
 
     def _after_epoch(self, step: int, loss: Tensor, logits: Tensor, labels: Tensor, clock: Clock) -> EpochRow:
         test = self.test.normalized(self.machine.dtype)
-        right = correct(self.net, test, self.test.labels, (), self.recipe.evaluate.batch_size)
+        right = correct(self.net, test, self.test.labels, plain(self.recipe.evaluate))
         return EpochRow(
             epoch=round(step / self.steps_per_epoch, 4),
             train_loss=loss.item() / len(labels),

@@ -56,3 +56,19 @@ def test_sgd_is_the_published_recipe_on_the_same_net() -> None:
     assert sgd.optimizers["biases"].lr_scale == 64  # type: ignore[union-attr]
     assert sgd.net.head.scale == pytest.approx(1 / 9)
     assert sgd.lookahead is not None
+
+
+def test_hiverge_has_the_published_numbers() -> None:
+    recipe = load_recipe(CONFIGS / "hiverge.yaml").recipe
+    filters = recipe.optimizers["filters"]
+    assert filters.name == "muon"
+    assert (filters.lr, filters.momentum) == (0.205, 0.655)
+    assert (filters.renormalize_every, filters.renormalize_growth) == (2, 15)
+    assert filters.weight_decay == pytest.approx(1.0418e-6 * 1536, rel=1e-4)
+    for group, lr in (("whiten_bias", 0.0573), ("biases", 0.0573), ("head", 0.5415)):
+        sgd = recipe.optimizers[group]
+        assert sgd.name == "sgd"
+        assert (sgd.lr, sgd.momentum, sgd.weight_decay, sgd.weight_decay_unit) == (lr, 0.825, 1.0418e-6, "per_example")
+    assert (recipe.train.batch_size, recipe.train.epochs, recipe.train.label_smoothing) == (1536, 7.59, 0.09)
+    assert (recipe.net.activation, recipe.net.batch_norm.momentum, recipe.net.whiten.images) == ("silu", 0.5566, 960)
+    assert (recipe.evaluate.view_weights, recipe.evaluate.uncertain) == ("equal", 0.25)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from airbench.evaluate import correct, predict, views
 from airbench.net.cifarnet import CifarNet
-from airbench.recipe.schema import Net
+from airbench.recipe.schema import Evaluate, Net
 
 
 @pytest.fixture
@@ -28,28 +28,34 @@ def test_six_views_equal_six_forward_passes(net: CifarNet) -> None:
             + 0.125 * net(up_left) + 0.125 * net(up_left.flip(3))
             + 0.125 * net(down_right) + 0.125 * net(down_right.flip(3))
         )  # fmt: skip
-    assert torch.allclose(predict(net, images, ("mirror", "translate"), 3), expected, atol=1e-6)
+    assert torch.allclose(predict(net, images, Evaluate(batch_size=3)), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("tta", "count"), [((), 1), (("mirror",), 2), (("translate",), 3), (("mirror", "translate"), 6)]
 )
 def test_weights_of_the_views_add_up_to_one(tta: tuple[str, ...], count: int) -> None:
-    found = views(tta)
-    assert len(found) == count
-    assert sum(weight for weight, _ in found) == 1
+    for weights in ("half_centre", "equal"):
+        found = views(Evaluate(tta=tta, view_weights=weights))  # type: ignore[arg-type]
+        assert len(found) == count
+        assert sum(weight for weight, _ in found) == pytest.approx(1)
+    assert len({weight for weight, _ in found}) == 1
 
 
 def test_batches_do_not_matter(net: CifarNet) -> None:
     images = torch.randn(10, 3, 32, 32)
-    assert torch.allclose(predict(net, images, ("mirror",), 3), predict(net, images, ("mirror",), 10), atol=1e-6)
+    assert torch.allclose(
+        predict(net, images, Evaluate(tta=("mirror",), batch_size=3)),
+        predict(net, images, Evaluate(tta=("mirror",), batch_size=10)),
+        atol=1e-6,
+    )
 
 
 def test_no_augmentation_is_the_plain_net_in_evaluation_mode(net: CifarNet) -> None:
     images = torch.randn(4, 3, 32, 32)
     net.train()
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    found = predict(net, images, (), 4)
+    found = predict(net, images, Evaluate(tta=(), batch_size=4))
     assert torch.equal(found, net.eval()(images).detach())
     assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
 
@@ -60,4 +66,17 @@ def test_correct_counts() -> None:
             return images.flatten(1)
 
     logits = torch.tensor([[1.0, 2.0], [3.0, 1.0], [0.0, 5.0]]).reshape(3, 2, 1, 1)
-    assert correct(Fixed(), logits, torch.tensor([1, 1, 1]), (), 2).item() == 2
+    assert correct(Fixed(), logits, torch.tensor([1, 1, 1]), Evaluate(tta=(), batch_size=2)).item() == 2
+
+
+@pytest.mark.parametrize("share", [0.05, 0.25, 0.9])
+def test_the_uncertain_share_is_seen_in_all_views_and_the_rest_as_it_is(net: CifarNet, share: float) -> None:
+    images = torch.randn(40, 3, 32, 32)
+    plain = predict(net, images, Evaluate(tta=(), batch_size=7))
+    every = predict(net, images, Evaluate(batch_size=7))
+    found = predict(net, images, Evaluate(batch_size=7, uncertain=share))
+    order = plain.softmax(1).max(1).values.argsort()
+    count = round(share * 40)
+    assert torch.allclose(found[order[:count]], every[order[:count]], atol=1e-6)
+    assert torch.equal(found[order[count:]], plain[order[count:]])
+    assert not torch.allclose(every, plain, atol=1e-6)

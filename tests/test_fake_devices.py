@@ -54,7 +54,7 @@ def test_whole_training_step_runs_on_meta(config: str, dtype: torch.dtype) -> No
         assert loss.device.type == logits.device.type == "meta"
         assert logits.shape == (50, 10)
     assert step == 4
-    right = correct(net, split.normalized(dtype), split.labels, recipe.evaluate.tta, 64)
+    right = correct(net, split.normalized(dtype), split.labels, recipe.evaluate)
     assert right.shape == ()
 
 
@@ -95,6 +95,4 @@ def test_loader_forward_and_optimizer_step_stay_on_cuda(config: str) -> None:
             if lookahead:
                 lookahead.after_step(5)
         assert all(p.device.type == "cuda" for p in net.parameters())
-        assert (
-            correct(net, split.normalized(torch.float16), split.labels, recipe.evaluate.tta, 64).device.type == "cuda"
-        )
+        assert correct(net, split.normalized(torch.float16), split.labels, recipe.evaluate).device.type == "cuda"

@@ -12,12 +12,12 @@ from airbench.arithmetic import measure_peak
 from airbench.benchmark.timing import Spread, interleaved, ratios
 from airbench.data.loader import DeviceSplit, Loader
 from airbench.device import Machine
-from airbench.evaluate import predict
+from airbench.evaluate import plain, predict
 from airbench.net.cifarnet import build_net
 from airbench.optim.orthogonalize import newton_schulz, orthogonalize_all, svd
 from airbench.optim.routing import Optimizers, route
 from airbench.recipe import Recipe
-from airbench.recipe.schema import Augment
+from airbench.recipe.schema import Augment, Evaluate
 from airbench.trial import TrialSeeds, train_step
 
 SEEDS = TrialSeeds(0, 0, 0)
@@ -156,9 +156,10 @@ def _tta(measure: Callable[..., Row], recipe: Recipe, machine: Machine, count: i
     net.reset(SEEDS.generator("init"))
     images = torch.randn(count, 3, 32, 32, generator=SEEDS.generator("augment")).to(machine.device, machine.dtype)
     images = images.contiguous(memory_format=torch.channels_last)
+    knobs = Evaluate(batch_size=count)
     return measure(
         f"evaluation of {count:,} images", "one view", "six views (TTA)",
-        partial(predict, net, images, (), count), partial(predict, net, images, ("mirror", "translate"), count),
+        partial(predict, net, images, plain(knobs)), partial(predict, net, images, knobs),
         repeats=3,
     )  # fmt: skip
 

@@ -24,10 +24,12 @@ class Draws:
     """Int64 ``(N, 2)``: row and column, in 0..2·translate, where the crop starts in the padded image."""
     hole: Tensor
     """Int64 ``(N, 2)``: row and column of the corner of the cutout square."""
+    colour: Tensor
+    """Float32 ``(N, 2)``: what is added to an image, and what it is then multiplied with."""
 
     def to(self, device: torch.device) -> "Draws":
         """The same draws on ``device``."""
-        return Draws(*(send(t, device) for t in (self.flip, self.shift, self.hole)))
+        return Draws(*(send(t, device) for t in (self.flip, self.shift, self.hole, self.colour)))
 
 
 class AugmentationStream:
@@ -46,7 +48,7 @@ class AugmentationStream:
         flip = self._flip(self.augment.flip, epoch)
         shift = self._integers(2 * self.augment.translate + 1)
         hole = self._integers(self.side - self.augment.cutout + 1 if self.augment.cutout else 1)
-        return Draws(flip, shift, hole)
+        return Draws(flip, shift, hole, self._colours())
 
     def _flip(self, kind: Literal["none", "random", "alternating"], epoch: int) -> Tensor:
         if kind == "none":
@@ -61,6 +63,13 @@ class AugmentationStream:
         if below == 1:
             return torch.zeros(self.count, 2, dtype=torch.int64)
         return torch.randint(0, below, (self.count, 2), generator=self.generator)
+
+    def _colours(self) -> Tensor:
+        """``(count, 2)``: in ±brightness, and in 1 ± contrast. Nothing is drawn where there is nothing to choose."""
+        if not self.augment.brightness and not self.augment.contrast:
+            return torch.tensor([0.0, 1.0]).expand(self.count, 2)
+        uniform = 2 * torch.rand(self.count, 2, generator=self.generator) - 1
+        return uniform * torch.tensor([self.augment.brightness, self.augment.contrast]) + torch.tensor([0.0, 1.0])
 
 
 def pad_reflect(images: Tensor, margin: int) -> Tensor:
@@ -101,3 +110,9 @@ def cut_out(images: Tensor, hole: Tensor, size: int) -> Tensor:
     inside_rows = (rows >= row) & (rows < row + size)
     inside_columns = (columns >= column) & (columns < column + size)
     return images.masked_fill((inside_rows[:, :, None] & inside_columns[:, None, :])[..., None], 0)
+
+
+def recolour(images: Tensor, colour: Tensor) -> Tensor:
+    """Add ``colour[:, 0]`` to ``(B, H, W, C)``, then multiply with ``colour[:, 1]``."""
+    added, factor = colour.to(images.dtype)[:, :, None, None, None].unbind(1)
+    return (images + added) * factor

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from airbench.data.augment import AugmentationStream, crop, cut_out, mirror, pad_reflect
+from airbench.data.augment import AugmentationStream, crop, cut_out, mirror, pad_reflect, recolour
 from airbench.data.dataset import Dataset, Split
 from airbench.device import send
 from airbench.recipe.schema import Augment
@@ -93,4 +93,6 @@ class Loader:
                 images = mirror(images, draws.flip[index])
             if self.augment.cutout:
                 images = cut_out(images, draws.hole[index], self.augment.cutout)
+            if self.augment.brightness or self.augment.contrast:
+                images = recolour(images, draws.colour[index])
             yield images.permute(0, 3, 1, 2), self.labels[index]

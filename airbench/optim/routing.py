@@ -134,6 +134,9 @@ class Optimizers:
     def before_step(self, step: int) -> None:
         """Set every learning rate for ``step`` (from 0) and freeze the groups whose time is over."""
         for group, r, lr in self.scheduled:
+            if isinstance(r.knobs, schema.Muon) and r.knobs.renormalize_every:
+                growth = int(r.knobs.renormalize_growth * step / self.total_steps)
+                group["renormalize_every"] = r.knobs.renormalize_every + growth
             group["lr"] = lr * factor(r.knobs.schedule, step, self.total_steps, self.steps_per_epoch)
             if r.knobs.train_epochs is not None:
                 train = step < epochs_to_steps(r.knobs.train_epochs, self.steps_per_epoch)

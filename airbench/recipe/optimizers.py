@@ -142,6 +142,9 @@ class Muon(Group):
     renormalize_every: Annotated[int, Field(ge=0)] = 1
     """Every so many steps, first rescale each filter bank to Frobenius norm √out_channels; 0 for never."""
 
+    renormalize_growth: NonNegative = 0.0
+    """Rescale ever more rarely: every renormalize_every + ⌊renormalize_growth · t / T⌋ steps at step t of T."""
+
     orthogonalize: Orthogonalizer = NewtonSchulz()
     """How the update is orthogonalised."""
 

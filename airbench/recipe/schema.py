@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from airbench.recipe.knobs import Fraction, Knobs, Positive, Seed
+from airbench.recipe.knobs import Fraction, Knobs, NonNegative, Positive, Seed
 from airbench.recipe.optimizers import Lookahead, OptimizerGroup
 
 # ---------------------------------------------------------------------------------------------- data
@@ -25,6 +25,12 @@ class Augment(Knobs):
 
     cutout: Annotated[int, Field(ge=0, le=31)] = 0
     """Side, in pixels, of a square set to the mean colour at a random place; 0 for none."""
+
+    brightness: NonNegative = 0.0
+    """Add a number drawn from ± this to each normalised image. The range of pixels is about 4 such units."""
+
+    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Then multiply it with a number drawn from 1 ± this."""
 
 
 class Data(Knobs):
@@ -161,6 +167,13 @@ class Evaluate(Knobs):
     """Test-time augmentation. `mirror`: average with the mirrored image. `translate`: half the weight on
     the image, a quarter each on it moved one pixel up-left and down-right. Empty: none."""
 
+    view_weights: Literal["half_centre", "equal"] = "half_centre"
+    """Weights of the views of `translate`. `half_centre`: as above. `equal`: a third each."""
+
+    uncertain: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Use test-time augmentation for this share of the images only: those of which the net is least certain without
+    it, by its largest probability (Hiverge 2025)."""
+
     batch_size: Annotated[int, Field(ge=1)] = 2000
     """Images in one forward pass."""
 
@@ -175,7 +188,7 @@ class Seeds(Knobs):
     """Order in which training images are shown."""
 
     augment: Seed | None = None
-    """Flips, translations and cutouts."""
+    """Flips, translations, cutouts and colours."""
 
 
 class Recipe(Knobs):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airbench.data.augment import AugmentationStream, crop, cut_out, mirror, pad_reflect
+from airbench.data.augment import AugmentationStream, crop, cut_out, mirror, pad_reflect, recolour
 from airbench.recipe.schema import Augment
 
 
@@ -69,3 +69,33 @@ def test_shifts_and_holes_cover_exactly_what_they_may() -> None:
     draws = stream.draw(0)
     assert draws.shift.unique().tolist() == [0, 1, 2, 3, 4]
     assert draws.hole.unique().tolist() == [0, 1, 2]
+
+
+def test_colours_are_drawn_evenly_from_their_ranges() -> None:
+    draws = AugmentationStream(Augment(brightness=0.2, contrast=0.5), 20_000, 32, generator()).draw(0).colour
+    for column, (low, high) in enumerate([(-0.2, 0.2), (0.5, 1.5)]):
+        values = draws[:, column]
+        assert low <= values.min() < low + 0.001
+        assert high - 0.001 < values.max() <= high
+        assert values.mean().item() == pytest.approx((low + high) / 2, abs=0.01)
+    assert torch.corrcoef(draws.T)[0, 1].abs() < 0.03
+
+
+def test_colours_that_are_not_asked_for_draw_nothing() -> None:
+    one, other = generator(), generator()
+    assert torch.equal(
+        AugmentationStream(Augment(), 5, 32, one).draw(0).shift,
+        AugmentationStream(Augment(), 5, 32, other).draw(0).shift,
+    )
+    assert torch.equal(one.get_state(), other.get_state())
+    colour = AugmentationStream(Augment(), 5, 32, generator()).draw(0).colour
+    assert colour.tolist() == [[0, 1]] * 5
+
+
+def test_recolour_equals_a_loop_over_images() -> None:
+    images, colour = torch.randn(4, 8, 8, 3), torch.randn(4, 2)
+    found = recolour(images, colour)
+    for image, (added, factor), out in zip(images, colour, found, strict=True):
+        assert torch.equal(out, (image + added) * factor)
+    half = recolour(images.bfloat16(), colour)
+    assert half.dtype == torch.bfloat16

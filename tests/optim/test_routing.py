@@ -158,3 +158,15 @@ def test_every_knob_of_muon_reaches_it() -> None:
             assert group[name] == getattr(knobs, name), name
     assert muon.padded
     assert muon.orthogonalize is svd
+
+
+def test_rescaling_becomes_rarer_as_the_recipe_says() -> None:
+    """Hiverge: every 2 + ⌊15 · progress⌋ steps."""
+    knobs = Muon(name="muon", params="*", lr=0.3, renormalize_every=2, renormalize_growth=15)
+    p = torch.nn.Parameter(torch.ones(3, 3))
+    optimizers = Optimizers([Route("all", knobs, ("p",), (p,))], batch_size=1, total_steps=100, steps_per_epoch=1)
+    found = []
+    for step in range(100):
+        optimizers.before_step(step)
+        found.append(optimizers.optimizers[0].param_groups[0]["renormalize_every"])
+    assert found == [2 + 15 * step // 100 for step in range(100)]
