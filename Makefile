@@ -9,9 +9,10 @@ BIN   := $(VENV)/bin
 TRAIN := $(BIN)/python train.py
 BASE  := $(VENV)/.installed
 DEV   := $(VENV)/.installed-dev
+CHECK := runs/gpu-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart speedrun bench test test-slow lint format schema clean
+.PHONY: help setup quickstart speedrun bench gpu-check test test-slow lint format schema clean
 
 help: ## print the targets
 	@echo "make TARGET   (variables: TRIALS=n SEED=$(SEED) PYTHON=$(PYTHON) ARGS=key=value)"
@@ -27,6 +28,16 @@ speedrun: $(BASE) ## timed trial of our best recipe on CIFAR-10; TRIALS=5 for fi
 
 bench: $(BASE) ## fast ways against slow ones on this machine, in minutes
 	$(BIN)/airbench bench $(ARGS)
+
+gpu-check: $(DEV) ## on a CUDA machine: correctness, benchmark, profile, timed trials; all into runs/gpu-check
+	mkdir -p $(CHECK)
+	nvidia-smi -q > $(CHECK)/nvidia-smi.txt
+	$(BIN)/python -m pytest -m cuda -v > $(CHECK)/pytest.txt || { cat $(CHECK)/pytest.txt; exit 1; }
+	$(BIN)/airbench bench --device cuda --json $(CHECK)/bench.json
+	$(BIN)/airbench profile configs/airbench94_muon.yaml --device cuda --json $(CHECK)/profile.json
+	$(TRAIN) configs/airbench94_muon.yaml configs/hiverge.yaml configs/speedrun.yaml --device cuda \
+		--trials $(or $(TRIALS),10) --seed $(SEED) --out $(CHECK) $(ARGS)
+	$(BIN)/airbench report $(CHECK)/*/ --out $(CHECK)/report.html
 
 test: $(DEV) ## the test suite: no network, no GPU, minutes
 	$(BIN)/python -m pytest $(ARGS)

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -94,9 +94,9 @@ class Watcher(Protocol):
         """An epoch is over."""
 
 
-def train_step(net: nn.Module, optimizers: Optimizers, images: Tensor, labels: Tensor, smoothing: float) -> tuple[
-    Tensor, Tensor
-]:  # fmt: skip
+def train_step(
+    net: Callable[[Tensor], Tensor], optimizers: Optimizers, images: Tensor, labels: Tensor, smoothing: float
+) -> tuple[Tensor, Tensor]:
     """Forward, backward, update. Returns the loss, summed over the batch, and the logits ``(B, classes)``."""
     logits = net(images)
     loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="sum")
@@ -123,6 +123,7 @@ class Trainer:
         self.total_steps = epochs_to_steps(recipe.train.epochs, self.steps_per_epoch)
         side = dataset.train.images.shape[1]
         self.net = build_net(recipe.net, self.classes, side, machine.device, machine.dtype)
+        self.forward = _compiled(self.net, recipe.train.compile)
         self.routes = route(self.net, recipe.optimizers)
         self.optimizers: Optimizers | None = None
         """Those of the last trial."""
@@ -166,9 +167,9 @@ class Trainer:
         batch = recipe.train.batch_size
         labels = torch.randint(self.classes, (batch,), generator=seeds.generator("order")).to(device)
         images, _ = next(iter(loader.epoch(0)))
-        for step in range(WARM_UP_STEPS):
+        for step in (*range(WARM_UP_STEPS), *self._freezing_steps()):
             optimizers.before_step(step)
-            train_step(self.net, optimizers, images, labels, recipe.train.label_smoothing)
+            train_step(self.forward, optimizers, images, labels, recipe.train.label_smoothing)
         if lookahead:
             lookahead.finish()
         whole = recipe.evaluate.batch_size
@@ -177,6 +178,14 @@ class Trainer:
             count = len(self.test)  # cuDNN looks for the best algorithm for every new shape
         test = self.test.normalized(dtype, count)
         correct(self.net, test, self.test.labels[:count], recipe.evaluate).item()
+
+    def _freezing_steps(self) -> list[int]:
+        """Steps at which a group is frozen, if the net is compiled: it then is compiled anew."""
+        if self.recipe.train.compile == "none":
+            return []
+        lengths = {r.knobs.train_epochs for r in self.routes if r.knobs.train_epochs is not None}
+        steps = sorted(epochs_to_steps(epochs, self.steps_per_epoch) for epochs in lengths)
+        return [step for step in steps if step < self.total_steps]
 
     def run(self, seeds: TrialSeeds, watcher: Watcher) -> TrialResult:
         """Train and evaluate once.
@@ -205,7 +214,7 @@ class Trainer:
                 net.train()
                 for images, labels in loader.epoch(epoch):
                     optimizers.before_step(step)
-                    loss, logits = train_step(net, optimizers, images, labels, recipe.train.label_smoothing)
+                    loss, logits = train_step(self.forward, optimizers, images, labels, recipe.train.label_smoothing)
                     step += 1
                     if lookahead:
                         lookahead.after_step(step)
@@ -278,6 +287,14 @@ class Trainer:
                 f"after {row.epoch:g} epochs the loss is {row.train_loss:.3f} and the accuracy {row.accuracy:.1%}, no "
                 f"better than guessing ({guessing:.3f}, {1 / self.classes:.1%}): the net does not learn"
             )
+
+
+def _compiled(net: nn.Module, mode: str) -> Callable[[Tensor], Tensor]:
+    """``net``, or its compiled twin, which shares its weights."""
+    if mode == "none":
+        return net
+    compiled: Callable[[Tensor], Tensor] = torch.compile(net, mode=mode, dynamic=False)
+    return compiled
 
 
 @contextmanager

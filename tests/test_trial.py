@@ -1,10 +1,12 @@
 """A trial: the same bits for the same seed, no trace of warm-up, and failure said clearly."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+import torch._dynamo
 
 from airbench.data.dataset import Dataset, make_dataset
 from airbench.device import Machine
@@ -162,3 +164,21 @@ def test_precisions_agree_roughly(precision: str, small_shapes: Dataset) -> None
     result, _ = train(trainer)
     exact, _ = train(Trainer(tiny().recipe, small_shapes, Machine(torch.device("cpu"), torch.float32)))
     assert result.epochs[0].train_loss == pytest.approx(exact.epochs[0].train_loss, rel=0.1)
+
+
+def test_a_compiled_net_trains_alike_and_nothing_is_compiled_on_the_clock(
+    small_shapes: Dataset, cpu: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whitening bias is frozen half way, which changes the graph: warm-up has to see that."""
+    knobs = ("optimizers.whiten_bias.train_epochs=1", "train.compile=default")
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))  # inductor takes minutes
+    torch._dynamo.reset()
+    graphs = torch._dynamo.utils.counters["stats"]
+    eager = Trainer(tiny("airbench94_muon.yaml", knobs[0]).recipe, small_shapes, cpu)
+    compiled = Trainer(tiny("airbench94_muon.yaml", *knobs).recipe, small_shapes, cpu)
+    compiled.warm_up()
+    before = graphs["unique_graphs"]
+    assert before >= 2
+    expected, found = (trainer.run(SEEDS, Silent()) for trainer in (eager, compiled))
+    assert graphs["unique_graphs"] == before
+    assert found.epochs[-1].train_loss == pytest.approx(expected.epochs[-1].train_loss, rel=1e-3)

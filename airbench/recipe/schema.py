@@ -156,6 +156,10 @@ class Train(Knobs):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the target that is spread over all classes. The loss is summed over the batch."""
 
+    compile: Literal["none", "default", "max-autotune"] = "none"
+    """Compile the net's forward and backward pass with torch.compile, in this mode, before the clock starts. Meant
+    for a GPU: on a CPU it was slower than none, and took minutes."""
+
     stall_epochs: Annotated[int, Field(ge=1)] = 3
     """A trial fails if its loss is no better than guessing after so many epochs."""
 
