@@ -17,6 +17,7 @@ from airbench.device import choose_machine, prepare
 from airbench.errors import AirbenchError, RecipeError, TrialError
 from airbench.facts import run_facts, what_changed
 from airbench.optim.routing import describe
+from airbench.optim.spectra import momentum_spectra
 from airbench.recipe import LoadedRecipe, load_recipe
 from airbench.runs import RECIPE, RUN, SPECTRA, SUMMARY, RunFolder, RunFolderError, RunRecord, read_run
 from airbench.terminal import Terminal
@@ -191,9 +192,11 @@ def _run_trial(run: Run, trial: int, terminal: Terminal, logger: EpochLogger | N
             return
         run.folder.append_trial({**line, "status": "finished", **result.as_dict()})  # first of all
         view.finished(result)
-    spectra = {} if (run.folder.path / SPECTRA).exists() else run.trainer.spectra()
-    if spectra:
-        run.folder.write_json(SPECTRA, spectra)
+    optimizers = run.trainer.optimizers
+    if optimizers and not (run.folder.path / SPECTRA).exists():
+        spectra = momentum_spectra(optimizers)
+        if spectra:
+            run.folder.write_json(SPECTRA, spectra)
 
 
 def _now() -> str:

@@ -20,7 +20,6 @@ from airbench.errors import RecipeError, TrialError
 from airbench.evaluate import correct, plain
 from airbench.net.cifarnet import build_net
 from airbench.optim.lookahead import Lookahead
-from airbench.optim.muon import Muon
 from airbench.optim.routing import Optimizers, route
 from airbench.optim.schedule import epochs_to_steps
 from airbench.recipe import Recipe
@@ -243,28 +242,6 @@ class Trainer:
             epochs=rows,
         )
 
-    def spectra(self) -> dict[str, dict[str, list[float]]]:
-        """Singular values of the last momentum buffer of each matrix that Muon trained, and of its orthogonalisation.
-
-        By parameter name: ``before`` (divided by the largest) and ``after``. Empty where Muon trained nothing.
-        """
-        names: dict[Tensor, str] = {}
-        for group, r, _ in self.optimizers.scheduled if self.optimizers else []:
-            names.update(zip(group["params"], r.names, strict=True))
-        found = {}
-        for muon in self.optimizers.optimizers if self.optimizers else []:
-            if isinstance(muon, Muon):
-                for p, matrix in muon.momentum_matrices():
-                    if not matrix.isfinite().all():
-                        continue
-                    before = torch.linalg.svdvals(matrix.float()).flatten()
-                    after = torch.linalg.svdvals(muon.orthogonalize(matrix).float()).flatten()
-                    found[names[p]] = {
-                        "before": _rounded(before / before.max().clamp(min=1e-30)),
-                        "after": _rounded(after),
-                    }
-        return found
-
     def _after_epoch(self, step: int, loss: Tensor, logits: Tensor, labels: Tensor, clock: Clock) -> EpochRow:
         test = self.test.normalized(self.machine.dtype)
         right = correct(self.net, test, self.test.labels, plain(self.recipe.evaluate))
@@ -310,7 +287,3 @@ def _memory_errors() -> Iterator[None]:
         raise TrialError(
             "memory ran out: lower train.batch_size or evaluate.batch_size, or take a narrower net"
         ) from None
-
-
-def _rounded(values: Tensor) -> list[float]:
-    return [float(f"{value:.5g}") for value in values.tolist()]

@@ -30,30 +30,28 @@ class Lasting(Knobs):
         return self
 
 
-class Linear(Lasting):
+class Falling(Lasting):
+    """What schedules that go one way have in common."""
+
+    start: NonNegative = 1.0
+    """Factor on the group's lr at the first step."""
+
+    end: NonNegative = 0.0
+    """Factor on the group's lr that is arrived at when the schedule's length has passed."""
+
+
+class Linear(Falling):
     """The learning rate moves in a straight line."""
 
     name: Literal["linear"]
     """This schedule."""
 
-    start: NonNegative = 1.0
-    """Factor on the group's lr at the first step."""
 
-    end: NonNegative = 0.0
-    """Factor on the group's lr that the line arrives at when its length has passed."""
-
-
-class Cosine(Lasting):
-    """The learning rate falls along half a cosine (Loshchilov & Hutter 2017)."""
+class Cosine(Falling):
+    """The learning rate moves along half a cosine (Loshchilov & Hutter 2017)."""
 
     name: Literal["cosine"]
     """This schedule."""
-
-    start: NonNegative = 1.0
-    """Factor on the group's lr at the first step."""
-
-    end: NonNegative = 0.0
-    """Factor on the group's lr that the curve arrives at when its length has passed."""
 
 
 class Triangular(Lasting):

@@ -12,6 +12,7 @@ from airbench.analysis.figures import COLOURS
 from airbench.data.sources import load_dataset
 from airbench.device import choose_machine, prepare
 from airbench.errors import AirbenchError, RecipeError, TrialError
+from airbench.optim.spectra import momentum_spectra
 from airbench.recipe import LoadedRecipe
 from airbench.studies.result import STYLE, Study
 from airbench.trial import EpochRow, Trainer, TrialSeeds
@@ -27,8 +28,8 @@ class _Collector:
         self.found: dict[int, dict[str, dict[str, list[float]]]] = {}
 
     def on_step(self, step: int, total: int) -> None:
-        if step in self.wanted:
-            self.found[step] = self.trainer.spectra()
+        if step in self.wanted and self.trainer.optimizers:
+            self.found[step] = momentum_spectra(self.trainer.optimizers)
 
     def on_epoch(self, row: EpochRow) -> None:
         pass
