@@ -59,15 +59,17 @@ def _resolve(path: Path, overrides: Sequence[str]) -> Node:
     if isinstance(node.value, dict) and "name" not in node.value:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-") or "recipe"
         node = Node({"name": Node(name, str(path)), **node.value}, node.file, node.line)
-    for override in overrides:
-        over = parse_override(override)
-        assert isinstance(over.value, dict)
-        if "extends" in over.value:
+    over = Node({}, COMMAND_LINE)
+    for override in overrides:  # first among themselves, so that their order does not matter
+        parsed = parse_override(override)
+        assert isinstance(parsed.value, dict)
+        if "extends" in parsed.value:
             raise RecipeError(f"{COMMAND_LINE}: {override}: 'extends' belongs in a recipe file")
-        if "name" in over.value:  # a new name is no reason to start over
-            node = Node({**node.value, "name": over.value["name"]}, node.file)  # type: ignore[dict-item]
-        else:
-            node = merge(node, over)
+        over = merge(over, parsed, start_over=False)
+    assert isinstance(over.value, dict)
+    if "name" in over.value:  # a new name is no reason to start over
+        node = Node({**node.value, "name": over.value["name"]}, node.file)  # type: ignore[dict-item]
+    node = merge(node, over)
     return _drop_removed_groups(node)
 
 

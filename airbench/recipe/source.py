@@ -166,22 +166,22 @@ _UNSAID = {"method": "newton_schulz"}
 """What a mapping is that does not say so."""
 
 
-def merge(base: Node, over: Node) -> Node:
+def merge(base: Node, over: Node, *, start_over: bool = True) -> Node:
     """``over`` laid on ``base``.
 
     Mappings merge key by key; anything else is replaced. Keys that only ``over`` has come first, so that a new
     optimizer group is asked before the inherited ones. A mapping that changes ``name`` or ``method`` (another
     optimizer, schedule, way to orthogonalise) starts over: the knobs of the old one would mean nothing to the new.
-    Only ``params`` stays: whom a group trains does not depend on how.
+    Only ``params`` stays: whom a group trains does not depend on how. Without ``start_over`` nothing is dropped.
     """
     if not isinstance(base.value, dict) or not isinstance(over.value, dict):
         return over
-    for kind in ("name", "method"):
+    for kind in ("name", "method") if start_over else ():
         old, new = base.value.get(kind), over.value.get(kind)
         if new and base.value and (old.value if old else _UNSAID.get(kind, new.value)) != new.value:
             kept = {key: node for key, node in base.value.items() if key == "params" and key not in over.value}
             return Node({**kept, **over.value}, over.file, over.line)
     merged = {key: node for key, node in over.value.items() if key not in base.value}
     for key, node in base.value.items():
-        merged[key] = merge(node, over.value[key]) if key in over.value else node
+        merged[key] = merge(node, over.value[key], start_over=start_over) if key in over.value else node
     return Node(merged, over.file, over.line)

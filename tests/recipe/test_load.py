@@ -236,12 +236,7 @@ def test_another_way_to_orthogonalise_or_another_optimizer_starts_over_but_for_w
     svd = load_recipe(MUON, ["optimizers.filters.orthogonalize.method=svd"]).recipe.optimizers["filters"]
     assert svd.orthogonalize.model_dump() == {"method": "svd"}  # type: ignore[union-attr]
     assert svd.lr == 0.24
-    unsaid = [
-        "optimizers.filters={name: muon, lr: 1, orthogonalize: {steps: 2}}",
-        "optimizers.filters.orthogonalize.method=svd",
-    ]
     head = CONFIGS / "ablations" / "muon_head.yaml"
-    assert load_recipe(MUON, unsaid).recipe.optimizers["filters"].orthogonalize.method == "svd"  # type: ignore[union-attr]
     assert load_recipe(head, ["optimizers.head.orthogonalize.method=svd"]).recipe.optimizers["head"].lr == 0.24
     adam = load_recipe(MUON, ["optimizers.filters.name=adam", "optimizers.filters.lr=0.004"]).recipe.optimizers
     assert adam["filters"].name == "adam"
@@ -254,3 +249,15 @@ def test_coefficients_survive_a_round_trip(coefficients: object, tmp_path: Path)
     first = load_recipe(MUON, [f"optimizers.filters.orthogonalize.coefficients={json.dumps(coefficients)}"]).recipe
     (tmp_path / "r.yaml").write_text(dump_recipe(first))
     assert load_recipe(tmp_path / "r.yaml").recipe == first
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_order_of_overrides_does_not_matter(order: int) -> None:
+    swap = ["optimizers.filters.name=adamw", "optimizers.filters.lr=0.003", "name=mine"][::order]
+    filters = load_recipe(MUON, swap).recipe.optimizers["filters"]
+    assert (filters.name, filters.lr, filters.params) == ("adamw", 0.003, "*conv*.weight")
+    root = ["optimizers.filters.orthogonalize.method=inverse_sqrt", "optimizers.filters.orthogonalize.steps=20"][
+        ::order
+    ]
+    orthogonalize = load_recipe(MUON, root).recipe.optimizers["filters"].orthogonalize  # type: ignore[union-attr]
+    assert (orthogonalize.method, orthogonalize.steps) == ("inverse_sqrt", 20)  # type: ignore[union-attr]
