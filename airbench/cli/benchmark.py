@@ -83,7 +83,9 @@ def _bench(options: argparse.Namespace) -> int:
     from airbench.benchmark.bench import HEADER, bench_cells, rates, run_bench
 
     peak = rates(machine)
-    shown = ", ".join(f"{name.partition('_')[0]} {value} TFLOP/s" for name, value in peak.items() if "tflops" in name)
+    shown = ", ".join(
+        f"{name.partition('_')[0]} {value} TFLOP/s" for name, value in peak.items() if "tflops" in name and value
+    )
     print(f"{machine}; products: {shown}; copies: {peak['copy_gbs']} GB/s", flush=True)
     rows = []
     for row in run_bench(recipe, machine):
