@@ -9,18 +9,16 @@ import torch
 from torch import Tensor
 
 from airbench.arithmetic import measure_peak
+from airbench.benchmark.step import SEEDS, build_step
 from airbench.benchmark.timing import Spread, interleaved, ratios
 from airbench.data.loader import DeviceSplit, Loader
 from airbench.device import Machine
 from airbench.evaluate import plain, predict
 from airbench.net.cifarnet import build_net
 from airbench.optim.orthogonalize import newton_schulz, orthogonalize_all, svd
-from airbench.optim.routing import Optimizers, route
 from airbench.recipe import Recipe
 from airbench.recipe.schema import Augment, Evaluate
-from airbench.trial import TrialSeeds, train_step
 
-SEEDS = TrialSeeds(0, 0, 0)
 Work = Callable[[], Any]
 
 
@@ -66,23 +64,9 @@ def _row(
 
 
 def _step(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: int) -> Row:
-    def stepper(dtype: torch.dtype) -> Work:
-        net = build_net(recipe.net, 10, 32, machine.device, dtype)
-        net.reset(SEEDS.generator("init"))
-        net.train()
-        optimizers = Optimizers(
-            route(net, recipe.optimizers), batch_size=batch, total_steps=10**6, steps_per_epoch=10**6
-        )
-        optimizers.before_step(0)
-        images = torch.randn(batch, 3, 32, 32, generator=SEEDS.generator("augment")).to(machine.device, dtype)
-        images = images.contiguous(memory_format=torch.channels_last)
-        labels = torch.randint(10, (batch,), generator=SEEDS.generator("order")).to(machine.device)
-        net.set_whitening(images.float())
-        return lambda: train_step(net, optimizers, images, labels, recipe.train.label_smoothing)
-
     return measure(
         f"training step, batch {batch}", machine.precision, "fp32",
-        stepper(machine.dtype), stepper(torch.float32), repeats=3,
+        build_step(recipe, machine, machine.dtype, batch), build_step(recipe, machine, torch.float32, batch), repeats=3,
     )  # fmt: skip
 
 

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from airbench.benchmark.step import Step, build_step
 from airbench.benchmark.timing import Spread, interleaved
 from airbench.device import Machine
-from airbench.net.cifarnet import CifarNet, build_net
-from airbench.optim.routing import Optimizers, route
+from airbench.net.cifarnet import CifarNet
+from airbench.optim.routing import Optimizers
 from airbench.recipe import Recipe
-from airbench.trial import TrialSeeds, train_step
 
 
 @dataclass(frozen=True)
@@ -68,25 +68,13 @@ def profile_step(recipe: Recipe, machine: Machine, side: int = 32, classes: int 
     add up to it.
     """
     machine.use_threads()
-    seeds = TrialSeeds(0, 0, 0)
-    net = build_net(recipe.net, classes, side, machine.device, machine.dtype)
-    net.reset(seeds.generator("init"))
-    net.train()
     batch = recipe.train.batch_size
-    images = torch.randn(batch, 3, side, side, generator=seeds.generator("augment"))
-    images = images.to(machine.device, machine.dtype).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(classes, (batch,), generator=seeds.generator("order")).to(machine.device)
-    net.set_whitening(images.float())
-    optimizers = Optimizers(route(net, recipe.optimizers), batch_size=batch, total_steps=10**6, steps_per_epoch=10**6)
-    optimizers.before_step(0)
-    smoothing = recipe.train.label_smoothing
-    step = interleaved(
-        {"step": lambda: train_step(net, optimizers, images, labels, smoothing)}, machine.device, repeats
-    )  # fmt: skip
-    parts = [_layer(name, layer, x, machine, repeats) for name, layer, x in _inputs(net, images)]
-    parts.append(_loss(net, images, labels, smoothing, machine, repeats))
-    parts += _optimizers(net, optimizers, images, labels, smoothing, machine, repeats)
-    return Profile(parts, Spread.of(step["step"]), batch)
+    step = build_step(recipe, machine, machine.dtype, batch, side, classes)
+    whole = interleaved({"step": step}, machine.device, repeats)
+    parts = [_layer(name, layer, x, machine, repeats) for name, layer, x in _inputs(step.net, step.images)]
+    parts.append(_loss(step, machine, repeats))
+    parts += _optimizers(step, machine, repeats)
+    return Profile(parts, Spread.of(whole["step"]), batch)
 
 
 def _inputs(net: CifarNet, images: Tensor) -> list[tuple[str, nn.Module, Tensor]]:
@@ -133,13 +121,13 @@ def _medians(works: dict[str, Callable[[], Any]], machine: Machine, repeats: int
     return {name: Spread.of(s).median for name, s in interleaved(works, machine.device, repeats).items()}
 
 
-def _loss(net: CifarNet, images: Tensor, labels: Tensor, smoothing: float, machine: Machine, repeats: int) -> Part:
+def _loss(step: Step, machine: Machine, repeats: int) -> Part:
     with torch.no_grad():
-        logits = net(images)
+        logits = step.net(step.images)
     logits.requires_grad_()
 
     def loss() -> Tensor:
-        return F.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="sum")
+        return F.cross_entropy(logits.float(), step.labels, label_smoothing=step.smoothing, reduction="sum")
 
     value = loss()
     works: dict[str, Callable[[], Any]] = {
@@ -150,12 +138,9 @@ def _loss(net: CifarNet, images: Tensor, labels: Tensor, smoothing: float, machi
     return Part("loss", seconds["forward"], seconds["input"], NAN, 0.0)
 
 
-def _optimizers(
-    net: CifarNet, optimizers: Optimizers, images: Tensor, labels: Tensor, smoothing: float, machine: Machine,
-    repeats: int,
-) -> list[Part]:  # fmt: skip
-    loss = F.cross_entropy(net(images).float(), labels, label_smoothing=smoothing, reduction="sum")
-    loss.backward()
+def _optimizers(step: Step, machine: Machine, repeats: int) -> list[Part]:
+    logits, optimizers = step.net(step.images).float(), step.optimizers
+    F.cross_entropy(logits, step.labels, label_smoothing=step.smoothing, reduction="sum").backward()
     works: dict[str, Callable[[], Any]] = {}
     for optimizer in optimizers.optimizers:
         groups = [r.group for g, r, _ in optimizers.scheduled if any(g is own for own in optimizer.param_groups)]

@@ -1,6 +1,5 @@
 """How near to the exact orthogonal factor does each method come, and how long does it take?"""
 
-import statistics
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from airbench.analysis.figures import COLOURS
-from airbench.benchmark.timing import interleaved
+from airbench.benchmark.timing import Spread, interleaved
 from airbench.optim.orthogonalize.coefficients import Values
 from airbench.studies.methods import Method, parse_method
 from airbench.studies.result import STYLE, Study
@@ -37,11 +36,12 @@ def study_orthogonalize(
     functions = [method.build() for method in parsed]
     works = {str(i): partial(function, x) for i, function in enumerate(functions)}
     seconds = interleaved(works, torch.device("cpu"), repeats).values()
+    results = [function(x).double() for function in functions]
     numbers: list[dict[str, Any]] = [
-        {"method": method.name, **_against(exact, function(x).double()), "milliseconds": _milliseconds(taken)}
-        for method, function, taken in zip(parsed, functions, seconds, strict=True)
+        {"method": method.name, **_against(exact, out), "milliseconds": vars(Spread.of([1e3 * t for t in taken]))}
+        for method, out, taken in zip(parsed, results, seconds, strict=True)
     ]
-    outputs = [torch.einsum("mk,mn,kn->k", u, function(x).double(), vh) for function in functions]
+    outputs = [torch.einsum("mk,mn,kn->k", u, out, vh) for out in results]
     shares = (s / s.norm()).numpy()
     rows: list[tuple[str, ...]] = [("method", "‖X - UVᵀ‖", "cosine", "s min", "s mean", "s max", "ms (median, spread)")]
     for n in numbers:
@@ -77,12 +77,6 @@ def _against(exact: Tensor, out: Tensor) -> dict[str, float | None]:
         "s_mean": values.mean().item(),
         "s_max": values.max().item(),
     }
-
-
-def _milliseconds(seconds: Sequence[float]) -> dict[str, float]:
-    return {
-        "median": 1e3 * statistics.median(seconds), "least": 1e3 * min(seconds), "most": 1e3 * max(seconds),
-    }  # fmt: skip
 
 
 def _figure(methods: Sequence[Method], shares: Values, outputs: Sequence[Values]) -> Figure:
