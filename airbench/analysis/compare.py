@@ -71,7 +71,7 @@ def compare_runs(runs: Sequence[RunRecord], alpha: float = 0.05) -> list[Compari
     for run in runs:
         if not run.finished:
             raise AirbenchError(f"{run.path}: no trial finished, so there is nothing to compare")
-    if len({run.text("data", "test_fingerprint") for run in runs}) > 1:
+    if len(same_images(runs)) > 1:
         raise AirbenchError("these runs were tested on different images, so their accuracies cannot be compared")
     pairs = list(itertools.combinations(runs, 2))
     names = list(itertools.combinations(labels(runs), 2))
@@ -93,12 +93,20 @@ def compare_runs(runs: Sequence[RunRecord], alpha: float = 0.05) -> list[Compari
     ]  # fmt: skip
 
 
+def same_images(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """The runs in groups that were tested on the same images, the only ones that can be compared."""
+    groups: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        groups.setdefault(run.text("data", "test_fingerprint"), []).append(run)
+    return list(groups.values())
+
+
 def against_first(runs: Sequence[RunRecord]) -> list[str]:
     """A column for a table of runs: its header, then each run's difference in accuracy to the first.
 
     Welch's intervals, widened for the number of comparisons (Bonferroni). Empty where there is nothing to compare.
     """
-    if len(runs) < 2 or len({run.text("data", "test_fingerprint") for run in runs}) > 1 or not runs[0].finished:
+    if len(runs) < 2 or len(same_images(runs)) > 1 or not runs[0].finished:
         return []
     first, confidence = _accuracies(runs[0]), 1 - 0.05 / (len(runs) - 1)
     cells = [f"against {labels(runs)[0]} (95% for all together)", ""]

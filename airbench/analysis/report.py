@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from airbench.analysis.compare import compare_runs, comparison_lines, warnings
+from airbench.analysis.compare import compare_runs, comparison_lines, same_images, warnings
 from airbench.analysis.summary import arithmetic_lines, labels, summarize_run, summary_rows
 from airbench.analysis.verify import verify
 from airbench.errors import AirbenchError
@@ -34,14 +34,6 @@ def write_report(runs: Sequence[RunRecord], form: str, file: Path) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise AirbenchError(f"{file}: cannot be written ({error.strerror}); name another place with --out") from None
-
-
-def same_images(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    """The runs in groups that were tested on the same images, the only ones that can be compared."""
-    groups: dict[str, list[RunRecord]] = {}
-    for run in runs:
-        groups.setdefault(run.text("data", "test_fingerprint"), []).append(run)
-    return list(groups.values())
 
 
 def evaluated_on(run: RunRecord) -> str:
