@@ -10,6 +10,7 @@ TRAIN := $(BIN)/python train.py
 BASE  := $(VENV)/.installed
 DEV   := $(VENV)/.installed-dev
 CHECK := runs/gpu-check
+KERNELS := $(wildcard airbench/net/fused/*.cpp airbench/net/fused/*.inc)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart speedrun bench gpu-check test test-slow lint format schema clean
@@ -66,12 +67,12 @@ $(VENV)/bin/python:
 		{ echo "airbench needs Python 3.11 or newer, and $(PYTHON) is older: make PYTHON=python3.12 …"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(BASE): pyproject.toml | $(VENV)/bin/python
+$(BASE): pyproject.toml $(KERNELS) | $(VENV)/bin/python
 	@echo "installing airbench and PyTorch into $(VENV) (once; PyTorch is large)"
 	$(BIN)/python -m pip install --disable-pip-version-check -q -e .
 	@touch $@
 
-$(DEV): pyproject.toml | $(BASE)
+$(DEV): pyproject.toml $(KERNELS) | $(BASE)
 	@echo "installing the development tools into $(VENV) (once)"
 	$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[dev]'
 	@touch $@

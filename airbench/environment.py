@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from airbench.device import Machine, cpu_count, cpu_name
+from airbench.net.fused import kernels
 
 SOURCE = Path(__file__).resolve().parent
 _PACKAGES = ("airbench", "torch", "torchvision", "numpy", "pydantic", "scipy")
@@ -24,6 +25,7 @@ def describe_environment(machine: Machine) -> dict[str, Any]:
         "device": machine.name,
         "device_type": machine.device.type,
         "precision": machine.precision,
+        "fused_kernels": machine.device.type == "cpu" and kernels() is not None,
         "threads": machine.threads,
         "cpu": cpu_name(),
         "cpu_count": cpu_count(),
@@ -60,9 +62,9 @@ def describe_source() -> tuple[dict[str, Any], str]:
 
 
 def source_hash() -> str:
-    """SHA-256 over the names and contents of the package's Python files."""
+    """SHA-256 over the names and contents of the package's source files."""
     hasher = hashlib.sha256()
-    for file in sorted(SOURCE.rglob("*.py")):
+    for file in sorted(path for kind in ("*.py", "*.cpp", "*.inc") for path in SOURCE.rglob(kind)):
         hasher.update(file.relative_to(SOURCE).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return hasher.hexdigest()
 

@@ -15,6 +15,7 @@ from airbench.data.loader import DeviceSplit, Loader
 from airbench.device import Machine
 from airbench.evaluate import plain, predict
 from airbench.net.cifarnet import build_net
+from airbench.net.fused import NormActivation, kernels
 from airbench.optim.orthogonalize import newton_schulz, orthogonalize_all, svd
 from airbench.recipe import Recipe
 from airbench.recipe.schema import Augment, Evaluate
@@ -44,6 +45,9 @@ def run_bench(recipe: Recipe, machine: Machine, batch_size: int = 500, least_sec
     measure = partial(_row, machine, least_seconds)
     if machine.dtype != torch.float32:
         yield _step(measure, recipe, machine, batch_size)
+    if machine.device.type == "cpu" and kernels() is not None:
+        yield _fused_step(measure, recipe, machine, batch_size)
+        yield from _fused_layers(measure, recipe, machine, batch_size)
     yield _loader(measure, machine)
     yield from _orthogonalizers(measure, recipe, machine)
     yield _tta(measure, recipe, machine)
@@ -68,6 +72,39 @@ def _step(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: 
         f"training step, batch {batch}", machine.precision, "fp32",
         build_step(recipe, machine, machine.dtype, batch), build_step(recipe, machine, torch.float32, batch), repeats=3,
     )  # fmt: skip
+
+
+def _fused_step(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: int) -> Row:
+    works = [
+        build_step(recipe.model_copy(update={"net": recipe.net.model_copy(update={"fused": fused})}), machine,
+                   machine.dtype, batch)
+        for fused in (True, False)
+    ]  # fmt: skip
+    return measure("the same", "fused kernels", "PyTorch's operations", *works)
+
+
+def _fused_layers(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: int) -> Iterator[Row]:
+    channels, whole = recipe.net.widths[0], 32 - recipe.net.whiten.kernel + 1
+    for work, side, pool in (("pool, norm, activation", whole, True), ("norm, activation", whole // 2, False)):
+        layers = [
+            NormActivation(channels, 1e-12, 0.4, pool=pool, activation=recipe.net.activation, fused=fused)
+            for fused in (True, False)
+        ]
+        yield measure(
+            f"{work}: {batch}×{channels}×{side}×{side}", "fused kernels", "PyTorch's operations",
+            *(_forward_backward(layer, (batch, channels, side, side), machine.dtype) for layer in layers),
+        )  # fmt: skip
+
+
+def _forward_backward(layer: NormActivation, shape: tuple[int, ...], dtype: torch.dtype) -> Work:
+    x = torch.randn(shape, generator=SEEDS.generator("augment")).to(dtype)
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    gradient = torch.ones_like(layer(x))
+
+    def work() -> None:
+        torch.autograd.grad(layer(x), x, gradient)
+
+    return work
 
 
 def _loader(measure: Callable[..., Row], machine: Machine, count: int = 10_000) -> Row:

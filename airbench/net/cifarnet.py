@@ -6,10 +6,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from airbench.net.fused import Activation, NormActivation
 from airbench.net.whiten import whitening_filters
 from airbench.recipe import schema
-
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "silu": nn.SiLU, "relu": nn.ReLU}
 
 
 def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:
@@ -26,27 +25,26 @@ class ConvGroup(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, net: schema.Net):
         super().__init__()
         self.conv1 = _conv(in_channels, out_channels)
-        self.pool = nn.MaxPool2d(2)
-        self.norm1 = _norm(out_channels, net.batch_norm)
+        self.norm1 = _norm(out_channels, net, net.activation, pool=True)
         self.conv2 = _conv(out_channels, out_channels)
-        self.norm2 = _norm(out_channels, net.batch_norm)
+        self.norm2 = _norm(out_channels, net, net.activation)
         self.depth = net.depth
         if net.depth == 3:
             self.conv3 = _conv(out_channels, out_channels)
-            self.norm3 = _norm(out_channels, net.batch_norm)
-        self.activation = _ACTIVATIONS[net.activation]()
+            self.norm3 = _norm(out_channels, net, "identity")
+            self.activation = Activation(net.activation, fused=net.fused)
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        x = self.activation(self.norm1(self.pool(self.conv1(x))))
-        if self.depth == 2:
-            return self.activation(self.norm2(self.conv2(x)))
-        x = self.activation(self.norm2(self.conv2(x)))
-        return self.activation(self.norm3(self.conv3(x)) + x)
+        x = self.norm2(self.conv2(self.norm1(self.conv1(x))))
+        return self.activation(self.norm3(self.conv3(x)) + x) if self.depth == 3 else x
 
 
-def _norm(channels: int, knobs: schema.BatchNorm) -> nn.BatchNorm2d:
-    norm = nn.BatchNorm2d(channels, eps=knobs.eps, momentum=1 - knobs.momentum)
+def _norm(channels: int, net: schema.Net, activation: str, *, pool: bool = False) -> NormActivation:
+    knobs = net.batch_norm
+    norm = NormActivation(
+        channels, knobs.eps, 1 - knobs.momentum, pool=pool, activation=activation, fused=net.fused
+    )  # fmt: skip
     norm.weight.requires_grad_(knobs.train_scale)
     return norm
 
@@ -64,7 +62,7 @@ class CifarNet(nn.Module):
         white = 2 * 3 * net.whiten.kernel**2
         self.whiten = nn.Conv2d(3, white, net.whiten.kernel, bias=True)
         self.whiten.weight.requires_grad_(not net.whiten.frozen)
-        self.whiten_activation = nn.GELU()
+        self.whiten_activation = Activation("gelu", fused=net.fused)
         widths = (white, *net.widths)
         self.groups = nn.Sequential(*(ConvGroup(i, o, net) for i, o in pairwise(widths)))
         self.pool = nn.MaxPool2d(3)

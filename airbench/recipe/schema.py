@@ -139,6 +139,10 @@ class Net(Knobs):
     head: Head = Head()
     """The linear head."""
 
+    fused: bool = True
+    """On a CPU, pool, normalise and activate in one, by compiled kernels, where they could be built at installation.
+    `false`: by PyTorch's own operations, as on every other device."""
+
 
 # --------------------------------------------------------------------------------------------- recipe
 
