@@ -24,10 +24,16 @@ its spread. The training step is one of 500 images, whatever the recipe's batch.
   airbench bench
   airbench bench --json bench.json
 """
+_SCALING_HELP = """\
+How does the time of a training step grow with the batch, the net's width, the image's side and the number of threads?
+Each at several sizes, on random images, in turn; and the exponent p of time ∝ size^p. A few minutes.
+
+  airbench scaling configs/airbench94_muon.yaml
+"""
 
 
 def add_commands(commands: Any) -> None:
-    """Add ``profile`` and ``bench``."""
+    """Add ``profile``, ``bench`` and ``scaling``."""
     raw = argparse.RawDescriptionHelpFormatter
     profile = commands.add_parser(
         "profile", help="where a step's time goes", description=_PROFILE_HELP, formatter_class=raw
@@ -42,7 +48,12 @@ def add_commands(commands: Any) -> None:
         "items", nargs="*", metavar="RECIPE | KEY=VALUE", help="a recipe (default configs/airbench94_muon.yaml)"
     )
     bench.set_defaults(command=_bench)
-    for parser in (profile, bench):
+    scaling = commands.add_parser(
+        "scaling", help="how a step's time grows", description=_SCALING_HELP, formatter_class=raw
+    )
+    scaling.add_argument("items", nargs="+", metavar="RECIPE | KEY=VALUE", help="a recipe, and overrides of its knobs")
+    scaling.set_defaults(command=_scaling)
+    for parser in (profile, bench, scaling):
         add_overrides(parser)
         parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers, unrounded, to FILE")
 
@@ -93,6 +104,21 @@ def _bench(options: argparse.Namespace) -> int:
         rows.append(row)
     print("\n" + "\n".join(table([HEADER, *map(bench_cells, rows)])))
     _write(options.json, {"machine": str(machine), "rates": peak, "rows": [asdict(row) for row in rows]})
+    return 0
+
+
+def _scaling(options: argparse.Namespace) -> int:
+    recipe, machine = _read(options)
+    from airbench.analysis.summary import table
+    from airbench.benchmark.scaling import HEADER, growth_cells, measure_growth
+
+    print(f"{recipe.name}: {machine}", flush=True)
+    growths = []
+    for growth in measure_growth(recipe, machine):
+        print(f"  measured: {growth.thing}", flush=True)
+        growths.append(growth)
+    print("\n" + "\n".join(table([HEADER, *map(growth_cells, growths)])))
+    _write(options.json, {"recipe": recipe.name, "machine": str(machine), "growths": [asdict(g) for g in growths]})
     return 0
 
 

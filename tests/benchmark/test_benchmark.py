@@ -9,6 +9,7 @@ import torch
 
 from airbench.benchmark.bench import HEADER, bench_cells, crop_by_masks, run_bench
 from airbench.benchmark.profile import profile_rows, profile_step
+from airbench.benchmark.scaling import exponent, growth_cells, measure_growth
 from airbench.benchmark.timing import Spread, interleaved, ratios
 from airbench.cli import main
 from airbench.data.augment import crop
@@ -84,3 +85,21 @@ def test_profile_writes_json(
 def test_profile_of_two_recipes_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", str(CONFIGS / "sgd.yaml"), str(CONFIGS / "quickstart.yaml")]) == 2
     assert "name one recipe" in capsys.readouterr().err
+
+
+def test_the_exponent_of_a_power_law_is_found() -> None:
+    sizes = [100, 200, 800]
+    assert exponent(sizes, [3.0 * size**1.5 for size in sizes]) == pytest.approx(1.5)
+    assert math.isnan(exponent([2, 2], [1.0, 2.0]))
+
+
+def test_growth_is_measured_in_everything_and_the_threads_are_put_back(cpu: Machine) -> None:
+    before = torch.get_num_threads()
+    growths = {g.thing: g for g in measure_growth(tiny().recipe, cpu, repeats=1)}
+    assert growths["batch size"].sizes == [6, 12, 25, 50]
+    assert growths["width"].sizes == [1, 2, 4]
+    assert growths["side of an image"].sizes == [32, 48, 64]
+    assert torch.get_num_threads() == before
+    for growth in growths.values():
+        assert len(growth.sizes) == len(growth.seconds)
+        assert len(growth_cells(growth)) == 3
