@@ -100,18 +100,29 @@ def _layer(name: str, layer: nn.Module, x: Tensor, machine: Machine, repeats: in
     out = layer(x)
     gradient = torch.randn_like(out)
     works: dict[str, Callable[[], Any]] = {"forward": partial(layer, x)}
-    if not first:
-        works["input"] = partial(torch.autograd.grad, out, x, gradient, retain_graph=True)
+    product = isinstance(layer, nn.Conv2d | nn.Linear)
+    if not first:  # batch normalisation takes both gradients from one pass over the same sums
+        works["input"] = _gradient(layer, x, [] if product else params, gradient)
     flop = 0.0
     if isinstance(layer, nn.Conv2d | nn.Linear):
         if params:
-            works["weight"] = partial(torch.autograd.grad, out, params, gradient, retain_graph=True)
+            works["weight"] = _gradient(layer, x.detach(), params, gradient)
         passes = 1 + (not first) + layer.weight.requires_grad
         flop = 2.0 * out.numel() * layer.weight[0].numel() * passes
-    elif params:  # both gradients come from one pass over the same sums
-        works["input"] = partial(torch.autograd.grad, out, [x, *params], gradient, retain_graph=True)
     seconds = _medians(works, machine, repeats)
     return Part(name, seconds["forward"], seconds.get("input", NAN), seconds.get("weight", NAN), flop)
+
+
+def _gradient(layer: nn.Module, x: Tensor, params: list[nn.Parameter], gradient: Tensor) -> Callable[[], Any]:
+    """The backward pass of ``layer`` to ``x``, where that needs a gradient, and to ``params``, but to no others."""
+    others = [p for p in layer.parameters() if p.requires_grad and all(p is not mine for mine in params)]
+    for p in others:
+        p.requires_grad_(False)
+    out = layer(x)
+    for p in others:
+        p.requires_grad_(True)
+    wanted = [*([x] if x.requires_grad else []), *params]
+    return partial(torch.autograd.grad, out, wanted, gradient, retain_graph=True)
 
 
 NAN = float("nan")

@@ -6,13 +6,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from airbench.net.conv import Conv3x3
 from airbench.net.fused import Activation, NormActivation
 from airbench.net.whiten import whitening_filters
 from airbench.recipe import schema
-
-
-def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, kernel_size=3, padding="same", bias=False)
 
 
 class ConvGroup(nn.Module):
@@ -24,13 +21,13 @@ class ConvGroup(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, net: schema.Net):
         super().__init__()
-        self.conv1 = _conv(in_channels, out_channels)
+        self.conv1 = Conv3x3(in_channels, out_channels, fused=net.fused)
         self.norm1 = _norm(out_channels, net, net.activation, pool=True)
-        self.conv2 = _conv(out_channels, out_channels)
+        self.conv2 = Conv3x3(out_channels, out_channels, fused=net.fused)
         self.norm2 = _norm(out_channels, net, net.activation)
         self.depth = net.depth
         if net.depth == 3:
-            self.conv3 = _conv(out_channels, out_channels)
+            self.conv3 = Conv3x3(out_channels, out_channels, fused=net.fused)
             self.norm3 = _norm(out_channels, net, "identity")
             self.activation = Activation(net.activation, fused=net.fused)
 

@@ -140,8 +140,9 @@ class Net(Knobs):
     """The linear head."""
 
     fused: bool = True
-    """On a CPU, pool, normalise and activate in one, by compiled kernels, where they could be built at installation.
-    `false`: by PyTorch's own operations, as on every other device."""
+    """On a CPU, pool, normalise and activate in one, by compiled kernels, where they could be built at installation;
+    and take the weight gradients of the smallest images as one product. `false`: PyTorch's own operations, as on
+    every other device."""
 
 
 # --------------------------------------------------------------------------------------------- recipe

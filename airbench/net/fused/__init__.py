@@ -43,17 +43,24 @@ def kernels() -> ctypes.CDLL | None:
         return None
 
 
-def _runs_fast(x: Tensor) -> bool:
+def on_cpu(x: Tensor) -> bool:
+    """Whether ``x`` are images in a CPU's memory, of a type it multiplies, and nobody traces what is done to them."""
     return (
         type(x) is Tensor  # no fake tensor
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.bfloat16)
         and x.ndim == 4
+        and not torch.compiler.is_compiling()
+    )
+
+
+def _runs_fast(x: Tensor) -> bool:
+    return (
+        on_cpu(x)
         and x.numel() > 0
         and x.is_contiguous(memory_format=torch.channels_last)
-        and not torch.compiler.is_compiling()
         and kernels() is not None
-    )
+    )  # fmt: skip
 
 
 class Activation(nn.Module):

@@ -1,0 +1,61 @@
+"""3×3 convolution, whose weight gradient on a CPU is one matrix product where images are small."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from airbench.net.fused import on_cpu
+
+MOST_PIXELS = 9
+"""Of an image, for the product to be faster: at 3×3 pixels it is 1.3 to 3.6 times as fast, at 7×7 no faster
+(runs/records/performance.md)."""
+
+
+class Conv3x3(nn.Conv2d):
+    """3×3 convolution with padding 1 and no bias: ``(N, in, H, W)`` → ``(N, out, H, W)``."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, fused: bool = True):
+        super().__init__(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
+        self.fused = fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        if self.fused and x.ndim == 4 and x.shape[2] * x.shape[3] <= MOST_PIXELS and on_cpu(x):
+            return _Convolution.apply(x, self.weight)
+        return super().forward(x)
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return F.conv2d(x, weight, padding=1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        dx = None
+        if ctx.needs_input_grad[0]:
+            one, wanted = [1, 1], (True, False, False)
+            dx, *_ = torch.ops.aten.convolution_backward(
+                dy, x, weight, None, one, one, one, False, [0, 0], 1, wanted
+            )  # fmt: skip
+        return dx, weight_gradient(x, dy) if ctx.needs_input_grad[1] else None
+
+
+def weight_gradient(x: Tensor, dy: Tensor) -> Tensor:
+    """Gradient of the weights ``(out, in, 3, 3)`` for images ``(N, in, H, W)`` and that of the output, by one product.
+
+    Nine times as large as the images is the matrix of all 3×3 neighbourhoods.
+    """
+    n, channels, height, width = x.shape
+    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+    image, row, column, _ = padded.stride()
+    near = padded.as_strided((n, height, width, 3, 3, channels), (image, row, column, row, column, 1))
+    rows = dy.permute(0, 2, 3, 1).reshape(n * height * width, -1).t().contiguous()
+    gradient = rows @ near.reshape(n * height * width, 9 * channels)
+    return gradient.view(-1, 3, 3, channels).permute(0, 3, 1, 2)
