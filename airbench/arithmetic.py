@@ -14,7 +14,7 @@ from airbench.evaluate import augmented, correct, plain, views
 from airbench.net.cifarnet import build_net
 from airbench.optim.routing import Optimizers, route
 from airbench.recipe import Recipe
-from airbench.trial import train_step
+from airbench.step import train_step
 
 
 def count_flop(recipe: Recipe, steps: int, test_images: int, dataset: Dataset) -> dict[str, float]:

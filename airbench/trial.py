@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from airbench.clock import Clock
@@ -23,6 +23,7 @@ from airbench.optim.lookahead import Lookahead
 from airbench.optim.routing import Optimizers, route
 from airbench.optim.schedule import epochs_to_steps
 from airbench.recipe import Recipe
+from airbench.step import GraphStep, Step, train_step
 
 WARM_UP_STEPS = 2
 
@@ -93,17 +94,6 @@ class Watcher(Protocol):
         """An epoch is over."""
 
 
-def train_step(
-    net: Callable[[Tensor], Tensor], optimizers: Optimizers, images: Tensor, labels: Tensor, smoothing: float
-) -> tuple[Tensor, Tensor]:
-    """Forward, backward, update. Returns the loss, summed over the batch, and the logits ``(B, classes)``."""
-    logits = net(images)
-    loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="sum")
-    loss.backward()
-    optimizers.step()
-    return loss.detach(), logits.detach()
-
-
 class Trainer:
     """What the trials of a recipe share: images on the device, a net that each trial resets, the routing."""
 
@@ -126,6 +116,11 @@ class Trainer:
         self.routes = route(self.net, recipe.optimizers)
         self.optimizers: Optimizers | None = None
         """Those of the last trial."""
+        self._graph: GraphStep | None = None
+        if recipe.train.cuda_graph and machine.device.type != "cuda":
+            raise RecipeError(
+                f"train.cuda_graph = true: there are no CUDA graphs on {machine.device.type}; leave it out"
+            )
 
     def _optimizers(self) -> Optimizers:
         return Optimizers(
@@ -133,7 +128,16 @@ class Trainer:
             batch_size=self.recipe.train.batch_size,
             total_steps=self.total_steps,
             steps_per_epoch=self.steps_per_epoch,
+            captured=self.recipe.train.cuda_graph,
         )
+
+    def _fresh_step(self) -> tuple[Optimizers, Step]:
+        """Optimizers without a past, and the step that they take with the net as it is now."""
+        if self._graph:
+            self._graph.optimizers.reset()
+            return self._graph.optimizers, self._graph
+        optimizers = self._optimizers()
+        return optimizers, partial(train_step, self.forward, optimizers, smoothing=self.recipe.train.label_smoothing)
 
     def _whiten_and_load(self, seeds: TrialSeeds) -> Loader:
         recipe, dtype = self.recipe, self.machine.dtype
@@ -160,7 +164,8 @@ class Trainer:
         self.machine.use_threads()
         self.net.reset(seeds.generator("init"))
         self.net.train()
-        optimizers = self._optimizers()
+        self._graph = None
+        optimizers, take_step = self._fresh_step()
         loader = self._whiten_and_load(seeds)
         lookahead = self._lookahead()
         batch = recipe.train.batch_size
@@ -168,7 +173,10 @@ class Trainer:
         images, _ = next(iter(loader.epoch(0)))
         for step in (*range(WARM_UP_STEPS), *self._freezing_steps()):
             optimizers.before_step(step)
-            train_step(self.forward, optimizers, images, labels, recipe.train.label_smoothing)
+            take_step(images, labels)
+        if recipe.train.cuda_graph:
+            self._graph = GraphStep(self.forward, optimizers, images, labels, recipe.train.label_smoothing)
+            self._graph.prepare()
         if lookahead:
             lookahead.finish()
         whole = recipe.evaluate.batch_size
@@ -203,7 +211,11 @@ class Trainer:
         rows: list[EpochRow] = []
 
         net.reset(seeds.generator("init"))
-        optimizers = self.optimizers = self._optimizers()
+        if recipe.train.cuda_graph and self._graph is None:
+            self.warm_up()
+            net.reset(seeds.generator("init"))
+        optimizers, take_step = self._fresh_step()
+        self.optimizers = optimizers
         with clock:
             loader = self._whiten_and_load(seeds)
         lookahead = self._lookahead()  # it copies the net, so whitening comes first
@@ -213,7 +225,7 @@ class Trainer:
                 net.train()
                 for images, labels in loader.epoch(epoch):
                     optimizers.before_step(step)
-                    loss, logits = train_step(self.forward, optimizers, images, labels, recipe.train.label_smoothing)
+                    loss, logits = take_step(images, labels)
                     step += 1
                     if lookahead:
                         lookahead.after_step(step)

@@ -10,7 +10,8 @@ from airbench.arithmetic import count_flop
 from airbench.data.dataset import Dataset
 from airbench.device import Machine
 from airbench.recipe import load_recipe
-from airbench.trial import Trainer, train_step
+from airbench.step import train_step
+from airbench.trial import Trainer
 from tests.conftest import CONFIGS, TINY
 
 

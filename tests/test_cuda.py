@@ -35,3 +35,16 @@ def test_half_precision_trains_and_is_timed_by_events(small_shapes: Dataset) -> 
     result = trainer.run(SEEDS, Silent())
     assert 0 < result.seconds < result.wall_seconds
     assert all(row.train_loss < 10 for row in result.epochs)
+
+
+def test_a_captured_trial_agrees_with_an_eager_one(small_shapes: Dataset) -> None:
+    machine = Machine(torch.device("cuda"), torch.float32)
+    prepare(machine)
+    losses = []
+    for captured in ("false", "true"):
+        recipe = tiny("airbench94_muon.yaml", "train.epochs=1", "device=auto", f"train.cuda_graph={captured}").recipe
+        trainer = Trainer(recipe, small_shapes, machine)
+        trainer.warm_up()
+        losses.append([trainer.run(SEEDS, Silent()).epochs[0].train_loss for _ in range(2)])
+    assert losses[1][0] == pytest.approx(losses[1][1], rel=1e-3)  # no trace of the first in the second
+    assert losses[1][0] == pytest.approx(losses[0][0], rel=0.02)

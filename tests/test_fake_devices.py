@@ -13,7 +13,7 @@ from airbench.net.cifarnet import CifarNet, build_net
 from airbench.optim.lookahead import Lookahead
 from airbench.optim.routing import Optimizers, route
 from airbench.recipe import Recipe
-from airbench.trial import train_step
+from airbench.step import train_step
 from tests.conftest import tiny
 
 CONFIGS = ("airbench94_muon.yaml", "sgd.yaml")

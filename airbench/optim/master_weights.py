@@ -19,6 +19,12 @@ class MasterWeights:
         self.copies = [nn.Parameter(p.detach().float()) for p in params]
 
     @torch.no_grad()
+    def reset(self) -> None:
+        """Copy the weights anew."""
+        for p, copy in zip(self.params, self.copies, strict=True):
+            copy.copy_(p)
+
+    @torch.no_grad()
     def before_step(self) -> None:
         """Hand on the gradients; and what else changed the weights since the last step, such as lookahead."""
         for p, copy in zip(self.params, self.copies, strict=True):

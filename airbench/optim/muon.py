@@ -40,6 +40,7 @@ class Muon(Optimizer):
       ``match_rms_adamw``: 0.2 √max(m, n); ``spectral``: √(m/n).
     - ``max_update_norm``: an update orthogonalize(u) of larger Frobenius norm is scaled down to it.
     - ``renormalize_every``: every so many steps (0: never) p is first rescaled to Frobenius norm √p.shape[0].
+    - ``lr``: a group's may be a tensor on the device, as a captured CUDA graph needs it.
     - ``orthogonalize``: matrices ``(..., m, n)`` → the same shape; ``padded``: in one call for all parameters,
       padded with zeros, instead of one call for each shape.
 
@@ -136,14 +137,14 @@ class Muon(Optimizer):
                 norm = torch.linalg.vector_norm(p, dtype=torch.promote_types(p.dtype, torch.float32))
                 p.mul_(len(p) ** 0.5 / norm.clamp(min=1e-30))  # zeros stay zeros
         if group["weight_decay"]:
-            torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
+            _multiply(params, 1 - lr * group["weight_decay"])
         matrices = [_FLATTEN[group["flatten"]](update) for update in updates]
         adjust = _ADJUST_LR[group["adjust_lr"]]
         factors = orthogonalize_all(matrices, self.orthogonalize, padded=self.padded)
         if group["max_update_norm"] is not None:
             factors = [_clipped(factor, group["max_update_norm"]) for factor in factors]
         for p, factor in zip(params, factors, strict=True):
-            p.add_(_unflattened(factor, p, group["flatten"]), alpha=-lr * adjust(*factor.shape[-2:]))
+            _add(p, _unflattened(factor, p, group["flatten"]), -lr * adjust(*factor.shape[-2:]))
 
     def _updates(self, group: dict[str, Any], params: list[Tensor]) -> list[Tensor]:
         """Momentum, with a look ahead where Nesterov asks for it: a tensor like each parameter."""
@@ -173,6 +174,21 @@ class Muon(Optimizer):
             state["momentum_buffer"] = torch.zeros_like(p)
         buffer: Tensor = state["momentum_buffer"]
         return buffer
+
+
+def _multiply(params: list[Tensor], by: float | Tensor) -> None:
+    if isinstance(by, Tensor):  # a half-precision product would round it first
+        for p in params:
+            p.copy_(p.float() * by)
+    else:
+        torch._foreach_mul_(params, by)
+
+
+def _add(p: Tensor, update: Tensor, times: float | Tensor) -> None:
+    if isinstance(times, Tensor):
+        p.copy_(p.float() + update.float() * times)
+    else:
+        p.add_(update, alpha=times)
 
 
 def _clipped(update: Tensor, most: float) -> Tensor:

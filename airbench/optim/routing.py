@@ -105,11 +105,22 @@ def sgd_hyperparameters(knobs: schema.SGD, batch_size: int) -> tuple[float, floa
 class Optimizers:
     """Every optimizer of a recipe, stepped as one.
 
-    A group whose ``train_epochs`` have passed is frozen: its parameters need no gradient from then on.
+    A group whose ``train_epochs`` have passed is frozen: its parameters need no gradient from then on. With
+    ``captured``, steps can be captured in a CUDA graph: learning rates are tensors, and so is all other state.
     """
 
-    def __init__(self, routes: Sequence[Route], *, batch_size: int, total_steps: int, steps_per_epoch: int):
-        self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
+    def __init__(
+        self,
+        routes: Sequence[Route],
+        *,
+        batch_size: int,
+        total_steps: int,
+        steps_per_epoch: int,
+        captured: bool = False,
+    ):
+        self.total_steps, self.steps_per_epoch, self.captured = total_steps, steps_per_epoch, captured
+        self.now = 0
+        """The step that was announced last."""
         self.optimizers: list[torch.optim.Optimizer] = []
         self.scheduled: list[tuple[dict[str, Any], Route, float]] = []
         self.masters: list[MasterWeights] = []
@@ -122,26 +133,63 @@ class Optimizers:
             if isinstance(r.knobs, schema.SGD):
                 sgd.append((_sgd_group(r.knobs, params, batch_size), r))
             else:
-                self._add(_build(r.knobs, params, r.params[0].dtype), [r])
+                self._add(_build(r.knobs, params, r.params[0].dtype, captured), [r])
         if sgd:  # one optimizer for all SGD groups: fewer kernels
-            self._add(torch.optim.SGD([group for group, _ in sgd], lr=1.0), [r for _, r in sgd])
+            fused = captured or None  # these alone read a learning rate on the device
+            self._add(torch.optim.SGD([group for group, _ in sgd], lr=1.0, fused=fused), [r for _, r in sgd])
 
     def _add(self, optimizer: torch.optim.Optimizer, routes: Sequence[Route]) -> None:
         self.optimizers.append(optimizer)
         for group, r in zip(optimizer.param_groups, routes, strict=True):
             self.scheduled.append((group, r, float(group["lr"])))
+            if self.captured:
+                group["lr"] = torch.tensor(float(group["lr"]), device=r.params[0].device)
 
     def before_step(self, step: int) -> None:
         """Set every learning rate for ``step`` (from 0) and freeze the groups whose time is over."""
-        for group, r, lr in self.scheduled:
-            if isinstance(r.knobs, schema.Muon) and r.knobs.renormalize_every:
-                growth = int(r.knobs.renormalize_growth * step / self.total_steps)
-                group["renormalize_every"] = r.knobs.renormalize_every + growth
-            group["lr"] = lr * factor(r.knobs.schedule, step, self.total_steps, self.steps_per_epoch)
+        self.now = step
+        for group, r, base in self.scheduled:
+            if isinstance(r.knobs, schema.Muon):
+                group["renormalize_every"], group["steps_taken"] = self._renormalize_every(r.knobs, step), step
+            lr = base * factor(r.knobs.schedule, step, self.total_steps, self.steps_per_epoch)
+            if self.captured:
+                group["lr"].fill_(lr)
+            else:
+                group["lr"] = lr
             if r.knobs.train_epochs is not None:
-                train = step < epochs_to_steps(r.knobs.train_epochs, self.steps_per_epoch)
                 for p in r.params:
-                    p.requires_grad_(train)
+                    p.requires_grad_(self._trains(r, step))
+
+    def kind_of_step(self, step: int) -> tuple[bool, ...]:
+        """What decides, besides tensors, what ``step`` does: which groups are trained, which rescaled."""
+        return tuple(
+            yes
+            for _, r, _ in self.scheduled
+            for yes in (self._trains(r, step), self._rescales(r.knobs, step))
+        )  # fmt: skip
+
+    def _trains(self, r: Route, step: int) -> bool:
+        return r.knobs.train_epochs is None or step < epochs_to_steps(r.knobs.train_epochs, self.steps_per_epoch)
+
+    def _rescales(self, knobs: schema.OptimizerGroup, step: int) -> bool:
+        every = self._renormalize_every(knobs, step) if isinstance(knobs, schema.Muon) else 0
+        return every > 0 and step % every == 0
+
+    def _renormalize_every(self, knobs: schema.Muon, step: int) -> int:
+        growth = int(knobs.renormalize_growth * step / self.total_steps)
+        return knobs.renormalize_every + growth if knobs.renormalize_every else 0
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Forget every step, in the memory where its traces are; the weights are what they are by now."""
+        for optimizer in self.optimizers:
+            for state in optimizer.state.values():
+                for value in state.values():
+                    if isinstance(value, Tensor):
+                        value.zero_()
+        for master in self.masters:
+            master.reset()
+        self.before_step(0)
 
     def step(self) -> None:
         """One step of every optimizer, then forget the gradients."""
@@ -168,11 +216,15 @@ def _build(
     knobs: schema.Adam | schema.AdamW | schema.NormalizedMomentum | schema.Muon,
     params: Sequence[Tensor],
     dtype: torch.dtype,
+    captured: bool,
 ) -> torch.optim.Optimizer:
     """The optimizer of a group. ``dtype`` is that of the net's weights, of which ``params`` may be float32 copies."""
     if isinstance(knobs, schema.Adam | schema.AdamW):
         kind = torch.optim.Adam if isinstance(knobs, schema.Adam) else torch.optim.AdamW
-        return kind(params, lr=knobs.lr, betas=knobs.betas, eps=knobs.eps, weight_decay=knobs.weight_decay)
+        return kind(
+            params, lr=knobs.lr, betas=knobs.betas, eps=knobs.eps, weight_decay=knobs.weight_decay,
+            fused=captured or None,
+        )  # fmt: skip
     if isinstance(knobs, schema.NormalizedMomentum):
         return NormalizedMomentum(
             params, lr=knobs.lr, momentum=knobs.momentum, eps=knobs.eps, weight_decay=knobs.weight_decay

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from airbench.recipe.knobs import Fraction, Knobs, NonNegative, Positive, Seed
-from airbench.recipe.optimizers import Lookahead, OptimizerGroup
+from airbench.recipe.optimizers import Lookahead, Muon, NormalizedMomentum, OptimizerGroup
 
 # ---------------------------------------------------------------------------------------------- data
 
@@ -165,6 +165,10 @@ class Train(Knobs):
     """Compile the net's forward and backward pass with torch.compile, in this mode, before the clock starts. Meant
     for a GPU: on a CPU it was slower than none, and took minutes."""
 
+    cuda_graph: bool = False
+    """On CUDA, capture the whole training step as a CUDA graph before the clock starts, and replay it: the host then
+    launches one thing a step. Pays where steps are so short that the GPU waits for the host."""
+
     stall_epochs: Annotated[int, Field(ge=1)] = 3
     """A trial fails if its loss is no better than guessing after so many epochs."""
 
@@ -242,3 +246,13 @@ class Recipe(Knobs):
 
     seeds: Seeds = Seeds()
     """Randomness held fixed."""
+
+    @model_validator(mode="after")
+    def _can_be_captured(self) -> Self:
+        if self.train.cuda_graph:
+            for name, group in self.optimizers.items():
+                if isinstance(group, NormalizedMomentum):
+                    raise ValueError(f"train.cuda_graph captures no {group.name}, which trains optimizers.{name}")
+                if isinstance(group, Muon) and group.orthogonalize.method == "svd":
+                    raise ValueError(f"train.cuda_graph captures no svd, which optimizers.{name} orthogonalizes with")
+        return self

@@ -1,0 +1,156 @@
+"""A captured step does what the step does, with nothing of the host's in it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from airbench.data.dataset import Dataset
+from airbench.device import Machine
+from airbench.errors import RecipeError
+from airbench.net.cifarnet import CifarNet, build_net
+from airbench.optim.routing import Optimizers, route
+from airbench.recipe import Recipe
+from airbench.step import GraphStep, Result, train_step
+from airbench.trial import Trainer, TrialSeeds
+from tests.conftest import tiny
+from tests.test_trial import Silent
+
+STEPS = 8
+HALF_FROZEN = "optimizers.whiten_bias.train_epochs=1"
+SLOW = "net.fused=false"  # as on CUDA: the recorder sees PyTorch's operations only
+
+
+class Recorder(TorchDispatchMode):
+    """Notes every operation with its arguments, as a CUDA graph notes kernels: numbers are fixed, memory is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, Any, Any, Any]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):
+            raise RuntimeError(f"{func} makes the host wait, and a capture fail")
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        self.calls.append((func, args, kwargs, result))
+        return result
+
+    def replay(self) -> None:
+        for func, args, kwargs, result in self.calls:
+            for old, new in zip(tree_leaves(result), tree_leaves(func(*args, **kwargs)), strict=True):
+                if isinstance(old, Tensor) and old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
+
+
+def record(work: Callable[[], Result]) -> tuple[Callable[[], None], Result]:
+    recorder = Recorder()
+    with recorder:
+        result = work()
+
+    def replay() -> None:
+        with torch.no_grad():
+            recorder.replay()
+
+    return replay, result
+
+
+def start(recipe: Recipe, captured: bool, dtype: torch.dtype = torch.float32) -> tuple[CifarNet, Optimizers]:
+    net = build_net(recipe.net, 10, 32, torch.device("cpu"), dtype)
+    net.reset(TrialSeeds(0, 0, 0).generator("init"))
+    net.train()
+    routes = route(net, recipe.optimizers)
+    return net, Optimizers(routes, batch_size=50, total_steps=STEPS, steps_per_epoch=4, captured=captured)
+
+
+def batches() -> list[tuple[Tensor, Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    return [
+        (torch.randn(50, 3, 32, 32, generator=generator), torch.randint(10, (50,), generator=generator))
+        for _ in range(STEPS)
+    ]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (HALF_FROZEN,),
+        (HALF_FROZEN, "optimizers.filters.weight_decay=0.1", "optimizers.filters.renormalize_growth=3"),
+        ("optimizers.filters.name=adamw", "optimizers.filters.lr=0.003", "optimizers.filters.weight_decay=1"),
+        ("optimizers.filters.name=adam", "optimizers.filters.lr=0.003", "optimizers.filters.weight_decay=1"),
+    ],
+    ids=["muon", "muon, growing", "adamw", "adam"],
+)
+def test_replayed_steps_are_the_steps(overrides: tuple[str, ...]) -> None:
+    recipe = tiny("airbench94_muon.yaml", SLOW, *overrides).recipe
+    net, optimizers = start(recipe, captured=False)
+    twin, captured = start(recipe, captured=True)
+    step = GraphStep(twin, captured, *batches()[0], 0.2, capture=record)
+    step.prepare()
+    twin.reset(TrialSeeds(0, 0, 0).generator("init"))
+    captured.reset()
+    for i, (images, labels) in enumerate(batches()):
+        optimizers.before_step(i)
+        captured.before_step(i)
+        expected = train_step(net, optimizers, images, labels, 0.2)
+        result = step(images, labels)
+        for ours, theirs in zip(result, expected, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)  # what rounding grows to in some steps
+    for (name, p), q in zip(net.state_dict().items(), twin.state_dict().values(), strict=True):
+        torch.testing.assert_close(q, p, rtol=2e-3, atol=2e-3, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_there_is_a_graph_for_each_kind_of_step() -> None:
+    _, optimizers = start(tiny("airbench94_muon.yaml", HALF_FROZEN).recipe, captured=True)
+    assert len({optimizers.kind_of_step(i) for i in range(STEPS)}) == 2  # before the whitening bias freezes, and after
+    _, optimizers = start(tiny("airbench94_muon.yaml", "optimizers.filters.renormalize_every=3").recipe, captured=True)
+    assert [optimizers.kind_of_step(i)[1] for i in range(7)] == [True, False, False, True, False, False, True]
+
+
+def test_a_tensor_as_learning_rate_rounds_no_worse_than_a_number() -> None:
+    recipe = tiny("airbench94_muon.yaml", "optimizers.filters.weight_decay=0.1").recipe
+    nets = []
+    for captured, dtype in ((False, torch.bfloat16), (True, torch.bfloat16), (False, torch.float32)):
+        net, optimizers = start(recipe, captured, dtype)
+        images, labels = batches()[0]
+        optimizers.before_step(0)
+        train_step(net, optimizers, images.to(dtype), labels, 0.2)
+        nets.append(torch.cat([p.detach().float().flatten() for n, p in net.named_parameters() if "conv" in n]))
+    number, tensor, exact = nets
+    assert (tensor - exact).norm() <= 1.1 * (number - exact).norm()
+
+
+@contextmanager
+def captures_recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setattr("airbench.step.capture_cuda_graph", record)
+        yield
+
+
+def test_trials_with_a_graph_leave_no_trace_in_the_next(
+    small_shapes: Dataset, cpu: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eager, trainer = (Trainer(tiny("airbench94_muon.yaml", SLOW).recipe, small_shapes, cpu) for _ in range(2))
+    trainer.recipe = tiny("airbench94_muon.yaml", SLOW, "train.cuda_graph=true").recipe
+    with captures_recorded(monkeypatch):
+        first, other, again = (trainer.run(TrialSeeds(s, s, s), Silent()) for s in (0, 1, 0))
+    assert first.epochs[-1].train_loss == again.epochs[-1].train_loss != other.epochs[-1].train_loss
+    expected = eager.run(TrialSeeds(0, 0, 0), Silent())
+    assert first.epochs[0].train_loss == pytest.approx(expected.epochs[0].train_loss, rel=0.02)
+
+
+def test_what_no_graph_can_hold_is_refused(tmp_path: Path, small_shapes: Dataset, cpu: Machine) -> None:
+    with pytest.raises(RecipeError, match=r"train.cuda_graph = true: there are no CUDA graphs on cpu"):
+        Trainer(tiny("airbench94_muon.yaml", "train.cuda_graph=true").recipe, small_shapes, cpu)
+    for override in (
+        ("optimizers.biases.name=normalized_momentum", "optimizers.biases.lr=0.01"),
+        ("optimizers.filters.orthogonalize.method=svd",),
+    ):
+        with pytest.raises(RecipeError, match=r"cuda_graph captures no"):
+            tiny("airbench94_muon.yaml", "train.cuda_graph=true", *override)
