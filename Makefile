@@ -60,7 +60,7 @@ schema: $(BASE) ## write configs/recipe.schema.json anew
 	mv configs/recipe.schema.json.new configs/recipe.schema.json
 
 clean: ## remove .venv and caches; runs and data stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info airbench/net/fused/*.so
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

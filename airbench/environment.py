@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from airbench.device import Machine, cpu_count, cpu_name
-from airbench.net.fused import kernels
+from airbench.net.fused import kernels_hash
 
 SOURCE = Path(__file__).resolve().parent
 _PACKAGES = ("airbench", "torch", "torchvision", "numpy", "pydantic", "scipy")
@@ -25,7 +25,7 @@ def describe_environment(machine: Machine) -> dict[str, Any]:
         "device": machine.name,
         "device_type": machine.device.type,
         "precision": machine.precision,
-        "fused_kernels": machine.device.type == "cpu" and kernels() is not None,
+        "fused_kernels": kernels_hash() if machine.device.type == "cpu" else None,
         "threads": machine.threads,
         "cpu": cpu_name(),
         "cpu_count": cpu_count(),

@@ -17,6 +17,7 @@ SAME = (
     ("environment", "device"), ("environment", "precision"), ("environment", "threads"),
     ("environment", "cpu"), ("environment", "cpu_count"), ("environment", "memory_gib"), ("environment", "gpu"),
     ("environment", "system"), ("environment", "python"), ("environment", "packages"), ("environment", "variables"),
+    ("environment", "fused_kernels"),
 )  # fmt: skip
 """What must not change between two trials of a run, besides its recipe."""
 

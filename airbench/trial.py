@@ -175,8 +175,9 @@ class Trainer:
             optimizers.before_step(step)
             take_step(images, labels)
         if recipe.train.cuda_graph:
-            self._graph = GraphStep(self.forward, optimizers, images, labels, recipe.train.label_smoothing)
-            self._graph.prepare()
+            graph = GraphStep(self.forward, optimizers, images, labels, recipe.train.label_smoothing)
+            graph.prepare()
+            self._graph = graph
         if lookahead:
             lookahead.finish()
         whole, evaluate = recipe.evaluate.batch_size, recipe.evaluate

@@ -37,12 +37,14 @@ def test_half_precision_trains_and_is_timed_by_events(small_shapes: Dataset) -> 
     assert all(row.train_loss < 10 for row in result.epochs)
 
 
-def test_a_captured_trial_agrees_with_an_eager_one(small_shapes: Dataset) -> None:
+@pytest.mark.parametrize("filters", [(), ("optimizers.filters.name=adamw", "optimizers.filters.lr=0.003")])
+def test_a_captured_trial_agrees_with_an_eager_one(filters: tuple[str, ...], small_shapes: Dataset) -> None:
     machine = Machine(torch.device("cuda"), torch.float32)
     prepare(machine)
     losses = []
     for captured in ("false", "true"):
-        recipe = tiny("airbench94_muon.yaml", "train.epochs=1", "device=auto", f"train.cuda_graph={captured}").recipe
+        overrides = ("train.epochs=1", "device=auto", f"train.cuda_graph={captured}", *filters)
+        recipe = tiny("airbench94_muon.yaml", *overrides).recipe
         trainer = Trainer(recipe, small_shapes, machine)
         trainer.warm_up()
         losses.append([trainer.run(SEEDS, Silent()).epochs[0].train_loss for _ in range(2)])

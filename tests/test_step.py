@@ -151,6 +151,7 @@ def test_what_no_graph_can_hold_is_refused(tmp_path: Path, small_shapes: Dataset
     for override in (
         ("optimizers.biases.name=normalized_momentum", "optimizers.biases.lr=0.01"),
         ("optimizers.filters.orthogonalize.method=svd",),
+        ("train.compile=max-autotune",),
     ):
         with pytest.raises(RecipeError, match=r"cuda_graph captures no"):
             tiny("airbench94_muon.yaml", "train.cuda_graph=true", *override)

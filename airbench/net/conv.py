@@ -54,8 +54,8 @@ def weight_gradient(x: Tensor, dy: Tensor) -> Tensor:
     """
     n, channels, height, width = x.shape
     padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
-    image, row, column, _ = padded.stride()
-    near = padded.as_strided((n, height, width, 3, 3, channels), (image, row, column, row, column, 1))
-    rows = dy.permute(0, 2, 3, 1).reshape(n * height * width, -1).t().contiguous()
+    image, row, column, channel = padded.stride()
+    near = padded.as_strided((n, height, width, 3, 3, channels), (image, row, column, row, column, channel))
+    rows = dy.permute(0, 2, 3, 1).reshape(n * height * width, dy.shape[1]).t().contiguous()
     gradient = rows @ near.reshape(n * height * width, 9 * channels)
     return gradient.view(-1, 3, 3, channels).permute(0, 3, 1, 2)

@@ -223,7 +223,7 @@ def _build(
         kind = torch.optim.Adam if isinstance(knobs, schema.Adam) else torch.optim.AdamW
         return kind(
             params, lr=knobs.lr, betas=knobs.betas, eps=knobs.eps, weight_decay=knobs.weight_decay,
-            fused=captured or None,
+            fused=captured or None, capturable=captured,
         )  # fmt: skip
     if isinstance(knobs, schema.NormalizedMomentum):
         return NormalizedMomentum(

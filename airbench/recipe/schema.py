@@ -166,8 +166,8 @@ class Train(Knobs):
     for a GPU: on a CPU it was slower than none, and took minutes."""
 
     cuda_graph: bool = False
-    """On CUDA, capture the whole training step as a CUDA graph before the clock starts, and replay it: the host then
-    launches one thing a step. Pays where steps are so short that the GPU waits for the host."""
+    """On CUDA, capture forward, backward and update as a CUDA graph before the clock starts, and replay it: the host
+    launches them as one. Pays where steps are so short that the GPU waits for the host."""
 
     stall_epochs: Annotated[int, Field(ge=1)] = 3
     """A trial fails if its loss is no better than guessing after so many epochs."""
@@ -250,6 +250,10 @@ class Recipe(Knobs):
     @model_validator(mode="after")
     def _can_be_captured(self) -> Self:
         if self.train.cuda_graph:
+            if self.train.compile == "max-autotune":
+                raise ValueError(
+                    "train.cuda_graph captures no train.compile = max-autotune, which captures graphs itself"
+                )
             for name, group in self.optimizers.items():
                 if isinstance(group, NormalizedMomentum):
                     raise ValueError(f"train.cuda_graph captures no {group.name}, which trains optimizers.{name}")

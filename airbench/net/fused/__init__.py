@@ -6,6 +6,7 @@ lies between is computed anew.
 """
 
 import ctypes
+import hashlib
 import math
 import sysconfig
 from collections.abc import Callable
@@ -31,16 +32,23 @@ _VERSION = 1
 """Of the kernels' interface: those of another one are not used."""
 
 
+_FILE = Path(__file__).with_name("_kernels" + (sysconfig.get_config_var("EXT_SUFFIX") or ".so"))
+
+
 @cache
 def kernels() -> ctypes.CDLL | None:
-    """The compiled kernels; None where they were not built, or not from this version of them."""
-    path = Path(__file__).with_name("_kernels" + (sysconfig.get_config_var("EXT_SUFFIX") or ".so"))
+    """The compiled kernels; None where they were not built, or with another interface."""
     try:
         # PyTorch's OpenMP is there already: its threads run the kernels as well, rather than others beside them.
-        library = ctypes.CDLL(str(path))
+        library = ctypes.CDLL(str(_FILE))
         return library if library.airbench_fused_version() == _VERSION else None
     except (OSError, AttributeError):
         return None
+
+
+def kernels_hash() -> str | None:
+    """SHA-256 of the compiled kernels, which may be older than their sources; None where there are none."""
+    return hashlib.sha256(_FILE.read_bytes()).hexdigest() if kernels() is not None else None
 
 
 def on_cpu(x: Tensor) -> bool:
@@ -96,7 +104,7 @@ class NormActivation(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        if self.fused and _runs_fast(x):
+        if self.fused and _runs_fast(x) and self.weight.dtype == self._tracked()[0].dtype == torch.float32:
             n, _, height, width = _pooled(x.shape) if self.pool else x.shape
             if self.training and n * height * width > 1:
                 y, mean, variance = _NormActivate.apply(x, self.weight, self.bias, self.eps, self.pool, self.activation)

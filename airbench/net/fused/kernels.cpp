@@ -98,16 +98,16 @@ int64_t processor() {
 
 int64_t in_use = processor();
 
+// Only those that the processor can run may so much as be asked for.
 template <class T>
-const Loops<T> &loops() {
-    static const Loops<T> all[] = {
-        any_processor::loops_of<T>(),
+Loops<T> loops() {
 #ifdef SEVERAL_PROCESSORS
-        avx2::loops_of<T>(),
-        avx512_bf16::loops_of<T>(),
+    if (in_use == 2)
+        return avx512_bf16::loops_of<T>();
+    if (in_use == 1)
+        return avx2::loops_of<T>();
 #endif
-    };
-    return all[in_use];
+    return any_processor::loops_of<T>();
 }
 
 // Runs work(slice, thread) on a slice of the images in each of `threads` threads.
