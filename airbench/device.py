@@ -92,7 +92,7 @@ def keep_freed_memory() -> bool:
     libc = ctypes.CDLL(None)
     results = [
         libc.mallopt(m_mmap_threshold, largest),
-        libc.mallopt(m_trim_threshold, largest),
+        libc.mallopt(m_trim_threshold, -1),  # never; 2 GiB would be exceeded by the free end of a large net's heap
         libc.mallopt(m_top_pad, 64 * 2**20),
     ]
     return all(results)
