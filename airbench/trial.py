@@ -214,10 +214,9 @@ class Trainer:
         clock = Clock(self.machine.device)
         rows: list[EpochRow] = []
 
-        net.reset(seeds.generator("init"))
         if recipe.train.cuda_graph and self._graph is None:
             self.warm_up()
-            net.reset(seeds.generator("init"))
+        net.reset(seeds.generator("init"))
         optimizers, take_step = self._fresh_step()
         self.optimizers = optimizers
         with clock:

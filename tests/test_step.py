@@ -1,8 +1,6 @@
 """A captured step does what the step does, with nothing of the host's in it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -126,26 +124,19 @@ def test_a_tensor_as_learning_rate_rounds_no_worse_than_a_number() -> None:
     assert (tensor - exact).norm() <= 1.1 * (number - exact).norm()
 
 
-@contextmanager
-def captures_recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as patch:
-        patch.setattr("airbench.step.capture_cuda_graph", record)
-        yield
-
-
 def test_trials_with_a_graph_leave_no_trace_in_the_next(
     small_shapes: Dataset, cpu: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     eager, trainer = (Trainer(tiny("airbench94_muon.yaml", SLOW).recipe, small_shapes, cpu) for _ in range(2))
     trainer.recipe = tiny("airbench94_muon.yaml", SLOW, "train.cuda_graph=true").recipe
-    with captures_recorded(monkeypatch):
-        first, other, again = (trainer.run(TrialSeeds(s, s, s), Silent()) for s in (0, 1, 0))
+    monkeypatch.setattr("airbench.step.capture_cuda_graph", record)
+    first, other, again = (trainer.run(TrialSeeds(s, s, s), Silent()) for s in (0, 1, 0))
     assert first.epochs[-1].train_loss == again.epochs[-1].train_loss != other.epochs[-1].train_loss
     expected = eager.run(TrialSeeds(0, 0, 0), Silent())
     assert first.epochs[0].train_loss == pytest.approx(expected.epochs[0].train_loss, rel=0.02)
 
 
-def test_what_no_graph_can_hold_is_refused(tmp_path: Path, small_shapes: Dataset, cpu: Machine) -> None:
+def test_what_no_graph_can_hold_is_refused(small_shapes: Dataset, cpu: Machine) -> None:
     with pytest.raises(RecipeError, match=r"train.cuda_graph = true: there are no CUDA graphs on cpu"):
         Trainer(tiny("airbench94_muon.yaml", "train.cuda_graph=true").recipe, small_shapes, cpu)
     for override in (

@@ -80,7 +80,7 @@ def _fused_step(measure: Callable[..., Row], recipe: Recipe, machine: Machine, b
                    machine.dtype, batch)
         for fused in (True, False)
     ]  # fmt: skip
-    return measure("the same", "fused kernels", "PyTorch's operations", *works)
+    return measure(f"training step, batch {batch}", "fused kernels", "PyTorch's operations", *works)
 
 
 def _fused_layers(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: int) -> Iterator[Row]:

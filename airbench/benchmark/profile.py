@@ -97,18 +97,19 @@ def _layer(name: str, layer: nn.Module, x: Tensor, machine: Machine, repeats: in
     first = name == "whiten"
     x = x.clone().requires_grad_(not first)
     params = [p for p in layer.parameters() if p.requires_grad]
-    out = layer(x)
+    out = layer(x).detach()
     gradient = torch.randn_like(out)
     works: dict[str, Callable[[], Any]] = {"forward": partial(layer, x)}
-    product = isinstance(layer, nn.Conv2d | nn.Linear)
-    if not first:  # batch normalisation takes both gradients from one pass over the same sums
-        works["input"] = _gradient(layer, x, [] if product else params, gradient)
     flop = 0.0
     if isinstance(layer, nn.Conv2d | nn.Linear):
+        if not first:
+            works["input"] = _gradient(layer, x, [], gradient)
         if params:
             works["weight"] = _gradient(layer, x.detach(), params, gradient)
         passes = 1 + (not first) + layer.weight.requires_grad
         flop = 2.0 * out.numel() * layer.weight[0].numel() * passes
+    else:  # batch normalisation takes both gradients from one pass over the same sums
+        works["input"] = _gradient(layer, x, params, gradient)
     seconds = _medians(works, machine, repeats)
     return Part(name, seconds["forward"], seconds.get("input", NAN), seconds.get("weight", NAN), flop)
 

@@ -2,12 +2,15 @@
 
 import argparse
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from airbench.cli.train import add_overrides, positive, read_recipes, split_items
 from airbench.errors import AirbenchError
+
+T = TypeVar("T")
 
 _PROFILE_HELP = """\
 Where does the time of a training step go? Each layer, its two gradients, the loss and each optimizer, timed on
@@ -98,10 +101,7 @@ def _bench(options: argparse.Namespace) -> int:
         f"{name.partition('_')[0]} {value} TFLOP/s" for name, value in peak.items() if "tflops" in name and value
     )
     print(f"{machine}; products: {shown}; copies: {peak['copy_gbs']} GB/s", flush=True)
-    rows = []
-    for row in run_bench(recipe, machine):
-        print(f"  measured: {row.work}: {row.way} against {row.twin}", flush=True)
-        rows.append(row)
+    rows = _measured(run_bench(recipe, machine), lambda row: f"{row.work}: {row.way} against {row.twin}")
     print("\n" + "\n".join(table([HEADER, *map(bench_cells, rows)])))
     _write(options.json, {"machine": str(machine), "rates": peak, "rows": [asdict(row) for row in rows]})
     return 0
@@ -113,13 +113,19 @@ def _scaling(options: argparse.Namespace) -> int:
     from airbench.benchmark.scaling import HEADER, growth_cells, measure_growth
 
     print(f"{recipe.name}: {machine}", flush=True)
-    growths = []
-    for growth in measure_growth(recipe, machine):
-        print(f"  measured: {growth.thing}", flush=True)
-        growths.append(growth)
+    growths = _measured(measure_growth(recipe, machine), lambda growth: growth.thing)
     print("\n" + "\n".join(table([HEADER, *map(growth_cells, growths)])))
     _write(options.json, {"recipe": recipe.name, "machine": str(machine), "growths": [asdict(g) for g in growths]})
     return 0
+
+
+def _measured(measurements: Iterable[T], describe: Callable[[T], str]) -> list[T]:
+    """All of them, each announced when it is there."""
+    done = []
+    for measurement in measurements:
+        print(f"  measured: {describe(measurement)}", flush=True)
+        done.append(measurement)
+    return done
 
 
 def _write(file: Path | None, numbers: dict[str, Any]) -> None:

@@ -157,8 +157,9 @@ class Optimizers:
             else:
                 group["lr"] = lr
             if r.knobs.train_epochs is not None:
+                trains = self._trains(r, step)
                 for p in r.params:
-                    p.requires_grad_(self._trains(r, step))
+                    p.requires_grad_(trains)
 
     def kind_of_step(self, step: int) -> tuple[bool, ...]:
         """What decides, besides tensors, what ``step`` does: which groups are trained, which rescaled."""
