@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from airbench.device import Machine, cpu_count, cpu_name
-from airbench.net.fused import kernels_hash
+from airbench.net.kernels import kernels_hash
 
 SOURCE = Path(__file__).resolve().parent
 _PACKAGES = ("airbench", "torch", "torchvision", "numpy", "pydantic", "scipy")
@@ -64,7 +64,7 @@ def describe_source() -> tuple[dict[str, Any], str]:
 def source_hash() -> str:
     """SHA-256 over the names and contents of the package's source files."""
     hasher = hashlib.sha256()
-    for file in sorted(path for kind in ("*.py", "*.cpp", "*.inc") for path in SOURCE.rglob(kind)):
+    for file in sorted(path for kind in ("*.py", "*.cpp", "*.h", "*.inc") for path in SOURCE.rglob(kind)):
         hasher.update(file.relative_to(SOURCE).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return hasher.hexdigest()
 

@@ -15,7 +15,8 @@ from airbench.data.loader import DeviceSplit, Loader
 from airbench.device import Machine
 from airbench.evaluate import plain, predict
 from airbench.net.cifarnet import build_net
-from airbench.net.fused import NormActivation, kernels
+from airbench.net.fused import NormActivation
+from airbench.net.kernels import kernels
 from airbench.optim.orthogonalize import newton_schulz, orthogonalize_all, svd
 from airbench.recipe import Recipe
 from airbench.recipe.schema import Augment, Evaluate

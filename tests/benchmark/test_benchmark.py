@@ -14,7 +14,7 @@ from airbench.benchmark.timing import Spread, interleaved, ratios
 from airbench.cli import main
 from airbench.data.augment import crop
 from airbench.device import Machine
-from airbench.net.fused import kernels
+from airbench.net.kernels import kernels
 from tests.conftest import CONFIGS, TINY, tiny
 
 

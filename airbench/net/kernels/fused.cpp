@@ -1,31 +1,11 @@
 // Max-pool, batch norm and activation of channels-last images in as few passes over memory as there can be.
-//
-// Plain C functions for ctypes: airbench/net/fused/__init__.py calls them. The images are split over OpenMP's
-// threads; sums are taken per thread and added up in order, so one number of threads gives the same bits every time.
 
-#include <cstdint>
+#include "common.h"
+
 #include <cstring>
 #include <vector>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
-#define SEVERAL_PROCESSORS
-#include <immintrin.h>
-#endif
-
-#define ALWAYS_INLINE __attribute__((always_inline))
-#define INLINE static inline ALWAYS_INLINE
-
 namespace {
-
-using std::int32_t;
-using std::int64_t;
-using std::uint16_t;
-using std::uint32_t;
-using std::uint8_t;
-
-struct bfloat16 {
-    uint16_t bits;
-};
 
 struct Shape {
     int64_t height, width, channels;
@@ -41,11 +21,6 @@ struct Affine {
     const float *mean, *scale, *bias;
 };
 
-template <int L>
-struct Lanes {
-    static constexpr int count = L;
-};
-
 // The loops over images of T for one kind of processor, by activation where they have one.
 template <class T>
 struct Loops {
@@ -56,56 +31,23 @@ struct Loops {
                               const float *);
 };
 
-namespace any_processor {
-#define LANES 4
-#include "workers.inc"
-#undef LANES
-} // namespace any_processor
-
-// Chosen when they run, not when they are built: one build serves older machines, too.
-#ifdef SEVERAL_PROCESSORS
-#pragma GCC push_options
-#pragma GCC target("arch=x86-64-v3")
-namespace avx2 {
-#define LANES 8
-#include "workers.inc"
-#undef LANES
-} // namespace avx2
-#pragma GCC pop_options
-
-#pragma GCC push_options
-#pragma GCC target("arch=x86-64-v4,avx512bf16,prefer-vector-width=512")
-namespace avx512_bf16 {
-#define LANES 16
-#define AVX512
-#include "workers.inc"
-#undef AVX512
-#undef LANES
-} // namespace avx512_bf16
-#pragma GCC pop_options
-#endif
-
-// The kinds of processor, the least able first, and the most able one to be used: what this one is, or less for tests.
-int64_t processor() {
-#ifdef SEVERAL_PROCESSORS
-    if (__builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16"))
-        return 2;
-    if (__builtin_cpu_supports("x86-64-v3"))
-        return 1;
-#endif
-    return 0;
-}
-
-int64_t in_use = processor();
+#define LOOPS "fused.inc"
+#include "every_processor.inc"
 
 // Only those that the processor can run may so much as be asked for.
 template <class T>
 Loops<T> loops() {
 #ifdef SEVERAL_PROCESSORS
-    if (in_use == 2)
+    switch (processor_in_use()) {
+    case AVX512_BF16:
         return avx512_bf16::loops_of<T>();
-    if (in_use == 1)
+    case AVX512:
+        return avx512::loops_of<T>();
+    case AVX2:
         return avx2::loops_of<T>();
+    case ANY:
+        break;
+    }
 #endif
     return any_processor::loops_of<T>();
 }
@@ -158,14 +100,6 @@ void moments(const T *x, T *pooled, uint8_t *which, int64_t images, Shape s, flo
 } // namespace
 
 extern "C" {
-
-int64_t airbench_fused_version() { return 1; }
-
-// Use the loops for this kind of processor, or for this machine's where that is less able. Returns the kind.
-int64_t airbench_use_processor(int64_t kind) {
-    const int64_t own = processor();
-    return in_use = kind < own ? kind : own;
-}
 
 // Mean and biased variance by channel of x, or of the pooled x, which then is left in `pooled`, and in `which` the
 // place (0 to 3) that each of its pixels came from. `pooled` and `which` are null for no pooling.

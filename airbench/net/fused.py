@@ -1,23 +1,19 @@
 """Max-pool, batch norm and activation in one: on a CPU, in two passes over memory instead of five.
 
-The fast way is C++ (``kernels.cpp``), built when the package is installed, where there is a compiler; its slow twin
-is PyTorch's own three operations. Nothing but pooled pixels and where they came from is kept for the gradient: what
-lies between is computed anew.
+The fast way is compiled (``kernels/fused.cpp``); its slow twin is PyTorch's own three operations. Nothing but pooled
+pixels and where they came from is kept for the gradient: what lies between is computed anew.
 """
 
-import ctypes
-import hashlib
 import math
-import sysconfig
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from airbench.net.kernels import call, empty_images, runs_fast
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
@@ -28,47 +24,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 """By name, in the order of the kernels' numbers."""
 
 _NUMBERS = {name: number for number, name in enumerate(ACTIVATIONS)}
-_VERSION = 1
-"""Of the kernels' interface: those of another one are not used."""
-
-
-_FILE = Path(__file__).with_name("_kernels" + (sysconfig.get_config_var("EXT_SUFFIX") or ".so"))
-
-
-@cache
-def kernels() -> ctypes.CDLL | None:
-    """The compiled kernels; None where they were not built, or with another interface."""
-    try:
-        # PyTorch's OpenMP is there already: its threads run the kernels as well, rather than others beside them.
-        library = ctypes.CDLL(str(_FILE))
-        return library if library.airbench_fused_version() == _VERSION else None
-    except (OSError, AttributeError):
-        return None
-
-
-def kernels_hash() -> str | None:
-    """SHA-256 of the compiled kernels, which may be older than their sources; None where there are none."""
-    return hashlib.sha256(_FILE.read_bytes()).hexdigest() if kernels() is not None else None
-
-
-def on_cpu(x: Tensor) -> bool:
-    """Whether ``x`` are images in a CPU's memory, of a type it multiplies, and nobody traces what is done to them."""
-    return (
-        type(x) is Tensor  # no fake tensor
-        and x.device.type == "cpu"
-        and x.dtype in (torch.float32, torch.bfloat16)
-        and x.ndim == 4
-        and not torch.compiler.is_compiling()
-    )
-
-
-def _runs_fast(x: Tensor) -> bool:
-    return (
-        on_cpu(x)
-        and x.numel() > 0
-        and x.is_contiguous(memory_format=torch.channels_last)
-        and kernels() is not None
-    )  # fmt: skip
 
 
 class Activation(nn.Module):
@@ -83,7 +38,7 @@ class Activation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        if self.fused and _runs_fast(x):
+        if self.fused and runs_fast(x):
             return _Activate.apply(x, self.name)
         return ACTIVATIONS[self.name](x)
 
@@ -104,7 +59,7 @@ class NormActivation(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        if self.fused and _runs_fast(x) and self.weight.dtype == self._tracked()[0].dtype == torch.float32:
+        if self.fused and runs_fast(x) and self.weight.dtype == self._tracked()[0].dtype == torch.float32:
             n, _, height, width = _pooled(x.shape) if self.pool else x.shape
             if self.training and n * height * width > 1:
                 y, mean, variance = _NormActivate.apply(x, self.weight, self.bias, self.eps, self.pool, self.activation)
@@ -137,7 +92,7 @@ class _Activate(torch.autograd.Function):
         ctx.activation = activation
         ctx.save_for_backward(x)
         y, (zero, one) = torch.empty_like(x), _zero_and_one(x)
-        _call("apply", x, _NUMBERS[activation], False, x, y, *_flat_sizes(x), zero, one, zero)
+        call("apply", x, _NUMBERS[activation], False, x, y, *_flat_sizes(x), zero, one, zero)
         return y
 
     @staticmethod
@@ -146,7 +101,7 @@ class _Activate(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         dy = dy.contiguous(memory_format=torch.channels_last)
         dx, (zero, one) = torch.empty_like(x), _zero_and_one(x)
-        _call(
+        call(
             "input_gradient", x, _NUMBERS[ctx.activation], x, dy, None, dx, *_flat_sizes(x), zero, one, zero, zero, zero
         )  # fmt: skip
         return dx, None
@@ -175,10 +130,10 @@ class _NormActivate(torch.autograd.Function):
         shape = x.shape
         which = None
         mean, variance = torch.empty(2, shape[1])
-        pooled = _images(_pooled(shape), x.dtype) if pool else x
+        pooled = empty_images(_pooled(shape), x.dtype) if pool else x
         if pool:
-            which = _images(pooled.shape, torch.uint8)
-        _call("moments", x, x, pooled if pool else None, which, *_sizes(shape), mean, variance)
+            which = empty_images(pooled.shape, torch.uint8)
+        call("moments", x, x, pooled if pool else None, which, *_sizes(shape), mean, variance)
         rstd = (variance + eps).rsqrt()
         ctx.shape, ctx.activation = shape, activation
         ctx.save_for_backward(pooled, which, weight, bias, mean, rstd)
@@ -193,7 +148,7 @@ class _NormActivate(torch.autograd.Function):
         dy = dy.contiguous(memory_format=torch.channels_last)
         scale, bias = (weight * rstd).contiguous(), bias.float().contiguous()
         sums = torch.empty(2, channels, dtype=torch.float64)
-        _call(
+        call(
             "gradient_sums", x, _NUMBERS[ctx.activation], x, dy, n, height * width, channels, mean, scale, bias, sums
         )  # fmt: skip
         average = (sums / (n * height * width)).float()
@@ -206,9 +161,9 @@ class _NormActivate(torch.autograd.Function):
 
 def _affine(x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor, pool: bool, activation: str) -> Tensor:
     """activation((x - mean) · scale + bias), of the pooled x with ``pool``."""
-    y = _images(_pooled(x.shape) if pool else x.shape, x.dtype)
+    y = empty_images(_pooled(x.shape) if pool else x.shape, x.dtype)
     values = [t.float().contiguous() for t in (mean, scale, bias)]
-    _call("apply", x, _NUMBERS[activation], pool, x, y, *_sizes(x.shape), *values)
+    call("apply", x, _NUMBERS[activation], pool, x, y, *_sizes(x.shape), *values)
     return y
 
 
@@ -216,9 +171,9 @@ def _input_gradient(
     x: Tensor, dy: Tensor, which: Tensor | None, shape: torch.Size,
     mean: Tensor, scale: Tensor, bias: Tensor, c0: Tensor, c1: Tensor, activation: str,
 ) -> Tensor:  # fmt: skip
-    dx = _images(shape, x.dtype)
+    dx = empty_images(shape, x.dtype)
     dy = dy.contiguous(memory_format=torch.channels_last)
-    _call(
+    call(
         "input_gradient", x, _NUMBERS[activation], x, dy, which, dx, *_sizes(shape), mean, scale, bias, c0, c1
     )  # fmt: skip
     return dx
@@ -229,25 +184,6 @@ def _pooled(shape: torch.Size) -> torch.Size:
     return torch.Size((n, channels, height // 2, width // 2))
 
 
-def _images(shape: torch.Size, dtype: torch.dtype) -> Tensor:
-    return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
-
-
 def _sizes(shape: torch.Size) -> tuple[int, int, int, int]:
     n, channels, height, width = shape
     return n, height, width, channels
-
-
-def _call(name: str, like: Tensor, *values: Tensor | int | None) -> None:
-    """Call a kernel: whether the images are bfloat16, what it takes, and the number of threads."""
-    library = kernels()
-    assert library is not None
-    arguments = [
-        ctypes.c_void_p(v.data_ptr() if isinstance(v, Tensor) else None)
-        if v is None or isinstance(v, Tensor)
-        else ctypes.c_int64(v)
-        for v in values
-    ]
-    getattr(library, f"airbench_{name}")(
-        ctypes.c_int64(like.dtype == torch.bfloat16), *arguments, ctypes.c_int64(torch.get_num_threads())
-    )

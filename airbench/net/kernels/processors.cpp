@@ -1,0 +1,37 @@
+// Which loops this machine's processor can run.
+
+#include "common.h"
+
+#ifdef SEVERAL_PROCESSORS
+#include <cpuid.h>
+#endif
+
+namespace {
+
+Processor own_processor() {
+#ifdef SEVERAL_PROCESSORS
+    if (__builtin_cpu_supports("x86-64-v4"))
+        return __builtin_cpu_supports("avx512bf16") ? AVX512_BF16 : AVX512;
+    if (__builtin_cpu_supports("x86-64-v3"))
+        return AVX2;
+#endif
+    return ANY;
+}
+
+Processor in_use = own_processor();
+
+} // namespace
+
+Processor processor_in_use() { return in_use; }
+
+extern "C" {
+
+// Of the functions' names and arguments.
+int64_t airbench_kernels_version() { return 2; }
+
+// Use the loops for this kind of processor, or for this machine's where that is less able. Returns the kind.
+int64_t airbench_use_processor(int64_t kind) {
+    const Processor own = own_processor();
+    return in_use = kind < own ? Processor(kind) : own;
+}
+}
