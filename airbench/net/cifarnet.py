@@ -21,13 +21,13 @@ class ConvGroup(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, net: schema.Net):
         super().__init__()
-        self.conv1 = Conv3x3(in_channels, out_channels, fused=net.fused)
+        self.conv1 = Conv3x3(in_channels, out_channels, fused=net.fused, winograd=net.winograd)
         self.norm1 = _norm(out_channels, net, net.activation, pool=True)
-        self.conv2 = Conv3x3(out_channels, out_channels, fused=net.fused)
+        self.conv2 = Conv3x3(out_channels, out_channels, fused=net.fused, winograd=net.winograd)
         self.norm2 = _norm(out_channels, net, net.activation)
         self.depth = net.depth
         if net.depth == 3:
-            self.conv3 = Conv3x3(out_channels, out_channels, fused=net.fused)
+            self.conv3 = Conv3x3(out_channels, out_channels, fused=net.fused, winograd=net.winograd)
             self.norm3 = _norm(out_channels, net, "identity")
             self.activation = Activation(net.activation, fused=net.fused)
 

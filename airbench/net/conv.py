@@ -1,34 +1,61 @@
-"""3×3 convolution, whose weight gradient on a CPU is one matrix product where images are small."""
+"""3×3 convolution: on a CPU by Winograd's method or, for small images, with its weight gradient as one product."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from airbench.net import winograd
 from airbench.net.kernels import on_cpu
 
 MOST_PIXELS = 9
-"""Of an image, for the product to be faster: at 3×3 pixels it is 1.3 to 3.6 times as fast, at 7×7 no faster
-(runs/records/performance.md)."""
+"""Of an image, for one product to be faster than PyTorch: at 3×3 pixels it is 1.3 to 3.6 times as fast, at 7×7 no
+faster (runs/records/performance.md)."""
+
+Tile = Literal["auto", 0, 2, 3, 4]
+"""See ``net.winograd`` in the recipe's schema."""
 
 
 class Conv3x3(nn.Conv2d):
     """3×3 convolution with padding 1 and no bias: ``(N, in, H, W)`` → ``(N, out, H, W)``."""
 
-    def __init__(self, in_channels: int, out_channels: int, *, fused: bool = True):
+    def __init__(self, in_channels: int, out_channels: int, *, fused: bool = True, winograd: Tile = "auto"):
         super().__init__(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
-        self.fused = fused
+        self.fused, self.winograd = fused, winograd
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
+        if self.fused and winograd.can_convolve(x, self.out_channels):
+            largest = winograd.usual_tile(x.dtype) if self.winograd == "auto" else self.winograd
+            if largest:
+                return _Winograd.apply(x, self.weight, winograd.best_tile(x.shape[2], x.shape[3], largest))
         if self.fused and x.ndim == 4 and x.shape[2] * x.shape[3] <= MOST_PIXELS and on_cpu(x):
-            return _Convolution.apply(x, self.weight)
+            return _SmallImages.apply(x, self.weight)
         return super().forward(x)
 
 
-class _Convolution(torch.autograd.Function):
+class _Winograd(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, tile: int) -> Tensor:
+        ctx.tile = tile
+        ctx.save_for_backward(x, weight)
+        return winograd.convolve(x, weight, tile)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, weight = ctx.saved_tensors
+        dy = dy.contiguous(memory_format=torch.channels_last)
+        dx = winograd.input_gradient(dy, weight, ctx.tile) if ctx.needs_input_grad[0] else None
+        dw = None
+        if ctx.needs_input_grad[1]:
+            dw = winograd.weight_gradient(x, dy, ctx.tile).to(weight.dtype, memory_format=torch.channels_last)
+        return dx, dw, None
+
+
+class _SmallImages(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)

@@ -141,8 +141,13 @@ class Net(Knobs):
 
     fused: bool = True
     """On a CPU, pool, normalise and activate in one, by compiled kernels, where they could be built at installation;
-    and take the weight gradients of the smallest images as one product. `false`: PyTorch's own operations, as on
-    every other device."""
+    convolve by them, see `winograd`; and take the weight gradients of the smallest images as one product. `false`:
+    PyTorch's own operations, as on every other device."""
+
+    winograd: Literal["auto", 0, 2, 3, 4] = "auto"
+    """On a CPU, compute 3×3 convolutions by Winograd's method in tiles of at most so many pixels a side: larger ones
+    are faster, and round more in bf16. 0: by PyTorch. `auto`: 4 where there are kernels for the processor (AVX2; for
+    bf16 AVX512-BF16), 0 where there are none, and for bf16 on a processor with AMX."""
 
 
 # --------------------------------------------------------------------------------------------- recipe

@@ -1,5 +1,7 @@
 """The convolution's own weight gradient is the true one."""
 
+from typing import Literal
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airbench.net.conv import MOST_PIXELS, Conv3x3, weight_gradient
+from airbench.net.winograd import usual_tile
 
 
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(1, 6), st.integers(1, 6), st.integers(1, 6))
@@ -17,29 +20,47 @@ def test_weight_gradient_is_pytorchs(n: int, inputs: int, outputs: int, height: 
     torch.testing.assert_close(weight_gradient(x, dy), weight.grad)
 
 
-@pytest.mark.parametrize("side", [1, 3, 4])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_output_and_gradients_are_pytorchs(side: int, dtype: torch.dtype) -> None:
-    x = torch.randn(20, 8, side, side).to(dtype).contiguous(memory_format=torch.channels_last)
+def _expected(side: int, winograd: Literal["auto", 0]) -> str:
+    if winograd == "auto" and usual_tile(torch.float32):
+        return "_WinogradBackward"
+    return "_SmallImagesBackward" if side * side <= MOST_PIXELS else "ConvolutionBackward0"
+
+
+@pytest.mark.parametrize("side", [1, 3, 4, 7])
+@pytest.mark.parametrize("winograd", ["auto", 0])
+def test_output_and_gradients_are_pytorchs(side: int, winograd: Literal["auto", 0]) -> None:
+    x = torch.randn(20, 8, side, side).contiguous(memory_format=torch.channels_last)
     results = []
     for fused in (True, False):
-        conv = Conv3x3(8, 16, fused=fused).to(dtype)
+        conv = Conv3x3(8, 16, fused=fused, winograd=winograd)
         torch.nn.init.normal_(conv.weight, generator=torch.Generator().manual_seed(0))
         images = x.clone().requires_grad_()
         y = conv(images)
-        assert (type(y.grad_fn).__name__ == "_ConvolutionBackward") == (fused and side * side <= MOST_PIXELS)
+        assert type(y.grad_fn).__name__ == (_expected(side, winograd) if fused else "ConvolutionBackward0")
         y.backward(torch.ones_like(y))
         results.append([y, images.grad, conv.weight.grad])
-    # bfloat16: both sum in float32 and round once, so they differ by one rounding at most
-    tolerance = {"atol": 1e-4, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 1e-2, "rtol": 2**-7}
     for ours, theirs in zip(*results, strict=True):
-        torch.testing.assert_close(ours, theirs, **tolerance)
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_small_images_in_bfloat16_round_once() -> None:
+    x = torch.randn(20, 8, 3, 3).bfloat16().contiguous(memory_format=torch.channels_last)
+    results = []
+    for fused in (True, False):
+        conv = Conv3x3(8, 16, fused=fused, winograd=0).bfloat16()
+        torch.nn.init.normal_(conv.weight, generator=torch.Generator().manual_seed(0))
+        images = x.clone().requires_grad_()
+        y = conv(images)
+        y.backward(torch.ones_like(y))
+        results.append([y, images.grad, conv.weight.grad])
+    for ours, theirs in zip(*results, strict=True):  # both sum in float32 and round once: they differ by that at most
+        torch.testing.assert_close(ours, theirs, atol=1e-2, rtol=2**-7)
 
 
 def test_a_frozen_filter_gets_no_gradient() -> None:
-    conv = Conv3x3(4, 4)
+    conv = Conv3x3(8, 8)
     conv.weight.requires_grad_(False)
-    x = torch.randn(2, 4, 3, 3, requires_grad=True)
+    x = torch.randn(2, 8, 3, 3).contiguous(memory_format=torch.channels_last).requires_grad_()
     conv(x).sum().backward()
     assert conv.weight.grad is None
     assert x.grad is not None

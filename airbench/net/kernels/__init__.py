@@ -55,7 +55,7 @@ def runs_fast(x: Tensor) -> bool:
     )  # fmt: skip
 
 
-def call(name: str, like: Tensor, *values: Tensor | int | None) -> None:
+def call(name: str, like: Tensor, *values: Tensor | int | None) -> int:
     """Call a kernel: whether ``like`` is bfloat16, what the kernel takes, and the number of threads."""
     library = kernels()
     assert library is not None
@@ -65,9 +65,12 @@ def call(name: str, like: Tensor, *values: Tensor | int | None) -> None:
         else ctypes.c_int64(v)
         for v in values
     ]
-    getattr(library, f"airbench_{name}")(
+    kernel = getattr(library, f"airbench_{name}")
+    kernel.restype = ctypes.c_int64
+    result: int = kernel(
         ctypes.c_int64(like.dtype == torch.bfloat16), *arguments, ctypes.c_int64(torch.get_num_threads())
     )
+    return result
 
 
 def empty_images(shape: torch.Size, dtype: torch.dtype) -> Tensor:
