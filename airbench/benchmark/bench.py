@@ -6,15 +6,17 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from airbench.arithmetic import measure_peak
+from airbench.benchmark.profile import layer_inputs
 from airbench.benchmark.step import SEEDS, build_step
 from airbench.benchmark.timing import Spread, interleaved, ratios
 from airbench.data.loader import DeviceSplit, Loader
 from airbench.device import Machine
 from airbench.evaluate import plain, predict
 from airbench.net.cifarnet import build_net
+from airbench.net.conv import Conv3x3
 from airbench.net.fused import NormActivation
 from airbench.net.kernels import kernels
 from airbench.optim.orthogonalize import newton_schulz, orthogonalize_all, svd
@@ -22,6 +24,8 @@ from airbench.recipe import Recipe
 from airbench.recipe.schema import Augment, Evaluate
 
 Work = Callable[[], Any]
+
+PYTORCH = "PyTorch's operations"
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,9 @@ def run_bench(recipe: Recipe, machine: Machine, batch_size: int = 500, least_sec
         yield _step(measure, recipe, machine, batch_size)
     if machine.device.type == "cpu" and kernels() is not None:
         yield _fused_step(measure, recipe, machine, batch_size)
+        yield from _convolutions(measure, recipe, machine, batch_size)
         yield from _fused_layers(measure, recipe, machine, batch_size)
+        yield _fused_tta(measure, recipe, machine)
     yield _loader(measure, machine)
     yield from _orthogonalizers(measure, recipe, machine)
     yield _tta(measure, recipe, machine)
@@ -76,12 +82,32 @@ def _step(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: 
 
 
 def _fused_step(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: int) -> Row:
-    works = [
-        build_step(recipe.model_copy(update={"net": recipe.net.model_copy(update={"fused": fused})}), machine,
-                   machine.dtype, batch)
-        for fused in (True, False)
-    ]  # fmt: skip
-    return measure(f"training step, batch {batch}", "fused kernels", "PyTorch's operations", *works)
+    works = [build_step(_fused(recipe, fused), machine, machine.dtype, batch) for fused in (True, False)]
+    return measure(f"training step, batch {batch}", "kernels", PYTORCH, *works)
+
+
+def _fused(recipe: Recipe, fused: bool) -> Recipe:
+    return recipe.model_copy(update={"net": recipe.net.model_copy(update={"fused": fused})})
+
+
+def _convolutions(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: int) -> Iterator[Row]:
+    """Every 3×3 convolution of the net, forward and backward, those of a shape once; none where PyTorch does them."""
+    net = build_net(recipe.net, 10, 32, machine.device, machine.dtype)
+    net.reset(SEEDS.generator("init"))
+    images = torch.zeros(batch, 3, 32, 32, dtype=machine.dtype).contiguous(memory_format=torch.channels_last)
+    seen = set()
+    for _, layer, x in layer_inputs(net, images):
+        if not isinstance(layer, Conv3x3) or not layer.tile(x) or (x.shape, layer.out_channels) in seen:
+            continue
+        seen.add((x.shape, layer.out_channels))
+        twin = Conv3x3(layer.in_channels, layer.out_channels, fused=False)
+        twin.weight = layer.weight
+        _, channels, height, width = x.shape
+        yield measure(
+            f"convolution: {batch}×{channels}×{height}×{width} to {layer.out_channels}",
+            f"Winograd, tiles of {layer.tile(x)}", PYTORCH,
+            *(_forward_backward(conv, x.shape, machine.dtype) for conv in (layer, twin)),
+        )  # fmt: skip
 
 
 def _fused_layers(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: int) -> Iterator[Row]:
@@ -92,18 +118,19 @@ def _fused_layers(measure: Callable[..., Row], recipe: Recipe, machine: Machine,
             for fused in (True, False)
         ]
         yield measure(
-            f"{work}: {batch}×{channels}×{side}×{side}", "fused kernels", "PyTorch's operations",
+            f"{work}: {batch}×{channels}×{side}×{side}", "kernels", PYTORCH,
             *(_forward_backward(layer, (batch, channels, side, side), machine.dtype) for layer in layers),
         )  # fmt: skip
 
 
-def _forward_backward(layer: NormActivation, shape: tuple[int, ...], dtype: torch.dtype) -> Work:
+def _forward_backward(layer: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> Work:
     x = torch.randn(shape, generator=SEEDS.generator("augment")).to(dtype)
     x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
     gradient = torch.ones_like(layer(x))
+    wanted = [x, *(p for p in layer.parameters() if p.requires_grad)]
 
     def work() -> None:
-        torch.autograd.grad(layer(x), x, gradient)
+        torch.autograd.grad(layer(x), wanted, gradient)
 
     return work
 
@@ -173,17 +200,23 @@ def _orthogonalizers(measure: Callable[..., Row], recipe: Recipe, machine: Machi
     )  # fmt: skip
 
 
-def _tta(measure: Callable[..., Row], recipe: Recipe, machine: Machine, count: int = 1000) -> Row:
+def _evaluation(recipe: Recipe, machine: Machine, count: int, knobs: Evaluate) -> Work:
     net = build_net(recipe.net, 10, 32, machine.device, machine.dtype)
     net.reset(SEEDS.generator("init"))
     images = torch.randn(count, 3, 32, 32, generator=SEEDS.generator("augment")).to(machine.device, machine.dtype)
-    images = images.contiguous(memory_format=torch.channels_last)
+    return partial(predict, net, images.contiguous(memory_format=torch.channels_last), knobs)
+
+
+def _tta(measure: Callable[..., Row], recipe: Recipe, machine: Machine, count: int = 1000) -> Row:
     knobs = Evaluate(batch_size=count)
-    return measure(
-        f"evaluation of {count:,} images", "one view", "six views (TTA)",
-        partial(predict, net, images, plain(knobs)), partial(predict, net, images, knobs),
-        repeats=3,
-    )  # fmt: skip
+    works = (_evaluation(recipe, machine, count, each) for each in (plain(knobs), knobs))
+    return measure(f"evaluation of {count:,} images", "one view", "six views (TTA)", *works, repeats=3)
+
+
+def _fused_tta(measure: Callable[..., Row], recipe: Recipe, machine: Machine, count: int = 500) -> Row:
+    knobs = Evaluate(batch_size=count)
+    works = (_evaluation(_fused(recipe, fused), machine, count, knobs) for fused in (True, False))
+    return measure(f"six views of {count:,} images (TTA)", "kernels", PYTORCH, *works, repeats=3)
 
 
 def bench_cells(row: Row) -> tuple[str, ...]:

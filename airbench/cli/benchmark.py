@@ -33,10 +33,17 @@ Each at several sizes, on random images, in turn; and the exponent p of time ∝
 
   airbench scaling configs/airbench94_muon.yaml
 """
+_SPEEDUP_HELP = """\
+How much faster is this than plain PyTorch on a CPU? Plain: the same recipe by PyTorch's own operations, and the C
+library's allocator as it comes. Both sides take turns, each in a process of its own that starts a trial, takes some
+steps of it and evaluates some test images. A few minutes.
+
+  airbench speedup configs/airbench94_muon.yaml --rounds 3 --json speedup.json
+"""
 
 
 def add_commands(commands: Any) -> None:
-    """Add ``profile``, ``bench`` and ``scaling``."""
+    """Add ``profile``, ``bench``, ``scaling`` and ``speedup``."""
     raw = argparse.RawDescriptionHelpFormatter
     profile = commands.add_parser(
         "profile", help="where a step's time goes", description=_PROFILE_HELP, formatter_class=raw
@@ -56,7 +63,13 @@ def add_commands(commands: Any) -> None:
     )
     scaling.add_argument("items", nargs="+", metavar="RECIPE | KEY=VALUE", help="a recipe, and overrides of its knobs")
     scaling.set_defaults(command=_scaling)
-    for parser in (profile, bench, scaling):
+    speedup = commands.add_parser(
+        "speedup", help="this against plain PyTorch on a CPU", description=_SPEEDUP_HELP, formatter_class=raw
+    )
+    speedup.add_argument("items", nargs="+", metavar="RECIPE | KEY=VALUE", help="a recipe, and overrides of its knobs")
+    speedup.add_argument("--rounds", type=positive, default=3, metavar="N", help="processes of each side (default 3)")
+    speedup.set_defaults(command=_speedup)
+    for parser in (profile, bench, scaling, speedup):
         add_overrides(parser)
         parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers, unrounded, to FILE")
 
@@ -84,6 +97,7 @@ def _profile(options: argparse.Namespace) -> int:
     profile = profile_step(recipe, machine, repeats=options.repeats)
     print("\n".join(table(profile_rows(profile, peak[f"{machine.precision}_tflops"]))))
     print(f"peak: {peak[f'{machine.precision}_tflops']} TFLOP/s in a {machine.precision} product of large matrices")
+    print("GFLOP are those of a convolution's definition: by Winograd's method it takes fewer, and may pass the peak")
     _write(options.json, {"recipe": recipe.name, "machine": str(machine), "peak": peak, **profile.as_dict()})
     return 0
 
@@ -116,6 +130,18 @@ def _scaling(options: argparse.Namespace) -> int:
     growths = _measured(measure_growth(recipe, machine), lambda growth: growth.thing)
     print("\n" + "\n".join(table([HEADER, *map(growth_cells, growths)])))
     _write(options.json, {"recipe": recipe.name, "machine": str(machine), "growths": [asdict(g) for g in growths]})
+    return 0
+
+
+def _speedup(options: argparse.Namespace) -> int:
+    recipe, machine = _read(options)
+    from airbench.analysis.summary import table
+    from airbench.benchmark.speedup import HEADER, run_speedup, speedup_cells
+
+    print(f"{recipe.name}: {machine}, batch {recipe.train.batch_size}", flush=True)
+    rows = list(run_speedup(recipe, options.rounds, lambda line: print(f"  {line}", flush=True)))
+    print("\n" + "\n".join(table([HEADER, *map(speedup_cells, rows)])))
+    _write(options.json, {"recipe": recipe.name, "machine": str(machine), "rows": [asdict(row) for row in rows]})
     return 0
 
 

@@ -27,13 +27,19 @@ class Conv3x3(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        if self.fused and winograd.can_convolve(x, self.out_channels):
-            largest = winograd.usual_tile(x.dtype) if self.winograd == "auto" else self.winograd
-            if largest:
-                return _Winograd.apply(x, self.weight, winograd.best_tile(x.shape[2], x.shape[3], largest))
+        tile = self.tile(x)
+        if tile:
+            return _Winograd.apply(x, self.weight, tile)
         if self.fused and x.ndim == 4 and x.shape[2] * x.shape[3] <= MOST_PIXELS and on_cpu(x):
             return _SmallImages.apply(x, self.weight)
         return super().forward(x)
+
+    def tile(self, x: Tensor) -> int:
+        """Side of the tiles in which ``x`` is convolved by Winograd's method; 0 if it is not."""
+        if not self.fused or not winograd.can_convolve(x, self.out_channels):
+            return 0
+        largest = winograd.usual_tile(x.dtype) if self.winograd == "auto" else self.winograd
+        return winograd.best_tile(x.shape[2], x.shape[3], largest) if largest else 0
 
 
 class _Winograd(torch.autograd.Function):

@@ -10,11 +10,14 @@ import torch
 from airbench.benchmark.bench import HEADER, bench_cells, crop_by_masks, run_bench
 from airbench.benchmark.profile import profile_rows, profile_step
 from airbench.benchmark.scaling import exponent, growth_cells, measure_growth
+from airbench.benchmark.speedup import LABELS, measure_in_a_process, run_speedup
 from airbench.benchmark.timing import Spread, interleaved, ratios
 from airbench.cli import main
 from airbench.data.augment import crop
 from airbench.device import Machine
+from airbench.errors import AirbenchError
 from airbench.net.kernels import kernels
+from airbench.net.winograd import can_convolve
 from tests.conftest import CONFIGS, TINY, tiny
 
 
@@ -63,7 +66,11 @@ def test_a_profile_names_every_layer_the_loss_and_every_optimizer(cpu: Machine) 
 
 def test_bench_measures_every_row(cpu: Machine) -> None:
     rows = list(run_bench(tiny().recipe, cpu, batch_size=10, least_seconds=0.0))
-    assert len(rows) == 6 + 3 * (kernels() is not None)  # and one for half precision
+    convolutions = [row.work for row in rows if row.work.startswith("convolution")]
+    if can_convolve(torch.zeros(10, 8, 7, 7).contiguous(memory_format=torch.channels_last), 8):
+        # Those of the tiny net whose channels are multiples of 8, each shape once.
+        assert convolutions == ["convolution: 10×8×7×7 to 8", "convolution: 10×8×3×3 to 8"]
+    assert len(rows) - len(convolutions) == 6 + 4 * (kernels() is not None)  # and one more in half precision
     for row in rows:
         assert 0 < row.ratio.least <= row.ratio.median <= row.ratio.most
         assert len(bench_cells(row)) == len(HEADER)
@@ -103,3 +110,34 @@ def test_growth_is_measured_in_everything_and_the_threads_are_put_back(cpu: Mach
     for growth in growths.values():
         assert len(growth.sizes) == len(growth.seconds)
         assert len(growth_cells(growth)) == 3
+
+
+def test_both_sides_of_a_speedup_are_measured_in_processes_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "speedup.json"
+    few = [item for item in TINY if "epochs" not in item]
+    recipe = ["speedup", str(CONFIGS / "airbench94_muon.yaml"), *few, "data.train_images=400", "train.epochs=1"]
+    assert main([*recipe, "--rounds", "1", "--json", str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert "round 1 of 1, plain" in printed
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["what"] for row in rows] == list(LABELS.values())
+    for row in rows:
+        assert row["plain"]["median"] > 0
+        assert row["ratio"]["median"] == pytest.approx(row["plain"]["median"] / row["here"]["median"])
+
+
+def test_a_speedup_on_another_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "airbench.benchmark.speedup.choose_machine", lambda *_: Machine(torch.device("cuda"), torch.float16)
+    )
+    with pytest.raises(AirbenchError, match="give --device cpu"):
+        list(run_speedup(tiny().recipe, 1, print))
+
+
+def test_a_side_that_fails_says_why(tmp_path: Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text("optimizers: {}\n")
+    with pytest.raises(AirbenchError, match=r"broken\.yaml"):
+        measure_in_a_process(file, "plain")

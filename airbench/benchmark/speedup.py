@@ -1,0 +1,173 @@
+"""This harness against plain PyTorch on a CPU: the start and the middle of a trial, each side in processes of its own.
+
+Plain: the same recipe by PyTorch's own operations (``net.fused=false``), and the C library's allocator as it comes.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from airbench.benchmark.timing import Spread, ratios, seconds_of
+from airbench.data.sources import load_dataset
+from airbench.device import choose_machine, prepare
+from airbench.errors import AirbenchError
+from airbench.evaluate import plain, predict
+from airbench.recipe import Recipe, load_recipe
+from airbench.recipe.load import dump_recipe
+from airbench.trial import EpochRow, Trainer, TrialSeeds
+
+STEPS, IMAGES = 5, 2000
+"""Steps taken after the first one; test images evaluated."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one process."""
+
+    start: float
+    """Seconds from its start to the end of the first timed step."""
+    step: float
+    """Seconds of a training step in the middle of a trial, its batch included."""
+    views: float
+    """Seconds that all views of IMAGES test images take."""
+    quarter: float
+    """Seconds that one view of them takes, and all views of the least certain quarter."""
+    memory: float
+    """Peak, in GB."""
+    faults: float
+    """Page faults, in thousands."""
+
+
+LABELS = {
+    "start": "start to end of the first timed step, s",
+    "step": "training step, s",
+    "views": f"all views of {IMAGES:,} images, s",
+    "quarter": "one view of them, all of a quarter, s",
+    "memory": "peak memory, GB",
+    "faults": "page faults, thousands",
+}
+"""Of the figures, in the table."""
+
+
+class _SeenEnoughError(Exception):
+    """Thrown when enough steps have been seen."""
+
+
+class _Watcher:
+    """Notes when each step has ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_step(self, step: int, total: int) -> None:
+        self.ends.append(time.time())
+        if len(self.ends) > STEPS or step == total:
+            raise _SeenEnoughError
+
+    def on_epoch(self, row: EpochRow) -> None:
+        pass
+
+
+def measure(recipe: Recipe, *, plainly: bool, started: float) -> Figures:
+    """The figures of this process, which began at ``started`` (as ``time.time`` counts)."""
+    import resource
+
+    machine = choose_machine(recipe.device, recipe.precision, recipe.threads)
+    if not plainly:
+        prepare(machine)
+    trainer = Trainer(recipe, load_dataset(recipe.data), machine)
+    trainer.warm_up()
+    watcher = _Watcher()
+    with suppress(_SeenEnoughError):
+        trainer.run(TrialSeeds(0, 0, 0), watcher)
+    images = trainer.test.normalized(machine.dtype, IMAGES)
+    whole = recipe.evaluate.model_copy(update={"uncertain": 1.0})
+    quarter = recipe.evaluate.model_copy(update={"uncertain": 0.25})
+    predict(trainer.net, images, plain(whole))  # what comes first in a process is slower
+    views, some = (
+        seconds_of(partial(predict, trainer.net, images, knobs), machine.device) for knobs in (whole, quarter)
+    )
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    unit = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB elsewhere
+    return Figures(
+        start=watcher.ends[0] - started,
+        step=median(b - a for a, b in zip(watcher.ends, watcher.ends[1:], strict=False)),
+        views=views,
+        quarter=some,
+        memory=used.ru_maxrss * unit / 1e9,
+        faults=used.ru_minflt / 1e3,
+    )
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """A figure of both sides, and how many times as much plain PyTorch takes, round by round."""
+
+    what: str
+    plain: Spread
+    here: Spread
+    ratio: Spread
+
+
+def run_speedup(recipe: Recipe, rounds: int, progress: Callable[[str], None]) -> Iterator[Speedup]:
+    """Measure both sides in turn, ``rounds`` times, each in a process of its own."""
+    if choose_machine(recipe.device, recipe.precision, recipe.threads).device.type != "cpu":
+        raise AirbenchError("speedup compares what is done on a cpu with plain PyTorch: give --device cpu")
+    if find_spec("resource") is None:
+        raise AirbenchError("speedup reads memory and page faults as Unix counts them, which this system does not")
+    load_dataset(recipe.data)  # decoded and cached before anything is measured
+    slow = recipe.model_copy(update={"net": recipe.net.model_copy(update={"fused": False})})
+    taken: dict[str, list[Figures]] = {"plain": [], "here": []}
+    with tempfile.TemporaryDirectory() as folder:
+        files = {"plain": Path(folder) / "plain.yaml", "here": Path(folder) / "here.yaml"}
+        for side, which in (("plain", slow), ("here", recipe)):
+            files[side].write_text(dump_recipe(which), encoding="utf-8")
+        for turn in range(rounds):
+            for side, file in files.items():
+                figures = measure_in_a_process(file, side)
+                taken[side].append(figures)
+                progress(f"round {turn + 1} of {rounds}, {side}: {figures.step:.2f} s a step")
+    for name, label in LABELS.items():
+        a, b = ([getattr(figures, name) for figures in taken[side]] for side in ("plain", "here"))
+        yield Speedup(label, Spread.of(a), Spread.of(b), ratios(a, b))
+
+
+def measure_in_a_process(file: Path, side: str) -> Figures:
+    """The figures of ``side``, ``plain`` or ``here``, with the recipe in ``file``, from a process of their own."""
+    command = [sys.executable, "-m", "airbench.benchmark.speedup", str(file), side, repr(time.time())]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+    if done.returncode:
+        reason = done.stderr.strip().rpartition("\n")[2] or "it gave no reason"
+        raise AirbenchError(f"the process that measures {side} ended with {done.returncode}: {reason}")
+    return Figures(**json.loads(done.stdout.splitlines()[-1]))
+
+
+HEADER = ("what", "plain PyTorch", "here", "times as much")
+"""Of the table that :func:`speedup_cells` makes lines of."""
+
+
+def speedup_cells(row: Speedup) -> tuple[str, ...]:
+    """A line of the table: medians, least and most in brackets."""
+    return (row.what, *(f"{s.median:.2f} ({s.least:.2f} to {s.most:.2f})" for s in (row.plain, row.here, row.ratio)))
+
+
+def main(arguments: list[str]) -> dict[str, Any]:
+    """What the process of one side does: a recipe's file, ``plain`` or ``here``, and when it was started."""
+    file, side, started = arguments
+    return asdict(measure(load_recipe(file).recipe, plainly=side == "plain", started=float(started)))
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1:])))
