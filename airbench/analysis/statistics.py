@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import stats
+import scipy
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def summarize(values: Sequence[float], confidence: float = 0.95) -> Summary:
         raise ValueError("no values to summarize")
     n, mean = len(values), statistics.fmean(values)
     std = statistics.stdev(values) if n > 1 else math.nan
-    reach = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * std / math.sqrt(n) if n > 1 else math.nan
+    reach = float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1)) * std / math.sqrt(n) if n > 1 else math.nan
     return Summary(n, mean, std, mean - reach, mean + reach, statistics.median(values), min(values), max(values))
 
 
@@ -43,7 +43,7 @@ def p_mean_reaches(values: Sequence[float], target: float) -> float:
     """
     if len(values) < 2 or statistics.stdev(values) == 0:
         return math.nan
-    return float(stats.ttest_1samp(values, target, alternative="greater").pvalue)
+    return float(scipy.stats.ttest_1samp(values, target, alternative="greater").pvalue)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def welch(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> D
         return Difference(difference, math.nan, math.nan, math.nan)
     with warnings.catch_warnings():  # a sample without spread (times to the same digit) is fine beside one with
         warnings.simplefilter("ignore", RuntimeWarning)
-        result = stats.ttest_ind(a, b, equal_var=False)
+        result = scipy.stats.ttest_ind(a, b, equal_var=False)
     interval = result.confidence_interval(confidence)
     return Difference(difference, float(interval.low), float(interval.high), float(result.pvalue))
 
@@ -82,7 +82,7 @@ def paired(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> 
     if len(differences) < 2 or statistics.stdev(differences) == 0:
         return Difference(statistics.fmean(differences), math.nan, math.nan, math.nan)
     summary = summarize(differences, confidence)
-    p = float(stats.ttest_1samp(differences, 0.0).pvalue)
+    p = float(scipy.stats.ttest_1samp(differences, 0.0).pvalue)
     return Difference(summary.mean, summary.low, summary.high, p)
 
 
@@ -103,8 +103,8 @@ def power(n: int, difference: float, std: float, alpha: float = 0.05) -> float:
     Both have standard deviation ``std``; from the noncentral t distribution.
     """
     degrees, shift = 2 * n - 2, difference / std * math.sqrt(n / 2)
-    critical = float(stats.t.ppf(1 - alpha / 2, degrees))
-    return float(stats.nct.sf(critical, degrees, shift) + stats.nct.cdf(-critical, degrees, shift))
+    critical = float(scipy.stats.t.ppf(1 - alpha / 2, degrees))
+    return float(scipy.stats.nct.sf(critical, degrees, shift) + scipy.stats.nct.cdf(-critical, degrees, shift))
 
 
 def trials_needed(difference: float, std: float, chance: float = 0.8, alpha: float = 0.05) -> int:
@@ -152,5 +152,5 @@ def variance_share(all_vary: Sequence[float], one_fixed: Sequence[float], confid
     ratio = statistics.variance(one_fixed) / statistics.variance(all_vary)
     d1, d2 = len(one_fixed) - 1, len(all_vary) - 1
     tail = (1 - confidence) / 2
-    ratio_low, ratio_high = ratio / stats.f.ppf(1 - tail, d1, d2), ratio / stats.f.ppf(tail, d1, d2)
+    ratio_low, ratio_high = ratio / scipy.stats.f.ppf(1 - tail, d1, d2), ratio / scipy.stats.f.ppf(tail, d1, d2)
     return Share(1 - ratio, float(1 - ratio_high), float(1 - ratio_low))
