@@ -25,7 +25,7 @@ from airbench.optim.schedule import epochs_to_steps
 from airbench.recipe import Recipe
 from airbench.step import GraphStep, Step, train_step
 
-WARM_UP_STEPS = 2
+WARM_UP_STEPS = 2  # on a CPU one is enough: nothing is chosen or compiled in the second
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,8 @@ class Trainer:
         batch = recipe.train.batch_size
         labels = torch.randint(self.classes, (batch,), generator=seeds.generator("order")).to(device)
         images, _ = next(iter(loader.epoch(0)))
-        for step in (*range(WARM_UP_STEPS), *self._freezing_steps()):
+        steps = WARM_UP_STEPS if device.type != "cpu" or recipe.train.compile != "none" else 1
+        for step in (*range(steps), *self._freezing_steps()):
             optimizers.before_step(step)
             take_step(images, labels)
         if recipe.train.cuda_graph:

@@ -55,7 +55,7 @@ def arithmetic_lines(runs: Sequence[RunRecord]) -> list[str]:
         a = arithmetic(run)
         if a:
             share = f", {a['share_of_peak']:.0%} of this machine's peak" if "share_of_peak" in a else ""
-            if a.get("share_of_peak", 0) > 1:
+            if a.get("share_of_peak", 0) > 1 and run.text("environment", "device_type") == "cpu":
                 share += " (convolutions are counted by their definition, and computed by Winograd's method)"
             lines.append(
                 f"{run.name}: {a['pflop']:.3g} PFLOP a trial, {a['images_per_second']:,.0f} training images/s, "

@@ -97,7 +97,10 @@ def _profile(options: argparse.Namespace) -> int:
     profile = profile_step(recipe, machine, repeats=options.repeats)
     print("\n".join(table(profile_rows(profile, peak[f"{machine.precision}_tflops"]))))
     print(f"peak: {peak[f'{machine.precision}_tflops']} TFLOP/s in a {machine.precision} product of large matrices")
-    print("GFLOP are those of a convolution's definition: by Winograd's method it takes fewer, and may pass the peak")
+    if machine.device.type == "cpu":
+        print(
+            "GFLOP are those of a convolution's definition: by Winograd's method it takes fewer, and may pass the peak"
+        )
     _write(options.json, {"recipe": recipe.name, "machine": str(machine), "peak": peak, **profile.as_dict()})
     return 0
 

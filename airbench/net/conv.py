@@ -36,10 +36,11 @@ class Conv3x3(nn.Conv2d):
 
     def tile(self, x: Tensor) -> int:
         """Side of the tiles in which ``x`` is convolved by Winograd's method; 0 if it is not."""
-        if not self.fused or not winograd.can_convolve(x, self.out_channels):
-            return 0
+        alike = x.dtype == self.weight.dtype and x.device == self.weight.device and x.shape[1] == self.in_channels
+        if not (self.fused and winograd.can_convolve(x, self.out_channels) and alike):
+            return 0  # what does not fit is for PyTorch to complain of
         largest = winograd.usual_tile(x.dtype) if self.winograd == "auto" else self.winograd
-        return winograd.best_tile(x.shape[2], x.shape[3], largest) if largest else 0
+        return winograd.best_tile(x.shape[2], x.shape[3], largest)
 
 
 class _Winograd(torch.autograd.Function):

@@ -1,11 +1,11 @@
-"""3×3 convolutions on a CPU by Winograd's method: 1.8 to 4 times fewer products than the definition takes.
+"""3×3 convolutions on a CPU by Winograd's method: up to 4 times fewer products than the definition takes.
 
 F(m×m, 3×3) makes m×m pixels of the output from (m + 2)² products instead of 9·m² (Winograd 1980; Lavin and Gray 2016,
 arXiv:1509.09308). The compiled kernels (``kernels/winograd.cpp``) take sums of pixels, multiply, and take sums again,
 without leaving the cache. Their slow twin is PyTorch's convolution.
 
-In float32 the result is as good as any. In bfloat16 the sums are rounded before they are multiplied, which leaves a
-relative error of 0.4, 0.6 and 1.1 per cent for m = 2, 3 and 4, where rounding the exact result leaves 0.17
+In float32 the result is within a few roundings. In bfloat16 the sums are rounded before they are multiplied, which
+leaves a relative error of 0.4, 0.7 and 1.1 per cent for m = 2, 3 and 4, where rounding the exact result leaves 0.17
 (``tests/net/test_winograd.py``).
 """
 
@@ -26,14 +26,17 @@ def products(height: int, width: int, tile: int) -> int:
 def best_tile(height: int, width: int, largest: int) -> int:
     """The tile for images of this size: of those that take up to 10% more products than need be, the smallest.
 
-    It has the smallest error as well.
+    It has the smallest error as well. 0 where every tile up to ``largest`` takes as many as the definition.
     """
     cost = {tile: products(height, width, tile) for tile in TILES if tile <= largest}
-    return min(tile for tile in cost if cost[tile] <= 1.1 * min(cost.values()))
+    least = min(cost.values(), default=9 * height * width)
+    if least >= 9 * height * width:
+        return 0
+    return min(tile for tile in cost if cost[tile] <= 1.1 * least)
 
 
 def usual_tile(dtype: torch.dtype) -> int:
-    """The largest tile where nobody says otherwise; 0 where PyTorch multiplies this type by AMX, and is faster."""
+    """The largest tile where nobody says otherwise, for what can be convolved; 0 where PyTorch has AMX for it."""
     library = kernels()
     return 0 if library is None or (dtype == torch.bfloat16 and library.airbench_has_amx()) else max(TILES)
 
@@ -76,4 +79,6 @@ def _bytes(x: Tensor, out_channels: int, tile: int, gradient: bool) -> int:
 
 
 def _scratch(x: Tensor, out_channels: int, tile: int, gradient: bool) -> Tensor:
-    return torch.empty(_bytes(x, out_channels, tile, gradient), dtype=torch.uint8)
+    size = _bytes(x, out_channels, tile, gradient)
+    assert size > 0, f"there are no kernels for tiles of {tile}, or for {x.dtype}"
+    return torch.empty(size, dtype=torch.uint8)

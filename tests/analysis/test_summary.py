@@ -15,6 +15,9 @@ def test_arithmetic_by_hand(tmp_path: Path) -> None:
 
 
 def test_more_than_the_peak_is_explained(tmp_path: Path) -> None:
-    peak = {**FACTS["peak"], "bf16_tflops": 0.2}
-    (line,) = arithmetic_lines([fake_run(tmp_path / "run", [0.94], seconds=[1000.0], peak=peak)])
+    facts = {
+        "peak": {**FACTS["peak"], "bf16_tflops": 0.2},
+        "environment": {**FACTS["environment"], "device_type": "cpu"},
+    }
+    (line,) = arithmetic_lines([fake_run(tmp_path / "run", [0.94], seconds=[1000.0], **facts)])
     assert "145% of this machine's peak (convolutions are counted by their definition, and computed by Winograd" in line

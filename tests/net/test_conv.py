@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airbench.net.conv import MOST_PIXELS, Conv3x3, weight_gradient
-from airbench.net.winograd import usual_tile
+from airbench.net.winograd import can_convolve
 
 
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(1, 6), st.integers(1, 6), st.integers(1, 6))
@@ -21,7 +21,8 @@ def test_weight_gradient_is_pytorchs(n: int, inputs: int, outputs: int, height: 
 
 
 def _expected(side: int, winograd: Literal["auto", 0]) -> str:
-    if winograd == "auto" and usual_tile(torch.float32):
+    tiles = side > 1 and can_convolve(torch.zeros(20, 8, side, side).contiguous(memory_format=torch.channels_last), 16)
+    if winograd == "auto" and tiles:
         return "_WinogradBackward"
     return "_SmallImagesBackward" if side * side <= MOST_PIXELS else "ConvolutionBackward0"
 
@@ -64,3 +65,11 @@ def test_a_frozen_filter_gets_no_gradient() -> None:
     conv(x).sum().backward()
     assert conv.weight.grad is None
     assert x.grad is not None
+
+
+def test_images_that_do_not_fit_are_refused_as_pytorch_does() -> None:
+    x = torch.randn(2, 24, 8, 8).contiguous(memory_format=torch.channels_last)
+    with pytest.raises(RuntimeError, match="expected input"):
+        Conv3x3(8, 16)(x)
+    with pytest.raises(RuntimeError, match="type"):
+        Conv3x3(24, 16)(x.bfloat16())

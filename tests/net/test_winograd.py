@@ -1,6 +1,7 @@
 """Winograd's method and the definition of a convolution give the same, as nearly as can be said of rounded numbers."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ POINTS = {2: (0.0, 1.0, -1.0), 3: (0.4, -0.4, 1.3, -1.3), 4: (0.0, 0.7, -0.7, 1.
 USUAL = {3: (0.0, 1.0, -1.0, 2.0), 4: (0.0, 1.0, -1.0, 2.0, -2.0)}
 """Those of Lavin and Gray (2016), section 4."""
 
-EPSILON = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-9}
+EPSILON = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8}
 """The largest relative error of one rounding."""
 
 
@@ -134,13 +135,13 @@ def test_float32_agrees_with_float64(tile: int) -> None:
 @pytest.mark.parametrize("tile", TILES)
 def test_bfloat16_is_as_near_to_float64_as_rounding_allows(tile: int) -> None:
     x, weight, dy = case(8, 64, 64, 15, 15)
-    limit = {2: 0.005, 3: 0.0085, 4: 0.0135}[tile]  # the docstring's errors, and a fifth
+    limit = {2: 0.0048, 3: 0.0084, 4: 0.0132}[tile]  # the docstring's errors, and a fifth
     for value, reference in zip(ours(x.bfloat16(), weight, dy.bfloat16(), tile), exact(x, weight, dy), strict=True):
         assert relative_error(value, reference) < limit
     # What the kernels do, the slow twin does in float64 but for what is multiplied, and for the output's own rounding.
     expected = slow_twin(x, weight, tile, POINTS[tile], lambda value: value.bfloat16().double()).bfloat16()
     y = winograd.convolve(x.bfloat16(), weight, tile)
-    assert relative_error(y, expected.double()) < EPSILON[torch.bfloat16]
+    assert relative_error(y, expected.double()) < EPSILON[torch.bfloat16] / 2  # few of the roundings differ
 
 
 def test_the_points_halve_the_error_of_the_usual_ones() -> None:
@@ -158,19 +159,21 @@ def test_the_points_halve_the_error_of_the_usual_ones() -> None:
 @settings(deadline=None)
 @given(
     st.integers(1, 9), st.integers(1, 8), st.integers(1, 8), st.integers(1, 20), st.integers(1, 20),
-    st.sampled_from(TILES), st.integers(0, 99),
+    st.sampled_from(TILES), st.sampled_from([dtype for dtype in EPSILON if usable(dtype)]), st.integers(0, 99),
 )  # fmt: skip
 def test_any_shape_agrees_with_float64(
-    n: int, inputs: int, outputs: int, height: int, width: int, tile: int, seed: int
+    n: int, inputs: int, outputs: int, height: int, width: int, tile: int, dtype: torch.dtype, seed: int
 ) -> None:
     x, weight, dy = case(n, 8 * inputs, 8 * outputs, height, width, seed)
-    for value, reference in zip(ours(x, weight, dy, tile), exact(x, weight, dy), strict=True):
-        torch.testing.assert_close(value.double(), reference, atol=1e-5 * reference.abs().max().item(), rtol=0.0)
+    limit = 1e-5 if dtype == torch.float32 else 0.03  # of few numbers, an error is at times twice the usual one
+    found = ours(x.to(dtype), weight, dy.to(dtype), tile)
+    for value, reference in zip(found, exact(x, weight, dy), strict=True):
+        assert relative_error(value, reference) < limit
 
 
 @fast
 @pytest.mark.parametrize("tile", TILES)
-def test_no_pixel_beyond_the_images_is_read_or_written(tile: int) -> None:
+def test_no_pixel_beyond_the_images_is_read(tile: int) -> None:
     x, weight, dy = case(3, 8, 8, 5, 7)
     images_with_neighbours = torch.full((5, 8, 5, 7), float("nan")).contiguous(memory_format=torch.channels_last)
     gradients_with_neighbours = images_with_neighbours.clone(memory_format=torch.preserve_format)
@@ -181,13 +184,36 @@ def test_no_pixel_beyond_the_images_is_read_or_written(tile: int) -> None:
 
 
 @fast
-def test_nan_is_never_lost() -> None:
+@pytest.mark.parametrize("tile", TILES)
+def test_nothing_is_written_beyond_results_and_scratch(tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight, dy = case(3, 8, 40, 5, 7)
+    guards: list[Tensor] = []
+
+    def guarded(real: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def empty(*arguments: Any, **options: Any) -> Tensor:
+            result = real(*arguments, **options)
+            memory = torch.full((result.numel() + 4096,), 7, dtype=result.dtype)
+            guards.append(memory)
+            return memory.as_strided(result.shape, result.stride(), 2048)
+
+        return empty
+
+    monkeypatch.setattr("torch.empty", guarded(torch.empty))
+    ours(x, weight, dy, tile)
+    assert len(guards) >= 3
+    for memory in guards:
+        assert (memory[:2048] == 7).all()
+        assert (memory[-2048:] == 7).all()
+
+
+@fast
+@pytest.mark.parametrize("tile", TILES)
+def test_nan_is_never_lost(tile: int) -> None:
     x, weight, dy = case(2, 8, 8, 6, 6)
     x[1, 3, 2, 2] = float("nan")
-    y, _, dw = ours(x, weight, dy, 4)
-    assert y[1].isnan().any()
-    assert not y[0].isnan().any()
-    assert dw.isnan().any()
+    for value, reference in zip(ours(x, weight, dy, tile), exact(x, weight, dy), strict=True):
+        assert value[reference.isnan()].isnan().all()
+    assert not winograd.convolve(x, weight, tile)[0].isnan().any()  # another image
 
 
 @fast
@@ -227,6 +253,8 @@ def test_of_tiles_as_cheap_the_smallest_is_taken() -> None:
     assert best_tile(7, 7, 4) == 4
     assert best_tile(3, 3, 4) == 3
     assert best_tile(7, 7, 2) == 2
+    assert best_tile(1, 1, 4) == 0  # 16 products, where the definition takes 9
+    assert best_tile(7, 7, 0) == 0
 
 
 @fast
@@ -237,7 +265,7 @@ def test_the_layer_uses_tiles_up_to_the_largest_allowed(tile: int, monkeypatch: 
     monkeypatch.setattr(winograd, "convolve", lambda x, w, m: used.append(m) or convolve(x, w, m))
     conv = Conv3x3(8, 16, winograd=tile)  # type: ignore[arg-type]
     conv(images((2, 8, 7, 7)))
-    assert used == ([tile] if tile == 2 else [] if tile == 0 else [best_tile(7, 7, tile)])
+    assert used == ([best_tile(7, 7, tile)] if tile else [])
 
 
 @fast

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-_VERSION = 2
+_VERSION = 3
 """Of the kernels' interface: those of another one are not used."""
 
 _FILE = Path(__file__).with_name("_kernels" + (sysconfig.get_config_var("EXT_SUFFIX") or ".so"))
