@@ -39,7 +39,8 @@ class Conv3x3(nn.Conv2d):
         alike = x.dtype == self.weight.dtype and x.device == self.weight.device and x.shape[1] == self.in_channels
         if not (self.fused and winograd.can_convolve(x, self.out_channels) and alike):
             return 0  # what does not fit is for PyTorch to complain of
-        largest = winograd.usual_tile(x.dtype) if self.winograd == "auto" else self.winograd
+        usual = winograd.usual_tile(x.dtype, self.in_channels, self.out_channels)
+        largest = usual if self.winograd == "auto" else self.winograd
         return winograd.best_tile(x.shape[2], x.shape[3], largest)
 
 

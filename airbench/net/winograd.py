@@ -17,6 +17,9 @@ from airbench.net.kernels import call, empty_images, kernels, runs_fast
 TILES = (2, 3, 4)
 """Sides m of a tile that there are kernels for."""
 
+LEAST_CHANNELS = 512
+"""Channels of input times those of output, for Winograd's method to pay (runs/records/performance.md)."""
+
 
 def products(height: int, width: int, tile: int) -> int:
     """How many products F(tile×tile, 3×3) takes for an image of one channel. By definition there are 9 a pixel."""
@@ -35,10 +38,14 @@ def best_tile(height: int, width: int, largest: int) -> int:
     return min(tile for tile in cost if cost[tile] <= 1.1 * least)
 
 
-def usual_tile(dtype: torch.dtype) -> int:
-    """The largest tile where nobody says otherwise, for what can be convolved; 0 where PyTorch has AMX for it."""
+def usual_tile(dtype: torch.dtype, in_channels: int, out_channels: int) -> int:
+    """The largest tile where nobody says otherwise, for what can be convolved; 0 where PyTorch is as fast.
+
+    It is with AMX, and with few channels: sums take time in proportion to their number, products to its square.
+    """
     library = kernels()
-    return 0 if library is None or (dtype == torch.bfloat16 and library.airbench_has_amx()) else max(TILES)
+    amx = library is not None and dtype == torch.bfloat16 and library.airbench_has_amx()
+    return 0 if library is None or amx or in_channels * out_channels < LEAST_CHANNELS else max(TILES)
 
 
 def can_convolve(x: Tensor, out_channels: int) -> bool:

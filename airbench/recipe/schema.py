@@ -146,8 +146,8 @@ class Net(Knobs):
 
     winograd: Literal["auto", 0, 2, 3, 4] = "auto"
     """On a CPU, compute 3×3 convolutions by Winograd's method in tiles of at most so many pixels a side: larger ones
-    are faster, and round more in bf16. 0: by PyTorch. `auto`: 4 where there are kernels (built by GCC 12
-    or newer; AVX2, for bf16 AVX512-BF16), 0 where there are none, and for bf16 on a processor with AMX."""
+    are faster, and round more in bf16. 0: by PyTorch. `auto`: 4 where there are kernels (built by GCC 12 or
+    newer; AVX2, for bf16 AVX512-BF16), 0 where there are none, for bf16 with AMX, and for few channels."""
 
 
 # --------------------------------------------------------------------------------------------- recipe

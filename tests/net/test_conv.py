@@ -21,7 +21,7 @@ def test_weight_gradient_is_pytorchs(n: int, inputs: int, outputs: int, height: 
 
 
 def _expected(side: int, winograd: Literal["auto", 0]) -> str:
-    tiles = side > 1 and can_convolve(torch.zeros(20, 8, side, side).contiguous(memory_format=torch.channels_last), 16)
+    tiles = side > 1 and can_convolve(torch.zeros(20, 16, side, side).contiguous(memory_format=torch.channels_last), 32)
     if winograd == "auto" and tiles:
         return "_WinogradBackward"
     return "_SmallImagesBackward" if side * side <= MOST_PIXELS else "ConvolutionBackward0"
@@ -30,10 +30,10 @@ def _expected(side: int, winograd: Literal["auto", 0]) -> str:
 @pytest.mark.parametrize("side", [1, 3, 4, 7])
 @pytest.mark.parametrize("winograd", ["auto", 0])
 def test_output_and_gradients_are_pytorchs(side: int, winograd: Literal["auto", 0]) -> None:
-    x = torch.randn(20, 8, side, side).contiguous(memory_format=torch.channels_last)
+    x = torch.randn(20, 16, side, side).contiguous(memory_format=torch.channels_last)
     results = []
     for fused in (True, False):
-        conv = Conv3x3(8, 16, fused=fused, winograd=winograd)
+        conv = Conv3x3(16, 32, fused=fused, winograd=winograd)
         torch.nn.init.normal_(conv.weight, generator=torch.Generator().manual_seed(0))
         images = x.clone().requires_grad_()
         y = conv(images)
@@ -59,7 +59,7 @@ def test_small_images_in_bfloat16_round_once() -> None:
 
 
 def test_a_frozen_filter_gets_no_gradient() -> None:
-    conv = Conv3x3(8, 8)
+    conv = Conv3x3(8, 8, winograd=4)
     conv.weight.requires_grad_(False)
     x = torch.randn(2, 8, 3, 3).contiguous(memory_format=torch.channels_last).requires_grad_()
     conv(x).sum().backward()
@@ -70,6 +70,6 @@ def test_a_frozen_filter_gets_no_gradient() -> None:
 def test_images_that_do_not_fit_are_refused_as_pytorch_does() -> None:
     x = torch.randn(2, 24, 8, 8).contiguous(memory_format=torch.channels_last)
     with pytest.raises(RuntimeError, match="expected input"):
-        Conv3x3(8, 16)(x)
+        Conv3x3(8, 16, winograd=4)(x)
     with pytest.raises(RuntimeError, match="type"):
-        Conv3x3(24, 16)(x.bfloat16())
+        Conv3x3(24, 16, winograd=4)(x.bfloat16())

@@ -273,8 +273,16 @@ def test_with_amx_bfloat16_is_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -
     library = kernels()
     for amx, tile in ((1, 0), (0, 4)):
         monkeypatch.setattr(library, "airbench_has_amx", lambda amx=amx: amx)
-        assert winograd.usual_tile(torch.bfloat16) == tile
-        assert winograd.usual_tile(torch.float32) == 4
+        assert winograd.usual_tile(torch.bfloat16, 24, 64) == tile
+        assert winograd.usual_tile(torch.float32, 24, 64) == 4
+
+
+@fast
+def test_few_channels_are_left_to_pytorch_unless_told_otherwise() -> None:
+    x = images((2, 16, 7, 7))
+    assert Conv3x3(16, 24).tile(x) == 0
+    assert Conv3x3(16, 32).tile(x) == 4
+    assert Conv3x3(16, 24, winograd=2).tile(x) == 2
 
 
 def test_what_the_kernels_do_not_know_goes_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
