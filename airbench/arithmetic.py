@@ -69,7 +69,7 @@ def measure_peak(device: torch.device) -> dict[str, Any]:
     return rates
 
 
-def _best_seconds(work: Callable[[], Any], device: torch.device, budget: float = 0.3) -> float:
+def _best_seconds(work: Callable[[], Any], device: torch.device, budget: float = 0.7) -> float:
     """The least of the seconds that ``work`` takes, repeated until ``budget`` seconds have passed."""
     best, spent = math.inf, 0.0
     while spent < budget:

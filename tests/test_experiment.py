@@ -184,6 +184,8 @@ def start(tmp_path: Path, small_shapes: Dataset, *arguments: str) -> subprocess.
     return subprocess.Popen(
         [sys.executable, "-m", "airbench", *arguments],
         cwd=CONFIGS.parent, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A suite that a shell runs in the background ignores Ctrl-C, and its children would, too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
