@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from airbench.arithmetic import measure_peak
 from airbench.benchmark.profile import layer_inputs
-from airbench.benchmark.step import SEEDS, build_step
+from airbench.benchmark.step import SEEDS, build_step, with_fused
 from airbench.benchmark.timing import Spread, interleaved, ratios
 from airbench.data.loader import DeviceSplit, Loader
 from airbench.device import Machine
@@ -82,12 +82,8 @@ def _step(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: 
 
 
 def _fused_step(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: int) -> Row:
-    works = [build_step(_fused(recipe, fused), machine, machine.dtype, batch) for fused in (True, False)]
+    works = [build_step(with_fused(recipe, fused), machine, machine.dtype, batch) for fused in (True, False)]
     return measure(f"training step, batch {batch}", "kernels", PYTORCH, *works)
-
-
-def _fused(recipe: Recipe, fused: bool) -> Recipe:
-    return recipe.model_copy(update={"net": recipe.net.model_copy(update={"fused": fused})})
 
 
 def _convolutions(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: int) -> Iterator[Row]:
@@ -215,7 +211,7 @@ def _tta(measure: Callable[..., Row], recipe: Recipe, machine: Machine, count: i
 
 def _fused_tta(measure: Callable[..., Row], recipe: Recipe, machine: Machine, count: int = 500) -> Row:
     knobs = Evaluate(batch_size=count)
-    works = (_evaluation(_fused(recipe, fused), machine, count, knobs) for fused in (True, False))
+    works = (_evaluation(with_fused(recipe, fused), machine, count, knobs) for fused in (True, False))
     return measure(f"six views of {count:,} images (TTA)", "kernels", PYTORCH, *works, repeats=3)
 
 

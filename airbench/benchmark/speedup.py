@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from airbench.benchmark.step import with_fused
 from airbench.benchmark.timing import Spread, ratios, seconds_of
 from airbench.data.sources import load_dataset
 from airbench.device import choose_machine, prepare
@@ -140,11 +141,10 @@ def run_speedup(recipe: Recipe, rounds: int, progress: Callable[[str], None]) ->
     if find_spec("resource") is None:
         raise AirbenchError("speedup reads memory and page faults as Unix counts them, which this system does not")
     load_dataset(recipe.data)  # decoded and cached before anything is measured
-    slow = recipe.model_copy(update={"net": recipe.net.model_copy(update={"fused": False})})
     taken: dict[str, list[Figures]] = {"plain": [], "here": []}
     with tempfile.TemporaryDirectory() as folder:
         files = {"plain": Path(folder) / "plain.yaml", "here": Path(folder) / "here.yaml"}
-        for side, which in (("plain", slow), ("here", recipe)):
+        for side, which in (("plain", with_fused(recipe, False)), ("here", recipe)):
             files[side].write_text(dump_recipe(which), encoding="utf-8")
         for turn in range(rounds):
             for side, file in files.items():

@@ -44,3 +44,8 @@ def build_step(
     optimizers = Optimizers(route(net, recipe.optimizers), batch_size=batch, total_steps=10**6, steps_per_epoch=10**6)
     optimizers.before_step(0)
     return Step(net, optimizers, images, labels, recipe.train.label_smoothing)
+
+
+def with_fused(recipe: Recipe, fused: bool) -> Recipe:
+    """The same recipe with ``net.fused`` so: by the kernels for a CPU, or by PyTorch's own operations."""
+    return recipe.model_copy(update={"net": recipe.net.model_copy(update={"fused": fused})})

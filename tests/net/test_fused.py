@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -15,18 +14,6 @@ from airbench.net.fused import ACTIVATIONS, Activation, NormActivation
 from airbench.net.kernels import kernels
 
 built = pytest.mark.skipif(kernels() is None, reason="the kernels were not built at installation")
-
-
-@pytest.fixture(params=[0, 1, 2, 3], ids=["any", "avx2", "avx512", "avx512_bf16"])
-def processor(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The kernels for one kind of processor after the other, as far as this one can run them."""
-    library = kernels()
-    assert library is not None
-    if library.airbench_use_processor(request.param) != request.param:
-        library.airbench_use_processor(99)
-        pytest.skip("this processor cannot run it")
-    yield
-    library.airbench_use_processor(99)
 
 
 def norm(channels: int, activation: str, pool: bool, fused: bool, dtype: torch.dtype = torch.float32) -> NormActivation:

@@ -38,7 +38,7 @@ struct Convolution {
                     int64_t out, char *scratch, int64_t threads) {
         const typename W::Grid grid = grid_of<W>(height, width);
         const int64_t tiles = images * grid.rows * grid.columns, some = W::tiles_at_a_time(in);
-        const int64_t panels = (out + W::PANEL - 1) / W::PANEL, blocks = (tiles + some - 1) / some;
+        const int64_t panels = W::columns_of(out) / W::PANEL, blocks = (tiles + some - 1) / some;
         const T *zeros = (const T *)scratch;
         std::memset(scratch, 0, zero_bytes<W>(in, out));
         T *u = (T *)(scratch + zero_bytes<W>(in, out));
@@ -79,26 +79,22 @@ struct Gradient {
     }
 };
 
-// Calls work(W()) for the loops of this machine's processor; W() stands for its type.
+// Calls work(W()) for the loops of this machine's processor, if it has such; W() stands for its type.
 template <int M, class Work>
-bool for_tile(bool half, Work work) {
+void for_tile(bool half, Work work) {
 #ifdef SEVERAL_PROCESSORS
     const Processor processor = processor_in_use();
-    if (half) {
-        if (processor == AVX512_BF16)
-            return work(avx512_bf16::Winograd<M, bfloat16>()), true;
-        return false;
-    }
-    if (processor >= AVX512)
-        return work(avx512::Winograd<M, float>()), true;
-    if (processor == AVX2)
-        return work(avx2::Winograd<M, float>()), true;
+    if (half && processor == AVX512_BF16)
+        work(avx512_bf16::Winograd<M, bfloat16>());
+    else if (!half && processor >= AVX512)
+        work(avx512::Winograd<M, float>());
+    else if (!half && processor == AVX2)
+        work(avx2::Winograd<M, float>());
 #endif
-    return false;
 }
 
 template <class Work>
-bool for_this_machine(bool half, int64_t tile, Work work) {
+void for_this_machine(bool half, int64_t tile, Work work) {
     switch (tile) {
     case 2:
         return for_tile<2>(half, work);
@@ -107,7 +103,6 @@ bool for_this_machine(bool half, int64_t tile, Work work) {
     case 4:
         return for_tile<4>(half, work);
     }
-    return false;
 }
 
 } // namespace
