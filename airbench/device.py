@@ -116,7 +116,7 @@ def cpu_count() -> int:
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Copy from the host to ``device`` without making the host wait for it."""
+    """Copy from the host to ``device`` without making the host wait for it. Any strides, also those of ``expand``."""
     if device.type == "cuda" and torch.cuda.is_available():
-        return tensor.pin_memory().to(device, non_blocking=True)
+        return tensor.contiguous().pin_memory().to(device, non_blocking=True)  # pinning writes to each element once
     return tensor.to(device)

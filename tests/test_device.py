@@ -87,3 +87,16 @@ def test_clock_cannot_run_twice_and_survives_an_error() -> None:
         raise ValueError
     with clock:
         pass
+
+
+@pytest.mark.parametrize("tensor", [torch.tensor([0.0, 1.0]).expand(5, 2), torch.arange(12).view(3, 4).t()])
+def test_tensors_of_any_strides_can_be_sent_to_a_gpu(tensor: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pinning copies into memory of the same strides, which raises where elements of an expanded tensor share it."""
+
+    def pin(self: torch.Tensor) -> torch.Tensor:
+        return torch.empty_strided(self.shape, self.stride(), dtype=self.dtype).copy_(self)
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, *_, **__: self)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert torch.equal(device.send(tensor, torch.device("cuda")), tensor)
