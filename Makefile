@@ -10,7 +10,7 @@ TRAIN := $(BIN)/python train.py
 BASE  := $(VENV)/.installed
 DEV   := $(VENV)/.installed-dev
 CHECK := runs/gpu-check
-KERNELS := $(wildcard airbench/net/kernels/*.cpp airbench/net/kernels/*.h airbench/net/kernels/*.inc)
+KERNELS := $(wildcard airbench/kernels/*.cpp airbench/kernels/*.h airbench/kernels/*.inc)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart speedrun bench gpu-check test test-slow lint format schema clean
@@ -60,7 +60,7 @@ schema: $(BASE) ## write configs/recipe.schema.json anew
 	mv configs/recipe.schema.json.new configs/recipe.schema.json
 
 clean: ## remove .venv and caches; runs and data stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info airbench/net/kernels/*.so
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info airbench/kernels/*.so
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -9,7 +9,7 @@ import pytest
 
 from airbench.cli import main
 from airbench.data.dataset import Dataset
-from airbench.trial import Trainer
+from airbench.training.trial import Trainer
 from tests.conftest import CONFIGS, TINY
 
 ROOT = CONFIGS.parent

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from airbench.arithmetic import count_flop
+from airbench.training.flops import count_flop
 from airbench.data.dataset import Dataset
 from airbench.device import Machine
 from airbench.recipe import load_recipe
-from airbench.step import train_step
-from airbench.trial import Trainer
+from airbench.training.step import train_step
+from airbench.training.trial import Trainer
 from tests.conftest import CONFIGS, TINY
 
 

@@ -5,9 +5,9 @@ import torch
 
 from airbench.data.dataset import Dataset
 from airbench.device import Machine, prepare
-from airbench.trial import Trainer, TrialSeeds
+from airbench.training.trial import Trainer, TrialSeeds
 from tests.conftest import tiny
-from tests.test_trial import Silent
+from tests.training.test_trial import Silent
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
 

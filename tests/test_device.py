@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from airbench import device
-from airbench.clock import Clock
+from airbench.training.clock import Clock
 from airbench.errors import DeviceError
 
 
@@ -69,7 +69,7 @@ def test_no_glibc_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_clock_adds_up_only_what_is_inside(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([1.0, 3.0, 10.0, 10.5])
-    monkeypatch.setattr("airbench.clock.time.perf_counter", lambda: next(now))
+    monkeypatch.setattr("airbench.training.clock.time.perf_counter", lambda: next(now))
     clock = Clock(torch.device("cpu"))
     with clock:
         pass

@@ -8,12 +8,12 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from airbench.data.loader import DeviceSplit, Loader
-from airbench.evaluate import correct
+from airbench.training.evaluate import correct
 from airbench.net.cifarnet import CifarNet, build_net
 from airbench.optim.lookahead import Lookahead
 from airbench.optim.routing import Optimizers, route
 from airbench.recipe import Recipe
-from airbench.step import train_step
+from airbench.training.step import train_step
 from tests.conftest import tiny
 
 CONFIGS = ("airbench94_muon.yaml", "sgd.yaml")

@@ -7,9 +7,9 @@ import pytest
 from airbench.data.sources import load_dataset
 from airbench.device import choose_machine, prepare
 from airbench.recipe import load_recipe
-from airbench.trial import Trainer, TrialSeeds
+from airbench.training.trial import Trainer, TrialSeeds
 from tests.conftest import CONFIGS
-from tests.test_trial import Silent
+from tests.training.test_trial import Silent
 
 COPY = os.environ.get("AIRBENCH_DATA")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not COPY, reason="AIRBENCH_DATA names no copy of CIFAR-10")]

@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from airbench.arithmetic import measure_peak
+from airbench.training.flops import measure_peak
 from airbench.benchmark.profile import layer_inputs
 from airbench.benchmark.step import SEEDS, build_step, with_fused
 from airbench.benchmark.timing import Spread, interleaved, ratios
 from airbench.data.loader import DeviceSplit, Loader
 from airbench.device import Machine
-from airbench.evaluate import plain, predict
+from airbench.training.evaluate import plain, predict
 from airbench.net.cifarnet import build_net
-from airbench.net.conv import Conv3x3
-from airbench.net.fused import NormActivation
-from airbench.net.kernels import kernels
+from airbench.kernels.conv import Conv3x3
+from airbench.kernels.fused import NormActivation
+from airbench.kernels import kernels
 from airbench.optim.orthogonalize import newton_schulz, orthogonalize_all, svd
 from airbench.recipe import Recipe
 from airbench.recipe.schema import Augment, Evaluate

@@ -24,10 +24,10 @@ from airbench.benchmark.timing import Spread, ratios, seconds_of
 from airbench.data.sources import load_dataset
 from airbench.device import choose_machine, prepare
 from airbench.errors import AirbenchError
-from airbench.evaluate import plain, predict
+from airbench.training.evaluate import plain, predict
 from airbench.recipe import Recipe, load_recipe
 from airbench.recipe.load import dump_recipe
-from airbench.trial import EpochRow, Trainer, TrialSeeds
+from airbench.training.trial import EpochRow, Trainer, TrialSeeds
 
 STEPS, IMAGES = 5, 2000
 """Steps taken after the first one; test images evaluated."""

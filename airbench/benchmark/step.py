@@ -9,8 +9,8 @@ from airbench.device import Machine
 from airbench.net.cifarnet import CifarNet, build_net
 from airbench.optim.routing import Optimizers, route
 from airbench.recipe import Recipe
-from airbench.step import train_step
-from airbench.trial import TrialSeeds
+from airbench.training.step import train_step
+from airbench.training.trial import TrialSeeds
 
 SEEDS = TrialSeeds(0, 0, 0)
 

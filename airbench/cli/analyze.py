@@ -124,7 +124,7 @@ def _named_runs(options: argparse.Namespace) -> list[RunRecord] | None:
 
 
 def _train(options: argparse.Namespace, recipes: Sequence[LoadedRecipe], seed: int | Sequence[int]) -> list[RunRecord]:
-    from airbench.experiment import run_experiment
+    from airbench.experiment.run import run_experiment
 
     records = run_experiment(recipes, trials=options.trials, seed=seed, out=options.out)
     print()

@@ -10,7 +10,7 @@ from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe, dump_recipe, load_recipe, load_recipes
 
 if TYPE_CHECKING:
-    from airbench.experiment import EpochLogger
+    from airbench.experiment.run import EpochLogger
     from airbench.runs import RunRecord
 
 _TRAIN_HELP = """\
@@ -148,7 +148,7 @@ def _train(options: argparse.Namespace) -> int:
     if options.print_recipe:
         print("---\n".join(dump_recipe(each.recipe) for each in recipes), end="")
         return 0
-    from airbench.experiment import run_experiment  # loads torch: not for --help or a mistyped key
+    from airbench.experiment.run import run_experiment  # loads torch: not for --help or a mistyped key
 
     return exit_code(
         run_experiment(
@@ -162,7 +162,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _resume(runs: list[Path], options: argparse.Namespace) -> int:
-    from airbench.experiment import resume_experiment
+    from airbench.experiment.run import resume_experiment
 
     logger = _logger(options.tensorboard)
     return exit_code(resume_experiment(runs, force=options.force, data=options.data, logger=logger))
@@ -176,7 +176,7 @@ def exit_code(runs: "list[RunRecord]") -> int:
 def _logger(tensorboard: bool) -> "EpochLogger | None":
     if not tensorboard:
         return None
-    from airbench.tensorboard import open_logger
+    from airbench.experiment.tensorboard import open_logger
 
     return open_logger()
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from airbench.net.conv import Conv3x3
-from airbench.net.fused import Activation, NormActivation
+from airbench.kernels.conv import Conv3x3
+from airbench.kernels.fused import Activation, NormActivation
 from airbench.net.whiten import whitening_filters
 from airbench.recipe import schema
 

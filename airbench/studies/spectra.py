@@ -15,7 +15,7 @@ from airbench.errors import AirbenchError, RecipeError, TrialError
 from airbench.optim.spectra import momentum_spectra
 from airbench.recipe import LoadedRecipe
 from airbench.studies.result import STYLE, Study
-from airbench.trial import EpochRow, Trainer, TrialSeeds
+from airbench.training.trial import EpochRow, Trainer, TrialSeeds
 
 
 class _Collector:

@@ -16,8 +16,8 @@ from airbench.cli import main
 from airbench.data.augment import crop
 from airbench.device import Machine
 from airbench.errors import AirbenchError
-from airbench.net.kernels import kernels
-from airbench.net.winograd import can_convolve
+from airbench.kernels import kernels
+from airbench.kernels.winograd import can_convolve
 from tests.conftest import CONFIGS, TINY, tiny
 
 

@@ -12,18 +12,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from airbench.clock import Clock
+from airbench.training.clock import Clock
 from airbench.data.dataset import Dataset
 from airbench.data.loader import Loader, to_device
 from airbench.device import Machine
 from airbench.errors import RecipeError, TrialError
-from airbench.evaluate import correct, plain
+from airbench.training.evaluate import correct, plain
 from airbench.net.cifarnet import build_net
 from airbench.optim.lookahead import Lookahead
 from airbench.optim.routing import Optimizers, route
 from airbench.optim.schedule import epochs_to_steps
 from airbench.recipe import Recipe
-from airbench.step import GraphStep, Step, train_step
+from airbench.training.step import GraphStep, Step, train_step
 
 WARM_UP_STEPS = 2  # on a CPU one is enough: nothing is chosen or compiled in the second
 

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from airbench.trial import EpochRow, TrialResult
+from airbench.training.trial import EpochRow, TrialResult
 
 COLUMNS = ("trial", "epoch", "train_loss", "train_acc", "test_acc", "tta_acc", "seconds")
 _WIDTHS = (5, 6, 10, 9, 8, 7, 8)

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airbench.net.conv import MOST_PIXELS, Conv3x3, weight_gradient
-from airbench.net.winograd import can_convolve
+from airbench.kernels.conv import MOST_PIXELS, Conv3x3, weight_gradient
+from airbench.kernels.winograd import can_convolve
 
 
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(1, 6), st.integers(1, 6), st.integers(1, 6))

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from airbench.evaluate import correct, predict, views
+from airbench.training.evaluate import correct, predict, views
 from airbench.net.cifarnet import CifarNet
 from airbench.recipe.schema import Evaluate, Net
 

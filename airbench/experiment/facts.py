@@ -4,12 +4,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from airbench.arithmetic import count_flop, measure_peak
-from airbench.clock import TIMED
+from airbench.training.flops import count_flop, measure_peak
+from airbench.training.clock import TIMED
 from airbench.data.dataset import Dataset
-from airbench.environment import describe_environment, describe_source
+from airbench.experiment.environment import describe_environment, describe_source
 from airbench.runs.record import entry
-from airbench.trial import Trainer
+from airbench.training.trial import Trainer
 
 SAME = (
     ("source", "sha256"), ("steps",),

@@ -1,4 +1,4 @@
-// What all kernels share: plain C functions for ctypes (airbench/net/kernels/__init__.py calls them), split over OpenMP's
+// What all kernels share: plain C functions for ctypes (airbench/kernels/__init__.py calls them), split over OpenMP's
 // threads. Sums are taken per thread and added up in order: one number of threads gives the same bits every time.
 
 #pragma once

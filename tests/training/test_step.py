@@ -15,10 +15,10 @@ from airbench.errors import RecipeError
 from airbench.net.cifarnet import CifarNet, build_net
 from airbench.optim.routing import Optimizers, route
 from airbench.recipe import Recipe
-from airbench.step import GraphStep, Result, train_step
-from airbench.trial import Trainer, TrialSeeds
+from airbench.training.step import GraphStep, Result, train_step
+from airbench.training.trial import Trainer, TrialSeeds
 from tests.conftest import tiny
-from tests.test_trial import Silent
+from tests.training.test_trial import Silent
 
 STEPS = 8
 HALF_FROZEN = "optimizers.whiten_bias.train_epochs=1"
@@ -129,7 +129,7 @@ def test_trials_with_a_graph_leave_no_trace_in_the_next(
 ) -> None:
     eager, trainer = (Trainer(tiny("airbench94_muon.yaml", SLOW).recipe, small_shapes, cpu) for _ in range(2))
     trainer.recipe = tiny("airbench94_muon.yaml", SLOW, "train.cuda_graph=true").recipe
-    monkeypatch.setattr("airbench.step.capture_cuda_graph", record)
+    monkeypatch.setattr("airbench.training.step.capture_cuda_graph", record)
     first, other, again = (trainer.run(TrialSeeds(s, s, s), Silent()) for s in (0, 1, 0))
     assert first.epochs[-1].train_loss == again.epochs[-1].train_loss != other.epochs[-1].train_loss
     expected = eager.run(TrialSeeds(0, 0, 0), Silent())

@@ -15,13 +15,13 @@ from airbench.data.dataset import Dataset
 from airbench.data.sources import genuineness, load_dataset
 from airbench.device import choose_machine, prepare
 from airbench.errors import AirbenchError, RecipeError, TrialError
-from airbench.facts import run_facts, what_changed
+from airbench.experiment.facts import run_facts, what_changed
 from airbench.optim.routing import describe
 from airbench.optim.spectra import momentum_spectra
 from airbench.recipe import LoadedRecipe, load_recipe
 from airbench.runs import RECIPE, RUN, SPECTRA, SUMMARY, RunFolder, RunFolderError, RunRecord, read_run
-from airbench.terminal import Terminal
-from airbench.trial import EpochRow, Trainer, TrialSeeds
+from airbench.experiment.terminal import Terminal
+from airbench.training.trial import EpochRow, Trainer, TrialSeeds
 
 EpochLogger = Callable[[Path, int, EpochRow], None]
 """Told of every epoch: the run's folder, the trial (from 0), the row."""

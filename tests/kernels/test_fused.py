@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from airbench.net.fused import ACTIVATIONS, Activation, NormActivation
-from airbench.net.kernels import kernels
+from airbench.kernels.fused import ACTIVATIONS, Activation, NormActivation
+from airbench.kernels import kernels
 
 built = pytest.mark.skipif(kernels() is None, reason="the kernels were not built at installation")
 
@@ -167,7 +167,7 @@ def test_weights_in_half_precision_go_the_slow_way() -> None:
 def test_without_kernels_it_is_pytorch(pool: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     x = images((4, 8, 6, 6))
     with monkeypatch.context() as patch:
-        patch.setattr("airbench.net.kernels.kernels", lambda: None)
+        patch.setattr("airbench.kernels.kernels", lambda: None)
         without = run(norm(8, "gelu", pool, fused=True), x)
     slow = run(norm(8, "gelu", pool, fused=False), x)
     assert all(torch.equal(a, b) for a, b in zip(without, slow, strict=True))

@@ -6,13 +6,13 @@ without leaving the cache. Their slow twin is PyTorch's convolution.
 
 In float32 the result is within a few roundings. In bfloat16 the sums are rounded before they are multiplied, which
 leaves a relative error of 0.4, 0.7 and 1.1 per cent for m = 2, 3 and 4, where rounding the exact result leaves 0.17
-(``tests/net/test_winograd.py``).
+(``tests/kernels/test_winograd.py``).
 """
 
 import torch
 from torch import Tensor
 
-from airbench.net.kernels import call, empty_images, kernels, runs_fast
+from airbench.kernels import call, empty_images, kernels, runs_fast
 
 TILES = (2, 3, 4)
 """Sides m of a tile that there are kernels for."""

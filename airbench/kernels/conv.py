@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from airbench.net import winograd
-from airbench.net.kernels import on_cpu
+from airbench.kernels import winograd
+from airbench.kernels import on_cpu
 
 MOST_PIXELS = 9
 """Of an image, for one product to be faster than PyTorch: at 3×3 pixels it is 1.3 to 3.6 times as fast, at 7×7 no

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from airbench.device import Machine, cpu_count, cpu_name
-from airbench.net.kernels import kernels_hash
+from airbench.kernels import kernels_hash
 
-SOURCE = Path(__file__).resolve().parent
+SOURCE = Path(__file__).resolve().parent.parent
 _PACKAGES = ("airbench", "torch", "torchvision", "numpy", "pydantic", "scipy")
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ONEDNN_MAX_CPU_ISA")
 

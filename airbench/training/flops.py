@@ -10,11 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from airbench.benchmark.timing import seconds_of
 from airbench.data.dataset import Dataset
-from airbench.evaluate import augmented, correct, plain, views
+from airbench.training.evaluate import augmented, correct, plain, views
 from airbench.net.cifarnet import build_net
 from airbench.optim.routing import Optimizers, route
 from airbench.recipe import Recipe
-from airbench.step import train_step
+from airbench.training.step import train_step
 
 
 def count_flop(recipe: Recipe, steps: int, test_images: int, dataset: Dataset) -> dict[str, float]:

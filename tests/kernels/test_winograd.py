@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from airbench.net import winograd
-from airbench.net.conv import Conv3x3
-from airbench.net.kernels import kernels
-from airbench.net.winograd import TILES, best_tile, products
+from airbench.kernels import winograd
+from airbench.kernels.conv import Conv3x3
+from airbench.kernels import kernels
+from airbench.kernels.winograd import TILES, best_tile, products
 
 POINTS = {2: (0.0, 1.0, -1.0), 3: (0.4, -0.4, 1.3, -1.3), 4: (0.0, 0.7, -0.7, 1.5, -1.5)}
 """Those of the kernels (``toom_cook.h``), infinity apart."""
@@ -282,5 +282,5 @@ def test_what_the_kernels_do_not_know_goes_the_slow_way(monkeypatch: pytest.Monk
     conv = Conv3x3(12, 8)
     torch.nn.init.normal_(conv.weight)
     assert torch.equal(conv(odd), F.conv2d(odd, conv.weight, padding=1))
-    monkeypatch.setattr("airbench.net.kernels.kernels", lambda: None)
+    monkeypatch.setattr("airbench.kernels.kernels", lambda: None)
     assert not winograd.can_convolve(images((2, 8, 6, 6)), 8)

@@ -15,9 +15,9 @@ from airbench.cli import main
 from airbench.data.cache import write_cache
 from airbench.data.dataset import Dataset
 from airbench.data.shapes import SHAPES_VERSION
-from airbench.facts import what_changed
+from airbench.experiment.facts import what_changed
 from airbench.runs import read_run
-from airbench.trial import Trainer
+from airbench.training.trial import Trainer
 from tests.conftest import CONFIGS, TINY
 
 MUON, SGD = str(CONFIGS / "airbench94_muon.yaml"), str(CONFIGS / "sgd.yaml")
@@ -94,7 +94,7 @@ def test_resume_refuses_after_a_change_and_records_a_forced_one(
 ) -> None:
     path = interrupted_run(tmp_path, monkeypatch)
     capsys.readouterr()
-    monkeypatch.setattr("airbench.environment.source_hash", lambda: "f" * 64)
+    monkeypatch.setattr("airbench.experiment.environment.source_hash", lambda: "f" * 64)
     assert main(["resume", str(path)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1

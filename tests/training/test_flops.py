@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from airbench.arithmetic import count_flop, measure_peak
+from airbench.training.flops import count_flop, measure_peak
 from airbench.data.dataset import Dataset
 from airbench.recipe import load_recipe
 from tests.conftest import CONFIGS

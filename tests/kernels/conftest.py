@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from airbench.net.kernels import kernels
+from airbench.kernels import kernels
 
 
 @pytest.fixture(params=[0, 1, 2, 3], ids=["any", "avx2", "avx512", "avx512_bf16"])

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airbench.errors import AirbenchError
-from airbench.trial import EpochRow
+from airbench.training.trial import EpochRow
 
 if TYPE_CHECKING:
-    from airbench.experiment import EpochLogger
+    from airbench.experiment.run import EpochLogger
 
 
 def open_logger() -> "EpochLogger":

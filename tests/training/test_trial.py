@@ -11,7 +11,7 @@ import torch._dynamo
 from airbench.data.dataset import Dataset, make_dataset
 from airbench.device import Machine
 from airbench.errors import RecipeError, TrialError
-from airbench.trial import EpochRow, Trainer, TrialResult, TrialSeeds
+from airbench.training.trial import EpochRow, Trainer, TrialResult, TrialSeeds
 from tests.conftest import tiny
 
 
