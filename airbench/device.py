@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from airbench.errors import DeviceError
+from airbench.recipe.engine import Engine
 
 _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -44,19 +45,27 @@ class Machine:
             torch.set_num_threads(self.threads)
 
 
-def choose_machine(device: str = "auto", precision: str = "auto", threads: int | None = None) -> Machine:
-    """The device and precision that a recipe asks for. Raises DeviceError if they are not to be had."""
+def choose_machine(engine: Engine = Engine()) -> Machine:  # noqa: B008 - frozen
+    """Return the device and precision that ``engine`` asks for. Raises DeviceError if there is no such device."""
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        device = next(name for name, there in present.items() if there)
-    if not present[device]:
-        others = ", ".join(name for name, there in present.items() if there)
-        raise DeviceError(f"device = {device}: PyTorch {torch.__version__} finds none here; there is {others}")
+    name = engine.device
+    if name == "auto":
+        name = next(kind for kind, there in present.items() if there)
+    device = torch.device(name)
+    if not present[device.type]:
+        others = ", ".join(kind for kind, there in present.items() if there)
+        raise DeviceError(f"engine.device = {name}: PyTorch {torch.__version__} finds none here; there is {others}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(
+            f"engine.device = {name}: there are {torch.cuda.device_count()} GPUs, numbered from 0 "
+            f"(CUDA_VISIBLE_DEVICES = {os.environ.get('CUDA_VISIBLE_DEVICES', 'unset')})"
+        )
+    precision = engine.precision
     if precision == "auto":
-        precision = {"cuda": "fp16", "mps": "fp32", "cpu": "bf16" if cpu_has_bf16() else "fp32"}[device]
-    if precision == "fp16" and device == "cpu":
-        raise DeviceError("precision = fp16: too slow on a cpu to be of use; give bf16, fp32 or auto")
-    return Machine(torch.device(device), _DTYPES[precision], threads or torch.get_num_threads())
+        precision = "fp16" if device.type == "cuda" else "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+    if precision == "fp16" and device.type == "cpu":
+        raise DeviceError("engine.precision = fp16: too slow on a CPU to be of use; give bf16, fp32 or auto")
+    return Machine(device, _DTYPES[precision], engine.threads or torch.get_num_threads())
 
 
 def cpu_has_bf16() -> bool:
@@ -75,7 +84,9 @@ def prepare(machine: Machine) -> None:
     if machine.device.type == "cpu":
         keep_freed_memory()
     if machine.device.type == "cuda":
+        torch.cuda.set_device(machine.device.index or 0)
         torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.benchmark_limit = 0  # try every algorithm, not the first ten
 
 
 def keep_freed_memory() -> bool:

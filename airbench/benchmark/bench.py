@@ -1,4 +1,4 @@
-"""What is fast here, each beside its slow twin in the same process."""
+"""What is fast here, each beside another way to do the same in the same process."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,20 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from airbench.training.flops import measure_peak
 from airbench.benchmark.profile import layer_inputs
-from airbench.benchmark.step import SEEDS, build_step, with_fused
-from airbench.benchmark.timing import Spread, interleaved, ratios
+from airbench.benchmark.step import CIFAR, SEEDS, build_step, new_net, random_images, with_fused
 from airbench.data.loader import DeviceSplit, Loader
-from airbench.device import Machine
-from airbench.training.evaluate import plain, predict
-from airbench.net.cifarnet import build_net
-from airbench.kernels.conv import Conv3x3
-from airbench.kernels.fused import NormActivation
+from airbench.data.transforms import build_transforms
+from airbench.device import Machine, send
 from airbench.kernels import kernels
+from airbench.net.base import build_net
+from airbench.net.layers import Conv3x3, NormActivation
 from airbench.optim.orthogonalize import newton_schulz, orthogonalize_all, svd
 from airbench.recipe import Recipe
-from airbench.recipe.schema import Augment, Evaluate
+from airbench.recipe.schema import Evaluate
+from airbench.recipe.transforms import Flip, Translate
+from airbench.training.evaluate import predict
+from airbench.training.peak import measure_peak
+from airbench.training.setup import net_context
+from airbench.training.timing import Spread, interleaved, ratios
 
 Work = Callable[[], Any]
 
@@ -34,20 +36,20 @@ class Row:
 
     work: str
     way: str
-    twin: str
+    other: str
     seconds: Spread
-    twin_seconds: Spread
+    other_seconds: Spread
     ratio: Spread
-    """How many times as long the twin takes."""
+    """How many times as long the other way takes."""
 
 
-def run_bench(recipe: Recipe, machine: Machine, batch_size: int = 500, least_seconds: float = 2.0) -> Iterator[Row]:
-    """Measure row after row, each for ``least_seconds`` at least.
+def run_bench(recipe: Recipe, machine: Machine, batch_size: int = 500, min_seconds: float = 2.0) -> Iterator[Row]:
+    """Measure row after row, each for ``min_seconds`` at least.
 
     ``batch_size`` is that of the training step, a part of the recipe's to be quick.
     """
     machine.use_threads()
-    measure = partial(_row, machine, least_seconds)
+    measure = partial(_row, machine, min_seconds)
     if machine.dtype != torch.float32:
         yield _step(measure, recipe, machine, batch_size)
     if machine.device.type == "cpu" and kernels() is not None:
@@ -67,11 +69,11 @@ def rates(machine: Machine) -> dict[str, Any]:
 
 
 def _row(
-    machine: Machine, least_seconds: float, work: str, way: str, twin: str, fast: Work, slow: Work, repeats: int = 5
+    machine: Machine, min_seconds: float, work: str, way: str, other: str, fast: Work, slow: Work, repeats: int = 5
 ) -> Row:
-    taken = interleaved({"fast": fast, "slow": slow}, machine.device, repeats, least_seconds)
+    taken = interleaved({"fast": fast, "slow": slow}, machine.device, repeats, min_seconds)
     a, b = taken["fast"], taken["slow"]
-    return Row(work, way, twin, Spread.of(a), Spread.of(b), ratios(b, a))
+    return Row(work, way, other, Spread.of(a), Spread.of(b), ratios(b, a))
 
 
 def _step(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: int) -> Row:
@@ -88,34 +90,41 @@ def _fused_step(measure: Callable[..., Row], recipe: Recipe, machine: Machine, b
 
 def _convolutions(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: int) -> Iterator[Row]:
     """Every 3×3 convolution of the net, forward and backward, those of a shape once; none where PyTorch does them."""
-    net = build_net(recipe.net, 10, 32, machine.device, machine.dtype)
-    net.reset(SEEDS.generator("init"))
-    images = torch.zeros(batch, 3, 32, 32, dtype=machine.dtype).contiguous(memory_format=torch.channels_last)
+    net = new_net(recipe, machine, machine.dtype)
+    images = random_images(batch, CIFAR, machine, machine.dtype)
     seen = set()
     for _, layer, x in layer_inputs(net, images):
         if not isinstance(layer, Conv3x3) or not layer.tile(x) or (x.shape, layer.out_channels) in seen:
             continue
         seen.add((x.shape, layer.out_channels))
-        twin = Conv3x3(layer.in_channels, layer.out_channels, fused=False)
-        twin.weight = layer.weight
+        pytorch = Conv3x3(layer.in_channels, layer.out_channels, fused=False)
+        pytorch.weight = layer.weight
         _, channels, height, width = x.shape
         yield measure(
             f"convolution: {batch}×{channels}×{height}×{width} to {layer.out_channels}",
             f"Winograd, tiles of {layer.tile(x)}", PYTORCH,
-            *(_forward_backward(conv, x.shape, machine.dtype) for conv in (layer, twin)),
+            *(_forward_backward(conv, x.shape, machine.dtype) for conv in (layer, pytorch)),
         )  # fmt: skip
 
 
 def _fused_layers(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: int) -> Iterator[Row]:
-    channels, whole = recipe.net.widths[0], 32 - recipe.net.whiten.kernel + 1
-    for work, side, pool in (("pool, norm, activation", whole, True), ("norm, activation", whole // 2, False)):
+    """The first norm that pools and the first that does not, if the net has such."""
+    net = new_net(recipe, machine, machine.dtype)
+    seen = set()
+    for _, layer, x in layer_inputs(net, random_images(batch, CIFAR, machine, machine.dtype)):
+        if not isinstance(layer, NormActivation) or layer.pool in seen:
+            continue
+        seen.add(layer.pool)
         layers = [
-            NormActivation(channels, 1e-12, 0.4, pool=pool, activation=recipe.net.activation, fused=fused)
+            NormActivation(
+                layer.num_features, layer.eps, layer.momentum, pool=layer.pool, activation=layer.activation, fused=fused
+            )
             for fused in (True, False)
         ]
+        shape = tuple(x.shape)
         yield measure(
-            f"{work}: {batch}×{channels}×{side}×{side}", "kernels", PYTORCH,
-            *(_forward_backward(layer, (batch, channels, side, side), machine.dtype) for layer in layers),
+            f"{'pool, ' if layer.pool else ''}norm, activation: {'×'.join(map(str, shape))}", "kernels", PYTORCH,
+            *(_forward_backward(each, shape, machine.dtype) for each in layers),
         )  # fmt: skip
 
 
@@ -137,21 +146,26 @@ def _loader(measure: Callable[..., Row], machine: Machine, count: int = 10_000) 
         images.to(machine.device), torch.zeros(count, dtype=torch.int64, device=machine.device),
         torch.full((3,), 0.5, device=machine.device), torch.full((3,), 0.25, device=machine.device),
     )  # fmt: skip
+    flip, shift = (Flip(kind="random"), Translate(pixels=2))
+    transforms = build_transforms({"flip": flip, "translate": shift}, CIFAR)
     loader = Loader(
-        split, Augment(flip="random", translate=2), 500, machine.dtype,
-        order=SEEDS.generator("order"), augment_generator=SEEDS.generator("augment"),
-    )  # fmt: skip
+        split, transforms, 500, machine.dtype, order=SEEDS.generator("order"), augment=SEEDS.generator("augment")
+    )
 
     def epoch() -> None:
-        for _ in loader.epoch(0):
+        for _ in loader.epoch():
             pass
 
     def by_masks() -> None:
         order = torch.randperm(count, device=machine.device)
-        draws = loader.stream.draw(0).to(machine.device)
+        flips, shifts = (
+            send(draw, machine.device)
+            for transform in transforms
+            if (draw := transform.draw(count, loader.augment)) is not None
+        )
         for index in order.split(500):
-            batch = crop_by_masks(loader.padded, index, draws.shift[index], 32)
-            torch.where(draws.flip[index][:, None, None, None], batch.flip(2), batch)
+            batch = crop_by_masks(loader.images, index, shifts[index], 32)
+            torch.where(flips[index][:, None, None, None], batch.flip(2), batch)
 
     return measure(
         f"augmentation of {count:,} images", "one gather a batch", "a mask for each of 25 shifts",
@@ -160,7 +174,7 @@ def _loader(measure: Callable[..., Row], machine: Machine, count: int = 10_000) 
 
 
 def crop_by_masks(padded: Tensor, index: Tensor, shift: Tensor, side: int) -> Tensor:
-    """What :func:`airbench.data.augment.crop` does, shift by shift: the usual way, and its slow twin."""
+    """Crop shift by shift: the usual way to do it, and the reference implementation in tests."""
     images = padded[index]
     out = images.new_empty(len(index), side, side, images.shape[3])
     for row in range(padded.shape[1] - side + 1):
@@ -171,9 +185,9 @@ def crop_by_masks(padded: Tensor, index: Tensor, shift: Tensor, side: int) -> Te
 
 
 def _orthogonalizers(measure: Callable[..., Row], recipe: Recipe, machine: Machine) -> Iterator[Row]:
-    net = build_net(recipe.net, 10, 32, torch.device("meta"), torch.float32)
+    net = build_net(recipe.net, net_context(recipe, CIFAR), torch.device("meta"), torch.float32)
     generator = SEEDS.generator("init")
-    shapes = [p.flatten(1).shape for name, p in net.named_parameters() if p.ndim == 4 and name != "whiten.weight"]
+    shapes = [p.flatten(1).shape for p in net.parameters() if p.ndim == 4 and p.requires_grad]
     filters = [torch.randn(shape, generator=generator).to(machine.device, machine.dtype) for shape in shapes]
     half = torch.bfloat16
     quintic = partial(newton_schulz, steps=3, dtype=half)
@@ -196,22 +210,20 @@ def _orthogonalizers(measure: Callable[..., Row], recipe: Recipe, machine: Machi
     )  # fmt: skip
 
 
-def _evaluation(recipe: Recipe, machine: Machine, count: int, knobs: Evaluate) -> Work:
-    net = build_net(recipe.net, 10, 32, machine.device, machine.dtype)
-    net.reset(SEEDS.generator("init"))
-    images = torch.randn(count, 3, 32, 32, generator=SEEDS.generator("augment")).to(machine.device, machine.dtype)
-    return partial(predict, net, images.contiguous(memory_format=torch.channels_last), knobs)
+def _evaluation(recipe: Recipe, machine: Machine, count: int, evaluate: Evaluate) -> Work:
+    net = new_net(recipe, machine, machine.dtype)
+    return partial(predict, net, random_images(count, CIFAR, machine, machine.dtype), evaluate)
 
 
 def _tta(measure: Callable[..., Row], recipe: Recipe, machine: Machine, count: int = 1000) -> Row:
-    knobs = Evaluate(batch_size=count)
-    works = (_evaluation(recipe, machine, count, each) for each in (plain(knobs), knobs))
+    evaluate = Evaluate(batch_size=count)
+    works = (_evaluation(recipe, machine, count, each) for each in (evaluate.without_tta(), evaluate))
     return measure(f"evaluation of {count:,} images", "one view", "six views (TTA)", *works, repeats=3)
 
 
 def _fused_tta(measure: Callable[..., Row], recipe: Recipe, machine: Machine, count: int = 500) -> Row:
-    knobs = Evaluate(batch_size=count)
-    works = (_evaluation(with_fused(recipe, fused), machine, count, knobs) for fused in (True, False))
+    evaluate = Evaluate(batch_size=count)
+    works = (_evaluation(with_fused(recipe, fused), machine, count, evaluate) for fused in (True, False))
     return measure(f"six views of {count:,} images (TTA)", "kernels", PYTORCH, *works, repeats=3)
 
 
@@ -221,10 +233,10 @@ def bench_cells(row: Row) -> tuple[str, ...]:
         row.work,
         row.way,
         f"{1e3 * row.seconds.median:.1f}",
-        row.twin,
-        f"{1e3 * row.twin_seconds.median:.1f}",
-        f"{row.ratio.median:.2f} ({row.ratio.least:.2f} to {row.ratio.most:.2f})",
+        row.other,
+        f"{1e3 * row.other_seconds.median:.1f}",
+        f"{row.ratio.median:.2f} ({row.ratio.min:.2f} to {row.ratio.max:.2f})",
     )
 
 
-HEADER = ("work", "here", "ms", "twin", "ms", "times as long")
+HEADER = ("work", "here", "ms", "instead", "ms", "times as long")

@@ -6,15 +6,14 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from airbench.benchmark.step import Step, build_step
-from airbench.benchmark.timing import Spread, interleaved
+from airbench.benchmark.step import CIFAR, MeasuredStep, build_step
+from airbench.data.transforms import ImageShape
 from airbench.device import Machine
-from airbench.net.cifarnet import CifarNet
-from airbench.optim.routing import Optimizers
 from airbench.recipe import Recipe
+from airbench.training.loss import losses
+from airbench.training.timing import Spread, interleaved
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
     return {key: None if value != value else value for key, value in values.items()}
 
 
-def profile_step(recipe: Recipe, machine: Machine, side: int = 32, classes: int = 10, repeats: int = 3) -> Profile:
+def profile_step(recipe: Recipe, machine: Machine, shape: ImageShape = CIFAR, repeats: int = 3) -> Profile:
     """Time a step of ``recipe`` on random images, and each layer, the loss and each optimizer on their own.
 
     A layer is timed on the input that it has in the net, medians of ``repeats``, the two gradients of a product
@@ -70,17 +69,20 @@ def profile_step(recipe: Recipe, machine: Machine, side: int = 32, classes: int 
     """
     machine.use_threads()
     batch = recipe.train.batch_size
-    step = build_step(recipe, machine, machine.dtype, batch, side, classes)
+    step = build_step(recipe, machine, machine.dtype, batch, shape)
     for _ in range(2):  # until memory is where it stays
         step()
     whole = interleaved({"step": step}, machine.device, repeats)
-    parts = [_layer(name, layer, x, machine, repeats) for name, layer, x in layer_inputs(step.net, step.images)]
+    parts = [
+        _layer(name, layer, x, machine, repeats, first=position == 0)
+        for position, (name, layer, x) in enumerate(layer_inputs(step.net, step.batch.images))
+    ]
     parts.append(_loss(step, machine, repeats))
     parts += _optimizers(step, machine, repeats)
     return Profile(parts, Spread.of(whole["step"]), batch)
 
 
-def layer_inputs(net: CifarNet, images: Tensor) -> list[tuple[str, nn.Module, Tensor]]:
+def layer_inputs(net: nn.Module, images: Tensor) -> list[tuple[str, nn.Module, Tensor]]:
     """Every layer without layers of its own, in the order that the net uses them, with what it is given."""
     seen: list[tuple[str, nn.Module, Tensor]] = []
     names = {module: name for name, module in net.named_modules() if not list(module.children())}
@@ -96,8 +98,8 @@ def layer_inputs(net: CifarNet, images: Tensor) -> list[tuple[str, nn.Module, Te
     return seen
 
 
-def _layer(name: str, layer: nn.Module, x: Tensor, machine: Machine, repeats: int) -> Part:
-    first = name == "whiten"
+def _layer(name: str, layer: nn.Module, x: Tensor, machine: Machine, repeats: int, *, first: bool) -> Part:
+    """Time a layer; the ``first`` one of a net takes no gradient of the images."""
     x = x.clone().requires_grad_(not first)
     params = [p for p in layer.parameters() if p.requires_grad]
     out = layer(x).detach()
@@ -136,13 +138,13 @@ def _medians(works: dict[str, Callable[[], Any]], machine: Machine, repeats: int
     return {name: Spread.of(s).median for name, s in interleaved(works, machine.device, repeats).items()}
 
 
-def _loss(step: Step, machine: Machine, repeats: int) -> Part:
+def _loss(step: MeasuredStep, machine: Machine, repeats: int) -> Part:
     with torch.no_grad():
-        logits = step.net(step.images)
+        logits = step.net(step.batch.images)
     logits.requires_grad_()
 
     def loss() -> Tensor:
-        return F.cross_entropy(logits.float(), step.labels, label_smoothing=step.smoothing, reduction="sum")
+        return losses(logits, step.batch.targets, step.label_smoothing).sum()
 
     value = loss()
     works: dict[str, Callable[[], Any]] = {
@@ -153,26 +155,14 @@ def _loss(step: Step, machine: Machine, repeats: int) -> Part:
     return Part("loss", seconds["forward"], seconds["input"], NAN, 0.0)
 
 
-def _optimizers(step: Step, machine: Machine, repeats: int) -> list[Part]:
-    logits, optimizers = step.net(step.images).float(), step.optimizers
-    F.cross_entropy(logits, step.labels, label_smoothing=step.smoothing, reduction="sum").backward()
-    works: dict[str, Callable[[], Any]] = {}
-    for optimizer in optimizers.optimizers:
-        groups = [r.group for g, r, _ in optimizers.scheduled if any(g is own for own in optimizer.param_groups)]
-        works[f"{type(optimizer).__name__} ({', '.join(groups)})"] = partial(_step, optimizer, optimizers)
+def _optimizers(step: MeasuredStep, machine: Machine, repeats: int) -> list[Part]:
+    losses(step.net(step.batch.images), step.batch.targets, step.label_smoothing).sum().backward()
+    works: dict[str, Callable[[], Any]] = {
+        f"{type(t.optimizer).__name__} ({t.group.name})": partial(step.optimizers.step_group, t)
+        for t in step.optimizers.trained
+    }
     seconds = _medians(works, machine, max(repeats, 5))
     return [Part(name, seconds[name], NAN, NAN, 0.0) for name in works]
-
-
-def _step(optimizer: torch.optim.Optimizer, optimizers: Optimizers) -> None:
-    """A step of one optimizer, and of the master weights that it trains."""
-    own = {p for group in optimizer.param_groups for p in group["params"]}
-    masters = [master for master in optimizers.masters if own & set(master.copies)]
-    for master in masters:
-        master.before_step()
-    optimizer.step()
-    for master in masters:
-        master.after_step()
 
 
 def profile_rows(profile: Profile, peak_tflops: float | None) -> list[tuple[str, ...]]:
@@ -196,6 +186,6 @@ def profile_rows(profile: Profile, peak_tflops: float | None) -> list[tuple[str,
         )
     rows.append(("sum of parts", "", "", "", f"{1e3 * whole:.1f}", "100.0%", "", "", ""))
     step = profile.step
-    spread = f"{1e3 * step.median:.1f} ({1e3 * step.least:.1f} to {1e3 * step.most:.1f})"
+    spread = f"{1e3 * step.median:.1f} ({1e3 * step.min:.1f} to {1e3 * step.max:.1f})"
     rows.append(("a whole step", "", "", "", spread, f"{step.median / whole:.1%}", "", "", ""))
     return rows

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from airbench.benchmark.step import build_step
-from airbench.benchmark.timing import Spread, interleaved
+from airbench.benchmark.step import CIFAR, build_step
 from airbench.device import Machine, cpu_count
 from airbench.recipe import Recipe
+from airbench.training.timing import Spread, interleaved
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,13 @@ def measure_growth(recipe: Recipe, machine: Machine, side: int = 32, repeats: in
     batch = max(2, recipe.train.batch_size // 4)
 
     def step(batch: int = batch, side: int = side, share: float = 1.0) -> Callable[[], None]:
-        widths = tuple(max(1, round(share * width)) for width in recipe.net.widths)
-        net = recipe.net.model_copy(update={"widths": widths})
-        return build_step(recipe.model_copy(update={"net": net}), machine, machine.dtype, batch, side)
+        scaled = recipe.model_copy(update={"net": recipe.net.scaled(share)})
+        return build_step(scaled, machine, machine.dtype, batch, replace(CIFAR, side=side))
 
     machine.use_threads()
     batches = sorted({max(2, recipe.train.batch_size // part) for part in (8, 4, 2, 1)})
     yield _growth("batch size", {size: step(size) for size in batches}, machine, repeats)
-    whole = recipe.net.widths[0]
+    whole = recipe.net.first_width
     shares = {max(1, round(share * whole)): share for share in (0.25, 0.5, 1.0)}
     yield _growth("width", {width: step(share=share) for width, share in shares.items()}, machine, repeats)
     yield _growth("side of an image", {s: step(side=s) for s in (side, 3 * side // 2, 2 * side)}, machine, repeats)
@@ -83,5 +82,5 @@ def growth_cells(growth: Growth) -> tuple[str, ...]:
     return (
         growth.thing,
         "  ".join(f"{size}: {1e3 * seconds.median:.0f}" for size, seconds in pairs),
-        f"{p.median:.2f} ({p.least:.2f} to {p.most:.2f})",
+        f"{p.median:.2f} ({p.min:.2f} to {p.max:.2f})",
     )

@@ -1,6 +1,6 @@
 """This harness against plain PyTorch on a CPU: the start and the middle of a trial, each side in processes of its own.
 
-Plain: the same recipe by PyTorch's own operations (``net.fused=false``), and the C library's allocator as it comes.
+Plain: the same recipe by PyTorch's own operations (``engine.fused=false``), and the C library's allocator as it comes.
 """
 
 import json
@@ -20,14 +20,18 @@ from statistics import median
 from typing import Any
 
 from airbench.benchmark.step import with_fused
-from airbench.benchmark.timing import Spread, ratios, seconds_of
 from airbench.data.sources import load_dataset
 from airbench.device import choose_machine, prepare
 from airbench.errors import AirbenchError
-from airbench.training.evaluate import plain, predict
 from airbench.recipe import Recipe, load_recipe
 from airbench.recipe.load import dump_recipe
-from airbench.training.trial import EpochRow, Trainer, TrialSeeds
+from airbench.training.callback import Callback
+from airbench.training.evaluate import predict
+from airbench.training.loop import run_trial
+from airbench.training.results import TrialSeeds
+from airbench.training.setup import TrialSetup
+from airbench.training.timing import Spread, ratios, seconds_of
+from airbench.training.warmup import warm_up
 
 STEPS, IMAGES = 5, 2000
 """Steps taken after the first one; test images evaluated."""
@@ -66,7 +70,7 @@ class _SeenEnoughError(Exception):
     """Thrown when enough steps have been seen."""
 
 
-class _Watcher:
+class _Watcher(Callback):
     """Notes when each step has ended."""
 
     def __init__(self) -> None:
@@ -77,28 +81,25 @@ class _Watcher:
         if len(self.ends) > STEPS or step == total:
             raise _SeenEnoughError
 
-    def on_epoch(self, row: EpochRow) -> None:
-        pass
-
 
 def measure(recipe: Recipe, *, plainly: bool, started: float) -> Figures:
     """The figures of this process, which began at ``started`` (as ``time.time`` counts)."""
     import resource
 
-    machine = choose_machine(recipe.device, recipe.precision, recipe.threads)
+    machine = choose_machine(recipe.engine)
     if not plainly:
         prepare(machine)
-    trainer = Trainer(recipe, load_dataset(recipe.data), machine)
-    trainer.warm_up()
+    setup = TrialSetup(recipe, load_dataset(recipe.data), machine)
+    warm_up(setup)
     watcher = _Watcher()
     with suppress(_SeenEnoughError):
-        trainer.run(TrialSeeds(0, 0, 0), watcher)
-    images = trainer.test.normalized(machine.dtype, IMAGES)
+        run_trial(setup, TrialSeeds(0, 0, 0), watcher)
+    images = setup.test.normalized(machine.dtype, IMAGES)
     whole = recipe.evaluate.model_copy(update={"uncertain": 1.0})
     quarter = recipe.evaluate.model_copy(update={"uncertain": 0.25})
-    predict(trainer.net, images, plain(whole))  # what comes first in a process is slower
+    predict(setup.net, images, whole.without_tta())  # what comes first in a process is slower
     views, some = (
-        seconds_of(partial(predict, trainer.net, images, knobs), machine.device) for knobs in (whole, quarter)
+        seconds_of(partial(predict, setup.net, images, evaluate), machine.device) for evaluate in (whole, quarter)
     )
     if len(watcher.ends) < 2:
         raise AirbenchError("speedup takes two steps at least: give a smaller train.batch_size, or more train.epochs")
@@ -136,7 +137,7 @@ class Speedup:
 
 def run_speedup(recipe: Recipe, rounds: int, progress: Callable[[str], None]) -> Iterator[Speedup]:
     """Measure both sides in turn, ``rounds`` times, each in a process of its own."""
-    if choose_machine(recipe.device, recipe.precision, recipe.threads).device.type != "cpu":
+    if choose_machine(recipe.engine).device.type != "cpu":
         raise AirbenchError("speedup compares what is done on a cpu with plain PyTorch: give --device cpu")
     if find_spec("resource") is None:
         raise AirbenchError("speedup reads memory and page faults as Unix counts them, which this system does not")
@@ -171,8 +172,8 @@ HEADER = ("what", "plain PyTorch", "here", "times as much")
 
 
 def speedup_cells(row: Speedup) -> tuple[str, ...]:
-    """A line of the table: medians, least and most in brackets."""
-    return (row.what, *(f"{s.median:.2f} ({s.least:.2f} to {s.most:.2f})" for s in (row.plain, row.here, row.ratio)))
+    """A line of the table: medians, minimum and maximum in brackets."""
+    return (row.what, *(f"{s.median:.2f} ({s.min:.2f} to {s.max:.2f})" for s in (row.plain, row.here, row.ratio)))
 
 
 def main(arguments: list[str]) -> dict[str, Any]:

@@ -3,49 +3,64 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
+from airbench.data.batch import Batch
+from airbench.data.transforms import ImageShape
 from airbench.device import Machine
-from airbench.net.cifarnet import CifarNet, build_net
-from airbench.optim.routing import Optimizers, route
+from airbench.net.base import Net, build_net, prepare
+from airbench.optim.groups import route
+from airbench.optim.optimizers import Optimizers
 from airbench.recipe import Recipe
+from airbench.training.results import TrialSeeds
+from airbench.training.setup import net_context
 from airbench.training.step import train_step
-from airbench.training.trial import TrialSeeds
 
 SEEDS = TrialSeeds(0, 0, 0)
 
+CIFAR = ImageShape(side=32, channels=3, classes=10)
+
 
 @dataclass(frozen=True)
-class Step:
+class MeasuredStep:
     """A step of a recipe; call it to take it."""
 
-    net: CifarNet
+    net: Net
     optimizers: Optimizers
-    images: Tensor
-    labels: Tensor
-    smoothing: float
+    batch: Batch
+    label_smoothing: float
 
     def __call__(self) -> None:
         """Forward, backward, update."""
-        train_step(self.net, self.optimizers, self.images, self.labels, self.smoothing)
+        train_step(self.net, self.optimizers, self.batch, self.label_smoothing)
+
+
+def new_net(recipe: Recipe, machine: Machine, dtype: torch.dtype, shape: ImageShape = CIFAR) -> Net:
+    """Build the net of ``recipe`` for images of ``shape``, initialised."""
+    net = build_net(recipe.net, net_context(recipe, shape), machine.device, dtype)
+    net.reset(SEEDS.generator("init"))
+    return net
+
+
+def random_images(batch: int, shape: ImageShape, machine: Machine, dtype: torch.dtype) -> torch.Tensor:
+    """Draw normalised images ``(batch, C, side, side)``, channels-last."""
+    images = torch.randn(batch, shape.channels, shape.side, shape.side, generator=SEEDS.generator("augment"))
+    return images.to(machine.device, dtype).contiguous(memory_format=torch.channels_last)
 
 
 def build_step(
-    recipe: Recipe, machine: Machine, dtype: torch.dtype, batch: int, side: int = 32, classes: int = 10
-) -> Step:
-    """A step of ``recipe`` in ``dtype``, with ``batch`` random images ``(batch, 3, side, side)``."""
-    net = build_net(recipe.net, classes, side, machine.device, dtype)
-    net.reset(SEEDS.generator("init"))
+    recipe: Recipe, machine: Machine, dtype: torch.dtype, batch: int, shape: ImageShape = CIFAR
+) -> MeasuredStep:
+    """Build a step of ``recipe`` in ``dtype`` on ``batch`` random images of ``shape``."""
+    net = new_net(recipe, machine, dtype, shape)
     net.train()
-    images = torch.randn(batch, 3, side, side, generator=SEEDS.generator("augment"))
-    images = images.to(machine.device, dtype).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(classes, (batch,), generator=SEEDS.generator("order")).to(machine.device)
-    net.set_whitening(images.float())
+    images = random_images(batch, shape, machine, dtype)
+    labels = torch.randint(shape.classes, (batch,), generator=SEEDS.generator("order")).to(machine.device)
+    prepare(net, lambda count: images[:count].float())
     optimizers = Optimizers(route(net, recipe.optimizers), batch_size=batch, total_steps=10**6, steps_per_epoch=10**6)
     optimizers.before_step(0)
-    return Step(net, optimizers, images, labels, recipe.train.label_smoothing)
+    return MeasuredStep(net, optimizers, Batch(images, labels, labels), recipe.train.label_smoothing)
 
 
 def with_fused(recipe: Recipe, fused: bool) -> Recipe:
-    """The same recipe with ``net.fused`` so: by the kernels for a CPU, or by PyTorch's own operations."""
-    return recipe.model_copy(update={"net": recipe.net.model_copy(update={"fused": fused})})
+    """Return the same recipe with ``engine.fused`` so: by the kernels for a CPU, or by PyTorch's own operations."""
+    return recipe.model_copy(update={"engine": recipe.engine.model_copy(update={"fused": fused})})

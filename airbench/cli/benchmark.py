@@ -48,7 +48,9 @@ def add_commands(commands: Any) -> None:
     profile = commands.add_parser(
         "profile", help="where a step's time goes", description=_PROFILE_HELP, formatter_class=raw
     )
-    profile.add_argument("items", nargs="+", metavar="RECIPE | KEY=VALUE", help="a recipe, and overrides of its knobs")
+    profile.add_argument(
+        "items", nargs="+", metavar="RECIPE | KEY=VALUE", help="a recipe, and overrides of its settings"
+    )
     profile.add_argument("--repeats", type=positive, default=3, metavar="N", help="measurements of each (default 3)")
     profile.set_defaults(command=_profile)
     bench = commands.add_parser(
@@ -61,12 +63,16 @@ def add_commands(commands: Any) -> None:
     scaling = commands.add_parser(
         "scaling", help="how a step's time grows", description=_SCALING_HELP, formatter_class=raw
     )
-    scaling.add_argument("items", nargs="+", metavar="RECIPE | KEY=VALUE", help="a recipe, and overrides of its knobs")
+    scaling.add_argument(
+        "items", nargs="+", metavar="RECIPE | KEY=VALUE", help="a recipe, and overrides of its settings"
+    )
     scaling.set_defaults(command=_scaling)
     speedup = commands.add_parser(
         "speedup", help="this against plain PyTorch on a CPU", description=_SPEEDUP_HELP, formatter_class=raw
     )
-    speedup.add_argument("items", nargs="+", metavar="RECIPE | KEY=VALUE", help="a recipe, and overrides of its knobs")
+    speedup.add_argument(
+        "items", nargs="+", metavar="RECIPE | KEY=VALUE", help="a recipe, and overrides of its settings"
+    )
     speedup.add_argument("--rounds", type=positive, default=3, metavar="N", help="processes of each side (default 3)")
     speedup.set_defaults(command=_speedup)
     for parser in (profile, bench, scaling, speedup):
@@ -81,7 +87,7 @@ def _read(options: argparse.Namespace) -> Any:
     from airbench.device import choose_machine, prepare
 
     recipe = recipes[0].recipe
-    machine = choose_machine(recipe.device, recipe.precision, recipe.threads)
+    machine = choose_machine(recipe.engine)
     prepare(machine)
     return recipe, machine
 
@@ -118,7 +124,7 @@ def _bench(options: argparse.Namespace) -> int:
         f"{name.partition('_')[0]} {value} TFLOP/s" for name, value in peak.items() if "tflops" in name and value
     )
     print(f"{machine}; products: {shown}; copies: {peak['copy_gbs']} GB/s", flush=True)
-    rows = _measured(run_bench(recipe, machine), lambda row: f"{row.work}: {row.way} against {row.twin}")
+    rows = _measured(run_bench(recipe, machine), lambda row: f"{row.work}: {row.way} against {row.other}")
     print("\n" + "\n".join(table([HEADER, *map(bench_cells, rows)])))
     _write(options.json, {"machine": str(machine), "rates": peak, "rows": [asdict(row) for row in rows]})
     return 0

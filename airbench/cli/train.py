@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe, dump_recipe, load_recipe, load_recipes
+from airbench.recipe.plugins import load_plugin
 
 if TYPE_CHECKING:
-    from airbench.experiment.run import EpochLogger
+    from airbench.experiment.run import Options
     from airbench.runs import RunRecord
 
 _TRAIN_HELP = """\
@@ -18,14 +19,14 @@ Train recipes on one device, timed, and keep a run folder for each.
 
   python train.py configs/speedrun.yaml                        one trial
   python train.py configs/sgd.yaml --trials 3 --seed 0         three, with seeds 0, 1 and 2
-  python train.py configs/speedrun.yaml train.epochs=6         any knob of the recipe, by its path
+  python train.py configs/speedrun.yaml train.epochs=6         any setting of the recipe, by its path
   python train.py configs/speedrun.yaml train.epochs=[4,6,8]   the same recipe at three lengths
   python train.py A.yaml B.yaml --trials 3                     A B A B A B, then one table
   python train.py runs/<run>/recipe.yaml                       a run again
   python train.py --resume runs/<run>                          the trials that a run still misses
 """
 _TRAIN_EPILOG = """\
-A recipe is a YAML file; configs/recipe.schema.json explains every knob, and --print-recipe shows one with
+A recipe is a YAML file; configs/recipe.schema.json explains every setting, and --print-recipe shows one with
 all its defaults. Overrides (key.subkey=value, the value in YAML) apply to every recipe of the command.
 
 What is timed: whitening, augmentation, training steps, the final evaluation with test-time augmentation.
@@ -35,7 +36,7 @@ CIFAR-10 is downloaded by itself. Without internet, name a copy with --data or A
 built-in images: configs/quickstart.yaml.
 """
 _RESUME_HELP = """\
-Go on with runs that were interrupted: only the trials that are missing, with the seeds that they would have
+Resume runs that were interrupted: train only the trials that are missing, with the seeds that they would have
 had. Refused if recipe, code, data or machine are not what they were.
 """
 _DATA_HELP = """\
@@ -54,7 +55,7 @@ def add_commands(commands: Any) -> None:
         "train", help="train recipes", description=_TRAIN_HELP, epilog=_TRAIN_EPILOG, formatter_class=raw
     )
     train.add_argument(
-        "items", nargs="*", metavar="RECIPE | KEY=VALUE", help="recipe files, and overrides of their knobs"
+        "items", nargs="*", metavar="RECIPE | KEY=VALUE", help="recipe files, and overrides of their settings"
     )
     train.add_argument("--trials", type=positive, metavar="N", help="trainings of each recipe (default 1)")
     train.add_argument("--seed", type=natural, metavar="S", help="trial i has seed S + i (default 0)")
@@ -63,18 +64,18 @@ def add_commands(commands: Any) -> None:
         "--out", type=Path, default=Path("runs"), metavar="DIR", help="where run folders go (default runs)"
     )
     train.add_argument("--print-recipe", action="store_true", help="print the recipe with all its defaults, and stop")
-    train.add_argument("--resume", type=Path, nargs="+", metavar="RUN", help="go on with runs: see airbench resume")
+    train.add_argument("--resume", type=Path, nargs="+", metavar="RUN", help="resume runs: see airbench resume")
     train.add_argument("--force", action="store_true", help="with --resume: also if code or machine changed")
-    train.add_argument("--tensorboard", action="store_true", help="also write scalars for TensorBoard")
+    _add_execution(train)
     train.set_defaults(command=_train)
 
     resume = commands.add_parser(
-        "resume", help="go on with an interrupted run", description=_RESUME_HELP, formatter_class=raw
+        "resume", help="resume an interrupted run", description=_RESUME_HELP, formatter_class=raw
     )
     resume.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders; several are trained in turn")
     resume.add_argument("--data", metavar="PATH", help="where the local copy of CIFAR-10 lies now")
     resume.add_argument("--force", action="store_true", help="also if code or machine changed; it is recorded")
-    resume.add_argument("--tensorboard", action="store_true", help="also write scalars for TensorBoard")
+    _add_execution(resume)
     resume.set_defaults(command=lambda options: _resume(options.runs, options))
 
     data = commands.add_parser(
@@ -86,13 +87,25 @@ def add_commands(commands: Any) -> None:
     data.set_defaults(command=_data)
 
 
+def _add_execution(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tensorboard", action="store_true", help="also write scalars for TensorBoard")
+    parser.add_argument("--isolate", action="store_true", help="train each trial in a process of its own")
+
+
 def add_overrides(parser: argparse.ArgumentParser) -> None:
     """Options that are short for overrides of the recipe."""
     parser.add_argument("--epochs", metavar="E[,E…]", help="one length or several; short for train.epochs=[…]")
-    parser.add_argument("--device", help="auto, cuda, cpu or mps; short for device=…")
-    parser.add_argument("--precision", help="auto, fp16, bf16 or fp32; short for precision=…")
-    parser.add_argument("--threads", help="threads on a cpu; short for threads=…")
+    parser.add_argument("--device", help="auto, cuda, cuda:1, cpu or mps; short for engine.device=…")
+    parser.add_argument("--precision", help="auto, fp16, bf16 or fp32; short for engine.precision=…")
+    parser.add_argument("--threads", help="threads on a CPU; short for engine.threads=…")
     parser.add_argument("--data", metavar="PATH", help="a local copy of CIFAR-10, an archive or a folder")
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="a Python file that adds components of your own",
+    )
 
 
 def positive(text: str) -> int:
@@ -120,12 +133,14 @@ def split_items(items: Sequence[str]) -> tuple[list[str], list[str]]:
 def read_recipes(options: argparse.Namespace) -> list[LoadedRecipe]:
     """The recipes of ``options.items``, with the overrides among them. Raises AirbenchError."""
     files, overrides = split_items(options.items)
+    for plugin in options.plugin:
+        load_plugin(plugin)
     if not files:
         raise AirbenchError("no recipe is named; try: python train.py configs/speedrun.yaml")
     for key in ("device", "precision", "threads"):
         value = getattr(options, key)
         if value is not None:
-            overrides.append(f"{key}={value}")
+            overrides.append(f"engine.{key}={value}")
     if options.epochs is not None:
         overrides.append(
             f"train.epochs=[{options.epochs}]" if "," in options.epochs else f"train.epochs={options.epochs}"
@@ -156,7 +171,7 @@ def _train(options: argparse.Namespace) -> int:
             trials=options.trials or 1,
             seed=options.seed or 0,
             out=options.out,
-            logger=_logger(options.tensorboard),
+            options=_execution(options),
         )
     )
 
@@ -164,8 +179,7 @@ def _train(options: argparse.Namespace) -> int:
 def _resume(runs: list[Path], options: argparse.Namespace) -> int:
     from airbench.experiment.run import resume_experiment
 
-    logger = _logger(options.tensorboard)
-    return exit_code(resume_experiment(runs, force=options.force, data=options.data, logger=logger))
+    return exit_code(resume_experiment(runs, force=options.force, data=options.data, options=_execution(options)))
 
 
 def exit_code(runs: "list[RunRecord]") -> int:
@@ -173,18 +187,21 @@ def exit_code(runs: "list[RunRecord]") -> int:
     return 1 if any(run.failed for run in runs) else 0
 
 
-def _logger(tensorboard: bool) -> "EpochLogger | None":
-    if not tensorboard:
-        return None
-    from airbench.experiment.tensorboard import open_logger
+def _execution(options: argparse.Namespace) -> "Options":
+    from airbench.experiment.executors import ProcessExecutor
+    from airbench.experiment.run import Options
+    from airbench.experiment.tensorboard import TensorBoard
 
-    return open_logger()
+    return Options(
+        executor=ProcessExecutor() if options.isolate else None,
+        tensorboard=TensorBoard() if options.tensorboard else None,
+    )
 
 
 def _data(options: argparse.Namespace) -> int:
     from airbench.data import sources
     from airbench.data.cache import cache_folder
-    from airbench.recipe.schema import Data
+    from airbench.recipe.data import Data
 
     if options.import_path is not None:
         dataset = sources.import_copy(options.import_path)

@@ -1,15 +1,17 @@
-"""Batches from images that live on the device: normalised once, cropped and mirrored batch by batch."""
+"""Batches of images that live on the device: normalised once, cropped and augmented batch by batch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from airbench.data.augment import AugmentationStream, crop, cut_out, mirror, pad_reflect, recolour
+from airbench.data.batch import Batch
 from airbench.data.dataset import Dataset, Split
+from airbench.data.transforms import Crop, Transform
+from airbench.data.transforms.crop import crop
 from airbench.device import send
-from airbench.recipe.schema import Augment
 
 CHUNK = 5000
 """Images that are normalised at a time: it bounds the memory that float32 intermediates take."""
@@ -17,7 +19,7 @@ CHUNK = 5000
 
 @dataclass(frozen=True)
 class DeviceSplit:
-    """A split on the device: images ``(N, H, W, 3)`` uint8, labels ``(N,)`` int64, and what normalises them."""
+    """A split on the device: images ``(N, H, W, C)`` uint8, labels ``(N,)`` int64, and what normalises them."""
 
     images: Tensor
     labels: Tensor
@@ -28,7 +30,7 @@ class DeviceSplit:
         return len(self.labels)
 
     def normalized(self, dtype: torch.dtype, count: int | None = None) -> Tensor:
-        """The first ``count`` images, or all, as (x/255 - mean) / std: ``(N, 3, H, W)``, channels-last."""
+        """Return the first ``count`` images, or all, as (x/255 - mean) / std: ``(N, C, H, W)``, channels-last."""
         return normalize(self.images[:count], self.mean, self.std, dtype).permute(0, 3, 1, 2)
 
 
@@ -43,7 +45,7 @@ def to_device(split: Split, dataset: Dataset, device: torch.device, count: int |
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> Tensor:
-    """(x/255 - mean) / std per channel: ``(N, H, W, 3)`` uint8 → the same shape in ``dtype``.
+    """Return (x/255 - mean) / std per channel: ``(N, H, W, C)`` uint8 → the same shape in ``dtype``.
 
     Computed in float32 whatever ``dtype`` is.
     """
@@ -58,41 +60,45 @@ def normalize(images: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> 
 class Loader:
     """Shuffled, augmented batches of a split, epoch after epoch; the last incomplete batch is dropped.
 
-    ``order`` and ``augment_generator`` are host generators: one seed gives the same batches on every device.
+    ``order`` and ``augment`` are host generators: one seed gives the same batches on every device.
     Creating a loader normalises and pads all images, so it belongs on the clock.
     """
 
     def __init__(
         self,
         split: DeviceSplit,
-        augment: Augment,
+        transforms: Sequence[Transform],
         batch_size: int,
         dtype: torch.dtype,
         order: torch.Generator,
-        augment_generator: torch.Generator,
+        augment: torch.Generator,
     ):
-        self.labels = split.labels
-        self.augment, self.batch_size, self.order = augment, batch_size, order
+        self.labels, self.transforms, self.batch_size = split.labels, list(transforms), batch_size
+        self.order, self.augment = order, augment
         self.side = split.images.shape[1]
-        self.stream = AugmentationStream(augment, len(split), self.side, augment_generator)
-        padded = pad_reflect(split.images, augment.translate)
-        self.padded = normalize(padded, split.mean, split.std, dtype)
+        self.crop = next((t for t in transforms if isinstance(t, Crop)), None)
+        to_float = partial(normalize, mean=split.mean, std=split.std, dtype=dtype)
+        self.images = self.crop.padded(split.images, to_float) if self.crop else to_float(split.images)
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Return the number of batches in an epoch."""
         return len(self.labels) // self.batch_size
 
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of epoch ``number``: images ``(B, 3, H, W)`` channels-last, labels ``(B,)``."""
-        device = self.labels.device
-        order = send(torch.randperm(len(self.labels), generator=self.order), device)
-        draws = self.stream.draw(number).to(device)
+    def epoch(self) -> Iterator[Batch]:
+        """Return the batches of the next epoch."""
+        order = self._to_device(torch.randperm(len(self.labels), generator=self.order))
+        drawn = [(t, t.draw(len(self.labels), self.augment)) for t in self.transforms]
+        draws = [(t, self._to_device(draw)) for t, draw in drawn if draw is not None]
         for index in order.split(self.batch_size)[: len(self)]:
-            images = crop(self.padded, index, draws.shift[index], self.side)
-            if self.augment.flip != "none":
-                images = mirror(images, draws.flip[index])
-            if self.augment.cutout:
-                images = cut_out(images, draws.hole[index], self.augment.cutout)
-            if self.augment.brightness or self.augment.contrast:
-                images = recolour(images, draws.colour[index])
-            yield images.permute(0, 3, 1, 2), self.labels[index]
+            batch = self._gather(index, draws)
+            for transform, draw in draws:
+                batch = transform.apply(batch, draw[index])
+            yield batch
+
+    def _gather(self, index: Tensor, draws: Sequence[tuple[Transform, Tensor]]) -> Batch:
+        corner = next((draw[index] for transform, draw in draws if transform is self.crop), None)
+        images = self.images[index] if corner is None else crop(self.images, index, corner, self.side)
+        return Batch(images.permute(0, 3, 1, 2), self.labels[index], index)
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        return send(tensor, self.labels.device)

@@ -17,7 +17,7 @@ from airbench.data.dataset import GENUINE_CIFAR10, Dataset
 from airbench.data.layouts import LAYOUTS, read_local_copy
 from airbench.data.shapes import SHAPES_VERSION, draw_shapes
 from airbench.errors import DataError
-from airbench.recipe.schema import Data
+from airbench.recipe.data import Data
 
 ENVIRONMENT_VARIABLE = "AIRBENCH_DATA"
 

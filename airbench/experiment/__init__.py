@@ -1,1 +1,1 @@
-"""n trials of one or several recipes: in turn, each recipe into a run folder of its own, with what people see meanwhile."""
+"""n interleaved trials per recipe: jobs, the executors that train them, run folders, and what people see meanwhile."""

@@ -1,4 +1,4 @@
-"""What a stranger needs to know about the machine and the code to repeat a run, or to refuse it."""
+"""The machine and the code of a run: what others need to repeat it, or to see that they cannot."""
 
 import hashlib
 import os
@@ -13,6 +13,7 @@ import torch
 
 from airbench.device import Machine, cpu_count, cpu_name
 from airbench.kernels import kernels_hash
+from airbench.recipe.plugins import loaded_plugins
 
 SOURCE = Path(__file__).resolve().parent.parent
 _PACKAGES = ("airbench", "torch", "torchvision", "numpy", "pydantic", "scipy")
@@ -20,7 +21,19 @@ _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ONE
 
 
 def describe_environment(machine: Machine) -> dict[str, Any]:
-    """Hardware, software and settings, as plain values for JSON."""
+    """Return hardware, software and settings, as plain values for JSON."""
+    return {
+        **describe_machine(machine),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def describe_machine(machine: Machine) -> dict[str, Any]:
+    """Return what describes where a trial is trained, as plain values for JSON."""
     return {
         "device": machine.name,
         "device_type": machine.device.type,
@@ -32,22 +45,20 @@ def describe_environment(machine: Machine) -> dict[str, Any]:
         "memory_gib": _memory_gib(),
         "gpu": _describe_gpu(machine.device),
         "system": platform.platform(),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
-        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
-        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
 
 
 def describe_source() -> tuple[dict[str, Any], str]:
-    """Identity of the code, and the text of its uncommitted changes (empty if there are none).
+    """Return the identity of the code, and the text of its uncommitted changes (empty if there are none).
 
     The hash is over the package's own files, so that it also holds where there is no git. The source counts as
-    committed only where git says so: package and recipes unchanged, nothing beside them untracked.
+    committed only where git says so: package and recipes unchanged, nothing untracked beside them, no plugin.
     """
     commit = _git("rev-parse", "HEAD") if _git("ls-files", "--error-unmatch", "__init__.py") is not None else None
     source: dict[str, Any] = {"sha256": source_hash(), "git_commit": commit, "committed": False}
+    plugins = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in loaded_plugins()}
+    if plugins:
+        source["plugins"] = plugins
     if commit is None:
         return source, ""
     scope = [
@@ -56,7 +67,7 @@ def describe_source() -> tuple[dict[str, Any], str]:
     ]
     difference = _git("diff", "--no-ext-diff", "--no-color", "HEAD", "--", *scope)
     untracked = _git("ls-files", "--others", "--exclude-standard", "--", *scope)
-    source["committed"] = difference == "" and untracked == ""
+    source["committed"] = difference == "" and untracked == "" and not plugins
     source["untracked"] = untracked.split("\n") if untracked else []
     return source, difference or ""
 

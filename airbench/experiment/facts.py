@@ -1,17 +1,18 @@
-"""What a run writes down about itself before its first trial, and what of it must not change until its last."""
+"""What a run records of itself before its first trial, and what of that must not change until its last."""
 
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from airbench.training.flops import count_flop, measure_peak
-from airbench.training.clock import TIMED
 from airbench.data.dataset import Dataset
 from airbench.experiment.environment import describe_environment, describe_source
 from airbench.runs.record import entry
-from airbench.training.trial import Trainer
+from airbench.training.clock import TIMED
+from airbench.training.flops import count_flop
+from airbench.training.peak import measure_peak
+from airbench.training.setup import TrialSetup
 
-SAME = (
+MUST_MATCH = (
     ("source", "sha256"), ("steps",),
     ("data", "train_fingerprint"), ("data", "test_fingerprint"), ("data", "train_images"),
     ("environment", "device"), ("environment", "precision"), ("environment", "threads"),
@@ -25,9 +26,9 @@ _peak = cache(measure_peak)  # one figure for all runs of a process
 
 
 def run_facts(
-    trainer: Trainer, dataset: Dataset, trials: int, seed: int, *, measure: bool = True
+    setup: TrialSetup, dataset: Dataset, trials: int, seed: int, *, measure: bool = True
 ) -> tuple[dict[str, Any], str]:
-    """What ``run.json`` holds, and the code's uncommitted changes. ``measure`` adds arithmetic and peak rates."""
+    """Return what ``run.json`` holds, and the code's uncommitted changes. ``measure`` adds FLOP and peak rates."""
     source, difference = describe_source()
     facts = {
         "trials_planned": trials,
@@ -40,25 +41,25 @@ def run_facts(
             "held_out": dataset.held_out,
             "train_fingerprint": dataset.train.fingerprint,
             "test_fingerprint": dataset.test.fingerprint,
-            "train_images": len(trainer.train),
-            "test_images": len(trainer.test),
+            "train_images": len(setup.train),
+            "test_images": len(setup.test),
         },
-        "steps": trainer.total_steps,
-        "routing": {r.group: {"optimizer": r.knobs.name, "params": list(r.names)} for r in trainer.routes},
+        "steps": setup.total_steps,
+        "routing": {g.name: {"optimizer": g.config.name, "params": list(g.param_names)} for g in setup.groups},
         "source": source,
-        "environment": describe_environment(trainer.machine),
+        "environment": describe_environment(setup.machine),
     }
     if measure:
-        trainer.machine.use_threads()
-        facts["flop"] = count_flop(trainer.recipe, trainer.total_steps, len(trainer.test), dataset)
-        facts["peak"] = _peak(trainer.machine.device)
+        setup.machine.use_threads()
+        facts["flop"] = count_flop(setup.recipe, setup.total_steps, len(setup.test), setup.shape)
+        facts["peak"] = _peak(setup.machine.device)
     return facts, difference
 
 
 def what_changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Which of the facts in SAME differ, a phrase each."""
+    """Return which of the facts in MUST_MATCH differ, a phrase each."""
     changed = []
-    for path in SAME:
+    for path in MUST_MATCH:
         old, new = entry(before, path), entry(now, path)
         if old != new:
             changed.append(f"{'.'.join(path)} was {old} and is {new}")

@@ -2,13 +2,14 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from airbench.training.trial import EpochRow, TrialResult
+from airbench.experiment.jobs import TrialJob
+from airbench.training.callback import Callback
+from airbench.training.results import EpochRow, TrialResult
 
 COLUMNS = ("trial", "epoch", "train_loss", "train_acc", "test_acc", "tta_acc", "seconds")
 _WIDTHS = (5, 6, 10, 9, 8, 7, 8)
@@ -40,49 +41,49 @@ class Terminal:
         padded = (f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True))
         self.say(f"{recipe:<{self.width}}  " + "  ".join(padded))
 
-    @contextmanager
-    def trial(self, recipe: str, trial: int) -> Iterator["TrialView"]:
-        """Show a trial, counted from 1."""
+    def watch(self, job: TrialJob) -> "TrialView":
+        """Show a trial that is about to start."""
         if not self.header_shown:
             self.row("recipe", *COLUMNS)
             self.header_shown = True
-        if sys.stderr.isatty():
-            label = f"{recipe} trial {trial}/{self.trials}"
-            self.bar = tqdm(desc=label, unit=" steps", leave=False, dynamic_ncols=True, smoothing=0.1)
-        try:
-            yield TrialView(self, recipe, trial)
-        finally:
-            if self.bar is not None:
-                self.bar.close()
-                self.bar = None
+        return TrialView(self, job.recipe.name, job.index + 1)
+
+    def close_bar(self) -> None:
+        """Remove the bar of the trial in progress."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
 
 
-class TrialView:
-    """The Watcher of one trial."""
+class TrialView(Callback):
+    """The bar of one trial, and its rows."""
 
     def __init__(self, terminal: Terminal, recipe: str, trial: int):
         self.terminal, self.recipe, self.number = terminal, recipe, trial
-        self.listeners: list[Callable[[EpochRow], None]] = []
 
     def on_step(self, step: int, total: int) -> None:
-        """Move the bar."""
-        bar = self.terminal.bar
-        if bar is not None:
-            bar.total = total
-            bar.update(step - bar.n)
+        """Move the bar, which appears with the first step."""
+        terminal = self.terminal
+        if terminal.bar is None and sys.stderr.isatty():
+            label = f"{self.recipe} trial {self.number}/{terminal.trials}"
+            terminal.bar = tqdm(
+                desc=label, total=total, unit=" steps", leave=False, dynamic_ncols=True, smoothing=0.1
+            )  # fmt: skip
+        if terminal.bar is not None:
+            terminal.bar.update(step - terminal.bar.n)
 
     def on_epoch(self, row: EpochRow) -> None:
-        """Print the row of an epoch, and pass it on."""
+        """Print the row of an epoch."""
         cells = (f"{row.epoch:g}", f"{row.train_loss:.4f}", f"{row.train_accuracy:.4f}", f"{row.accuracy:.4f}")
         self.terminal.row(self.recipe, str(self.number), *cells, "", f"{row.seconds:.2f}")
-        for listener in self.listeners:
-            listener(row)
 
-    def finished(self, result: TrialResult) -> None:
+    def on_end(self, result: TrialResult) -> None:
         """Print the last row."""
+        self.terminal.close_bar()
         cells = ("final", "", "", f"{result.plain_accuracy:.4f}", f"{result.accuracy:.4f}", f"{result.seconds:.2f}")
         self.terminal.row(self.recipe, str(self.number), *cells)
 
-    def failed(self, reason: str) -> None:
+    def on_fail(self, reason: str) -> None:
         """Say why the trial was stopped."""
+        self.terminal.close_bar()
         self.terminal.say(f"{self.recipe} trial {self.number} FAILED: {reason}")

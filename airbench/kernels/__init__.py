@@ -1,6 +1,6 @@
-"""The compiled kernels for a CPU: C++ that is built when the package is installed, where there is a compiler.
+"""Compiled kernels for a CPU: C++ that is built when the package is installed, where there is a compiler.
 
-Whatever they do has a slow twin in PyTorch's own operations, which does the work where they were not built.
+Whatever they do, PyTorch's own operations do as well: as the reference in tests, and where the kernels were not built.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 _VERSION = 3
-"""Of the kernels' interface: those of another one are not used."""
+"""Of the interface: kernels that were built with another one are not used."""
 
 _FILE = Path(__file__).with_name("_kernels" + (sysconfig.get_config_var("EXT_SUFFIX") or ".so"))
 

@@ -4,44 +4,42 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from airbench.kernels import winograd
-from airbench.kernels import on_cpu
+from airbench.kernels import on_cpu, winograd
 
-MOST_PIXELS = 9
-"""Of an image, for one product to be faster than PyTorch: at 3×3 pixels it is 1.3 to 3.6 times as fast, at 7×7 no
-faster (runs/records/performance.md)."""
+MAX_PIXELS = 9
+"""Of an image, for the weight gradient as one product to be faster than PyTorch's: at 3×3 pixels it is 1.3 to 3.6 times
+as fast, at 7×7 no faster (runs/records/performance.md)."""
 
 Tile = Literal["auto", 0, 2, 3, 4]
-"""See ``net.winograd`` in the recipe's schema."""
+"""See ``engine.winograd`` in the recipe's schema."""
 
 
-class Conv3x3(nn.Conv2d):
-    """3×3 convolution with padding 1 and no bias: ``(N, in, H, W)`` → ``(N, out, H, W)``."""
+def conv3x3(x: Tensor, weight: Tensor, *, fused: bool, largest: Tile) -> Tensor:
+    """``conv2d(x, weight, padding=1)`` by the fastest way that this machine has for ``x``.
 
-    def __init__(self, in_channels: int, out_channels: int, *, fused: bool = True, winograd: Tile = "auto"):
-        super().__init__(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
-        self.fused, self.winograd = fused, winograd
+    ``(N, in, H, W)``, ``(out, in, 3, 3)`` → ``(N, out, H, W)``. See ``engine.fused`` and ``engine.winograd``.
+    """
+    tile = winograd_tile(x, weight, largest) if fused else 0
+    if tile:
+        y: Tensor = _Winograd.apply(x, weight, tile)
+        return y
+    if fused and x.ndim == 4 and x.shape[2] * x.shape[3] <= MAX_PIXELS and on_cpu(x):
+        y = _SmallImages.apply(x, weight)
+        return y
+    return F.conv2d(x, weight, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
-        tile = self.tile(x)
-        if tile:
-            return _Winograd.apply(x, self.weight, tile)
-        if self.fused and x.ndim == 4 and x.shape[2] * x.shape[3] <= MOST_PIXELS and on_cpu(x):
-            return _SmallImages.apply(x, self.weight)
-        return super().forward(x)
 
-    def tile(self, x: Tensor) -> int:
-        """Side of the tiles in which ``x`` is convolved by Winograd's method; 0 if it is not."""
-        alike = x.dtype == self.weight.dtype and x.device == self.weight.device and x.shape[1] == self.in_channels
-        if not (self.fused and winograd.can_convolve(x, self.out_channels) and alike):
-            return 0  # what does not fit is for PyTorch to complain of
-        usual = winograd.usual_tile(x.dtype, self.in_channels, self.out_channels)
-        largest = usual if self.winograd == "auto" else self.winograd
-        return winograd.best_tile(x.shape[2], x.shape[3], largest)
+def winograd_tile(x: Tensor, weight: Tensor, largest: Tile) -> int:
+    """Return the side of the tiles in which ``x`` is convolved by Winograd's method; 0 if it is not."""
+    out_channels, in_channels = weight.shape[:2]
+    alike = x.dtype == weight.dtype and x.device == weight.device and x.ndim == 4 and x.shape[1] == in_channels
+    if not (alike and winograd.can_convolve(x, out_channels)):
+        return 0  # what does not fit is for PyTorch to complain of
+    default = winograd.default_tile(x.dtype, in_channels, out_channels)
+    return winograd.best_tile(x.shape[2], x.shape[3], default if largest == "auto" else largest)
 
 
 class _Winograd(torch.autograd.Function):
@@ -85,7 +83,7 @@ class _SmallImages(torch.autograd.Function):
 def weight_gradient(x: Tensor, dy: Tensor) -> Tensor:
     """Gradient of the weights ``(out, in, 3, 3)`` for images ``(N, in, H, W)`` and that of the output, by one product.
 
-    Nine times as large as the images is the matrix of all 3×3 neighbourhoods.
+    One of its factors is the matrix of all 3×3 neighbourhoods, nine times as large as the images.
     """
     n, channels, height, width = x.shape
     padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))

@@ -1,7 +1,7 @@
 """Max-pool, batch norm and activation in one: on a CPU, in two passes over memory instead of five.
 
-The fast way is compiled (``kernels/fused.cpp``); its slow twin is PyTorch's own three operations. Nothing but pooled
-pixels and where they came from is kept for the gradient: what lies between is computed anew.
+Compiled (``fused.cpp``); the reference implementation is PyTorch's own three operations. Only the pooled pixels and
+where they came from are kept for the gradient: what lies between is recomputed.
 """
 
 import math
@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from airbench.kernels import call, empty_images, runs_fast
+from airbench.kernels import call, empty_images
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda x: x,
@@ -26,64 +26,29 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 _NUMBERS = {name: number for number, name in enumerate(ACTIVATIONS)}
 
 
-class Activation(nn.Module):
-    """An activation by name, of :data:`ACTIVATIONS`. Any shape → the same.
+def activate(x: Tensor, activation: str) -> Tensor:
+    """Apply an activation by name to images that the kernels take (see :func:`runs_fast`)."""
+    y: Tensor = _Activate.apply(x, activation)
+    return y
 
-    With ``fused``, images ``(N, C, H, W)`` in channels-last on a CPU go the fast way.
+
+def norm_activate(
+    x: Tensor, weight: Tensor, bias: Tensor, eps: float, pool: bool, activation: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Pool, normalise by the batch's own statistics, and activate images that the kernels take.
+
+    Returns the result, and the mean and the biased variance ``(C,)`` of what was normalised.
     """
-
-    def __init__(self, name: str, *, fused: bool = True):
-        super().__init__()
-        self.name, self.fused = name, fused
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
-        if self.fused and runs_fast(x):
-            return _Activate.apply(x, self.name)
-        return ACTIVATIONS[self.name](x)
+    y, mean, variance = _NormActivate.apply(x, weight, bias, eps, pool, activation)
+    return y, mean, variance
 
 
-class NormActivation(nn.BatchNorm2d):
-    """2×2 max-pool (with ``pool``) → batch norm → activation. ``(N, C, H, W)`` → the same, or halved and rounded down.
-
-    Parameters, buffers, training and evaluation are those of BatchNorm2d. With ``fused``, a CPU goes the fast way,
-    which rounds to the images' type once where PyTorch rounds after each operation.
-    """
-
-    def __init__(
-        self, channels: int, eps: float, momentum: float, *, pool: bool, activation: str, fused: bool = True
-    ):  # fmt: skip
-        super().__init__(channels, eps, momentum)
-        self.momentum: float = momentum
-        self.pool, self.activation, self.fused = pool, activation, fused
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
-        if self.fused and runs_fast(x) and self.weight.dtype == self._tracked()[0].dtype == torch.float32:
-            n, _, height, width = _pooled(x.shape) if self.pool else x.shape
-            if self.training and n * height * width > 1:
-                y, mean, variance = _NormActivate.apply(x, self.weight, self.bias, self.eps, self.pool, self.activation)
-                self._track(mean, variance, n * height * width)
-                return y
-            if not self.training and not torch.is_grad_enabled() and height * width > 0:
-                mean, variance = self._tracked()
-                scale = self.weight * (variance + self.eps).rsqrt()
-                return _affine(x, mean, scale, self.bias, self.pool, self.activation)
-        x = F.max_pool2d(x, 2) if self.pool else x
-        return ACTIVATIONS[self.activation](super().forward(x))
-
-    @torch.no_grad()
-    def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        running_mean, running_variance = self._tracked()
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked += 1
-        running_mean.lerp_(mean, self.momentum)
-        running_variance.lerp_(variance * (count / (count - 1)), self.momentum)
-
-    def _tracked(self) -> tuple[Tensor, Tensor]:
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        return self.running_mean, self.running_var
+def affine_activate(x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor, pool: bool, activation: str) -> Tensor:
+    """activation((x - mean) · scale + bias), of the pooled ``x`` with ``pool``. Without a gradient."""
+    y = empty_images(pooled_shape(x.shape) if pool else x.shape, x.dtype)
+    values = [t.float().contiguous() for t in (mean, scale, bias)]
+    call("apply", x, _NUMBERS[activation], pool, x, y, *_sizes(x.shape), *values)
+    return y
 
 
 class _Activate(torch.autograd.Function):
@@ -130,7 +95,7 @@ class _NormActivate(torch.autograd.Function):
         shape = x.shape
         which = None
         mean, variance = torch.empty(2, shape[1])
-        pooled = empty_images(_pooled(shape), x.dtype) if pool else x
+        pooled = empty_images(pooled_shape(shape), x.dtype) if pool else x
         if pool:
             which = empty_images(pooled.shape, torch.uint8)
         call("moments", x, x, pooled if pool else None, which, *_sizes(shape), mean, variance)
@@ -138,7 +103,7 @@ class _NormActivate(torch.autograd.Function):
         ctx.shape, ctx.activation = shape, activation
         ctx.save_for_backward(pooled, which, weight, bias, mean, rstd)
         ctx.mark_non_differentiable(mean, variance)
-        return _affine(pooled, mean, weight * rstd, bias, pool=False, activation=activation), mean, variance
+        return affine_activate(pooled, mean, weight * rstd, bias, pool=False, activation=activation), mean, variance
 
     @staticmethod
     @once_differentiable
@@ -159,14 +124,6 @@ class _NormActivate(torch.autograd.Function):
         return dx, (sums[1] * rstd).to(weight.dtype), sums[0].to(bias.dtype), None, None, None
 
 
-def _affine(x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor, pool: bool, activation: str) -> Tensor:
-    """activation((x - mean) · scale + bias), of the pooled x with ``pool``."""
-    y = empty_images(_pooled(x.shape) if pool else x.shape, x.dtype)
-    values = [t.float().contiguous() for t in (mean, scale, bias)]
-    call("apply", x, _NUMBERS[activation], pool, x, y, *_sizes(x.shape), *values)
-    return y
-
-
 def _input_gradient(
     x: Tensor, dy: Tensor, which: Tensor | None, shape: torch.Size,
     mean: Tensor, scale: Tensor, bias: Tensor, c0: Tensor, c1: Tensor, activation: str,
@@ -179,7 +136,8 @@ def _input_gradient(
     return dx
 
 
-def _pooled(shape: torch.Size) -> torch.Size:
+def pooled_shape(shape: torch.Size) -> torch.Size:
+    """Return the shape of images ``(N, C, H, W)`` after a 2×2 max-pool."""
     n, channels, height, width = shape
     return torch.Size((n, channels, height // 2, width // 2))
 

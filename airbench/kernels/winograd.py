@@ -2,7 +2,7 @@
 
 F(m×m, 3×3) makes m×m pixels of the output from (m + 2)² products instead of 9·m² (Winograd 1980; Lavin and Gray 2016,
 arXiv:1509.09308). The compiled kernels (``kernels/winograd.cpp``) take sums of pixels, multiply, and take sums again,
-without leaving the cache. Their slow twin is PyTorch's convolution.
+without leaving the cache. The reference implementation is PyTorch's convolution.
 
 In float32 the result is within a few roundings. In bfloat16 the sums are rounded before they are multiplied, which
 leaves a relative error of 0.4, 0.7 and 1.1 per cent for m = 2, 3 and 4, where rounding the exact result leaves 0.17
@@ -15,37 +15,38 @@ from torch import Tensor
 from airbench.kernels import call, empty_images, kernels, runs_fast
 
 TILES = (2, 3, 4)
-"""Sides m of a tile that there are kernels for."""
+"""Sides m of a tile for which there are kernels."""
 
-LEAST_CHANNELS = 512
+MIN_CHANNELS = 512
 """Channels of input times those of output, for Winograd's method to pay (runs/records/performance.md)."""
 
 
 def products(height: int, width: int, tile: int) -> int:
-    """How many products F(tile×tile, 3×3) takes for an image of one channel. By definition there are 9 a pixel."""
+    """Return the products that F(tile×tile, 3×3) takes for an image of one channel. By definition it is 9 a pixel."""
     return -(-height // tile) * -(-width // tile) * (tile + 2) ** 2
 
 
 def best_tile(height: int, width: int, largest: int) -> int:
-    """The tile for images of this size: of those that take up to 10% more products than need be, the smallest.
+    """Return the tile for images of this size: the smallest of those within 10% of the fewest products.
 
-    It has the smallest error as well. 0 where every tile up to ``largest`` takes as many as the definition.
+    The smallest tile has the smallest error. 0 where no tile up to ``largest`` saves products.
     """
     cost = {tile: products(height, width, tile) for tile in TILES if tile <= largest}
-    least = min(cost.values(), default=9 * height * width)
-    if least >= 9 * height * width:
+    fewest = min(cost.values(), default=9 * height * width)
+    if fewest >= 9 * height * width:
         return 0
-    return min(tile for tile in cost if cost[tile] <= 1.1 * least)
+    return min(tile for tile in cost if cost[tile] <= 1.1 * fewest)
 
 
-def usual_tile(dtype: torch.dtype, in_channels: int, out_channels: int) -> int:
-    """The largest tile where nobody says otherwise, for what can be convolved; 0 where PyTorch is as fast.
+def default_tile(dtype: torch.dtype, in_channels: int, out_channels: int) -> int:
+    """Return the default of the largest tile; 0 where PyTorch is as fast.
 
-    It is with AMX, and with few channels: sums take time in proportion to their number, products to its square.
+    It is as fast with AMX, and with few channels: the time of the sums is linear in their number, that of the products
+    quadratic.
     """
     library = kernels()
     amx = library is not None and dtype == torch.bfloat16 and library.airbench_has_amx()
-    return 0 if library is None or amx or in_channels * out_channels < LEAST_CHANNELS else max(TILES)
+    return 0 if library is None or amx or in_channels * out_channels < MIN_CHANNELS else max(TILES)
 
 
 def can_convolve(x: Tensor, out_channels: int) -> bool:

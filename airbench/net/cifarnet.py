@@ -1,15 +1,15 @@
 """CifarNet (Jordan 2024, section 3.1): a whitening layer, groups of convolutions, a linear head."""
 
-import math
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from airbench.kernels.conv import Conv3x3
-from airbench.kernels.fused import Activation, NormActivation
+from airbench.errors import RecipeError
+from airbench.net.base import FirstImages, Net, NetContext, uniform
+from airbench.net.layers import Activation, Conv3x3, NormActivation
 from airbench.net.whiten import whitening_filters
-from airbench.recipe import schema
+from airbench.recipe import nets as schema
 
 
 class ConvGroup(nn.Module):
@@ -19,17 +19,17 @@ class ConvGroup(nn.Module):
     entered it is added before the last activation.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, net: schema.Net):
+    def __init__(self, in_channels: int, out_channels: int, config: schema.CifarNet, context: NetContext):
         super().__init__()
-        self.conv1 = Conv3x3(in_channels, out_channels, fused=net.fused, winograd=net.winograd)
-        self.norm1 = _norm(out_channels, net, net.activation, pool=True)
-        self.conv2 = Conv3x3(out_channels, out_channels, fused=net.fused, winograd=net.winograd)
-        self.norm2 = _norm(out_channels, net, net.activation)
-        self.depth = net.depth
-        if net.depth == 3:
-            self.conv3 = Conv3x3(out_channels, out_channels, fused=net.fused, winograd=net.winograd)
-            self.norm3 = _norm(out_channels, net, "identity")
-            self.activation = Activation(net.activation, fused=net.fused)
+        self.conv1 = _conv(in_channels, out_channels, context)
+        self.norm1 = _norm(out_channels, config, context, config.activation, pool=True)
+        self.conv2 = _conv(out_channels, out_channels, context)
+        self.norm2 = _norm(out_channels, config, context, config.activation)
+        self.depth = config.depth
+        if config.depth == 3:
+            self.conv3 = _conv(out_channels, out_channels, context)
+            self.norm3 = _norm(out_channels, config, context, "identity")
+            self.activation = Activation(config.activation, fused=context.fused)
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
@@ -37,42 +37,52 @@ class ConvGroup(nn.Module):
         return self.activation(self.norm3(self.conv3(x)) + x) if self.depth == 3 else x
 
 
-def _norm(channels: int, net: schema.Net, activation: str, *, pool: bool = False) -> NormActivation:
-    knobs = net.batch_norm
+def _conv(in_channels: int, out_channels: int, context: NetContext) -> Conv3x3:
+    return Conv3x3(in_channels, out_channels, fused=context.fused, winograd=context.winograd)
+
+
+def _norm(
+    channels: int, config: schema.CifarNet, context: NetContext, activation: str, *, pool: bool = False
+) -> NormActivation:
+    bn = config.batch_norm
     norm = NormActivation(
-        channels, knobs.eps, 1 - knobs.momentum, pool=pool, activation=activation, fused=net.fused
+        channels, bn.eps, 1 - bn.momentum, pool=pool, activation=activation, fused=context.fused
     )  # fmt: skip
-    norm.weight.requires_grad_(knobs.train_scale)
+    norm.weight.requires_grad_(bn.train_scale)
     return norm
 
 
-class CifarNet(nn.Module):
-    """Images ``(N, 3, side, side)`` → logits ``(N, classes)``.
+class CifarNet(Net):
+    """Images ``(N, C, side, side)`` → logits ``(N, classes)``.
 
-    Raises ValueError for images too small for so many groups.
-    Weights are undefined until :meth:`reset`; the whitening filters until :meth:`set_whitening`.
+    Raises RecipeError for images too small for so many groups.
+    Weights are undefined until :meth:`reset`; the whitening filters until :meth:`prepare`.
     """
 
-    def __init__(self, net: schema.Net, classes: int = 10, side: int = 32):
+    def __init__(self, config: schema.CifarNet, context: NetContext):
         super().__init__()
-        self.knobs = net
-        white = 2 * 3 * net.whiten.kernel**2
-        self.whiten = nn.Conv2d(3, white, net.whiten.kernel, bias=True)
-        self.whiten.weight.requires_grad_(not net.whiten.frozen)
-        self.whiten_activation = Activation("gelu", fused=net.fused)
-        widths = (white, *net.widths)
-        self.groups = nn.Sequential(*(ConvGroup(i, o, net) for i, o in pairwise(widths)))
+        self.config = config
+        kernel = config.whiten.kernel
+        white = 2 * context.channels * kernel**2
+        self.whiten = nn.Conv2d(context.channels, white, kernel, bias=True)
+        self.whiten.weight.requires_grad_(not config.whiten.frozen)
+        self.whiten_activation = Activation("gelu", fused=context.fused)
+        widths = (white, *config.widths)
+        self.groups = nn.Sequential(*(ConvGroup(i, o, config, context) for i, o in pairwise(widths)))
         self.pool = nn.MaxPool2d(3)
-        left = (side - net.whiten.kernel + 1) // 2 ** len(net.widths) // 3
+        left = (context.side - kernel + 1) // 2 ** len(config.widths) // 3
         if left < 1:
-            raise ValueError(f"images of {side}×{side} are too small for {len(net.widths)} groups")
-        self.head = nn.Linear(net.widths[-1] * left * left, classes, bias=False)
+            raise RecipeError(
+                f"net.widths: images of {context.side}×{context.side} are too small for {len(config.widths)} groups; "
+                "give fewer"
+            )
+        self.head = nn.Linear(config.widths[-1] * left * left, context.classes, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""
         x = self.whiten_activation(self.whiten(images))
         x = self.pool(self.groups(x)).flatten(1)
-        return self.head(x) * self.knobs.head.scale
+        return self.head(x) * self.config.head.scale
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
@@ -85,42 +95,23 @@ class CifarNet(nn.Module):
             if isinstance(module, nn.BatchNorm2d):
                 module.reset_parameters()
             elif isinstance(module, nn.Conv2d | nn.Linear):
-                weight = _uniform(module.weight, module.weight[0].numel(), generator)
-                if isinstance(module, nn.Conv2d) and module is not self.whiten and self.knobs.identity_init:
+                weight = uniform(module.weight, module.weight[0].numel(), generator)
+                if isinstance(module, nn.Conv2d) and module is not self.whiten and self.config.identity_init:
                     nn.init.dirac_(weight[: weight.shape[1]])
-                if module is self.head and self.knobs.head.init == "unit_std":
+                if module is self.head and self.config.head.init == "unit_std":
                     weight /= weight.std()
                 module.weight.copy_(weight)
                 if module.bias is not None:
-                    module.bias.copy_(_uniform(module.bias, module.weight[0].numel(), generator))
+                    module.bias.copy_(uniform(module.bias, module.weight[0].numel(), generator))
 
     @torch.no_grad()
-    def set_whitening(self, images: Tensor) -> None:
-        """Compute the whitening filters from normalised training images ``(N, 3, H, W)``, where the net has such."""
-        knobs = self.knobs.whiten
-        if knobs.filters == "whitening":
-            self.whiten.weight.copy_(whitening_filters(images[: knobs.images], knobs.kernel, knobs.eps))
+    def prepare(self, first_images: FirstImages) -> None:
+        """Compute the whitening filters from training images, unless the first layer is to be random."""
+        whiten = self.config.whiten
+        if whiten.filters == "whitening":
+            self.whiten.weight.copy_(whitening_filters(first_images(whiten.images), whiten.kernel, whiten.eps))
 
 
-def _uniform(like: Tensor, fan_in: int, generator: torch.Generator) -> Tensor:
-    bound = 1 / math.sqrt(fan_in)
-    return torch.empty(like.shape).uniform_(-bound, bound, generator=generator)
-
-
-def build_net(net: schema.Net, classes: int, side: int, device: torch.device, dtype: torch.dtype) -> CifarNet:
-    """The net on ``device``: weights in ``dtype``, batch normalisation in float32, channels-last.
-
-    Built on the meta device and then given memory: every value is for :meth:`CifarNet.reset` to set. (By hand,
-    since Module.to and Module.to_empty do not work under FakeTensorMode.)
-    """
-    with torch.device("meta"):
-        model = CifarNet(net, classes, side)
-    for module in model.modules():
-        own = torch.float32 if isinstance(module, nn.BatchNorm2d) else dtype
-        for name, p in module.named_parameters(recurse=False):
-            layout = torch.channels_last if p.ndim == 4 else torch.contiguous_format
-            value = torch.empty(p.shape, dtype=own, device=device, memory_format=layout)
-            setattr(module, name, nn.Parameter(value, requires_grad=p.requires_grad))
-        for name, buffer in module.named_buffers(recurse=False):
-            setattr(module, name, torch.zeros(buffer.shape, dtype=buffer.dtype, device=device))
-    return model
+def build_cifarnet(config: schema.CifarNet, context: NetContext) -> CifarNet:
+    """Build the net that ``config`` describes."""
+    return CifarNet(config, context)

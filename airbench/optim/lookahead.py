@@ -7,18 +7,18 @@ from airbench.recipe import optimizers as schema
 
 
 class Lookahead:
-    """A slow copy of every floating-point weight and buffer of ``net``, to which the net is set back."""
+    """A slow copy of every floating-point weight and buffer of ``net``, to which the net is reset."""
 
-    def __init__(self, net: nn.Module, knobs: schema.Lookahead, total_steps: int):
+    def __init__(self, net: nn.Module, config: schema.Lookahead, total_steps: int):
         self.fast = [t for t in net.state_dict().values() if t.is_floating_point()]
         self.slow = [t.clone() for t in self.fast]
-        self.knobs, self.total_steps = knobs, total_steps
+        self.config, self.total_steps = config, total_steps
 
     def after_step(self, steps_done: int) -> None:
-        """To be called when ``steps_done`` steps have been taken; acts every ``every`` steps."""
-        if steps_done % self.knobs.every == 0:
-            share = (steps_done / self.total_steps) ** self.knobs.power
-            self._update(1 - self.knobs.decay**self.knobs.every * share)
+        """Update the slow copy, if it is time: every ``every`` steps."""
+        if steps_done % self.config.every == 0:
+            share = (steps_done / self.total_steps) ** self.config.power
+            self._update(1 - self.config.decay**self.config.every * share)
 
     def finish(self) -> None:
         """Leave the slow weights in the net."""

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from airbench.optim.orthogonalize import Orthogonalizer, newton_schulz, orthogonalize_all
+from airbench.optim.groups import OptimizerContext, ParamGroup
+from airbench.optim.orthogonalize import Orthogonalizer, build_orthogonalizer, newton_schulz, orthogonalize_all
+from airbench.recipe import optimizers as schema
 
 _ADJUST_LR: dict[str, Callable[[int, int], float]] = {
     "none": lambda rows, columns: 1.0,
@@ -39,12 +41,11 @@ class Muon(Optimizer):
     - ``adjust_lr``: factor on lr by the shape m × n of that matrix: ``none``; ``original``: √max(1, m/n);
       ``match_rms_adamw``: 0.2 √max(m, n); ``spectral``: √(m/n).
     - ``max_update_norm``: an update orthogonalize(u) of larger Frobenius norm is scaled down to it.
-    - ``renormalize_every``: every so many steps (0: never) p is first rescaled to Frobenius norm √p.shape[0].
     - ``lr``: a group's may be a tensor on the device, as a captured CUDA graph needs it.
     - ``orthogonalize``: matrices ``(..., m, n)`` → the same shape; ``padded``: in one call for all parameters,
       padded with zeros, instead of one call for each shape.
 
-    Raises ValueError for a knob out of range, a parameter that is no matrix, and a sparse gradient.
+    Raises ValueError for a setting out of range, a parameter that is no matrix, and a sparse gradient.
     """
 
     def __init__(
@@ -59,7 +60,6 @@ class Muon(Optimizer):
         flatten: str = "out",
         adjust_lr: str = "none",
         max_update_norm: float | None = None,
-        renormalize_every: int = 0,
         orthogonalize: Orthogonalizer = newton_schulz,
         padded: bool = False,
     ):
@@ -71,7 +71,6 @@ class Muon(Optimizer):
             ("flatten", flatten, flatten in _FLATTEN),
             ("adjust_lr", adjust_lr, adjust_lr in _ADJUST_LR),
             ("max_update_norm", max_update_norm, max_update_norm is None or max_update_norm > 0),
-            ("renormalize_every", renormalize_every, renormalize_every >= 0),
         ):
             if not fine:
                 raise ValueError(f"Muon: {name} = {value} is out of range")
@@ -84,8 +83,6 @@ class Muon(Optimizer):
             "flatten": flatten,
             "adjust_lr": adjust_lr,
             "max_update_norm": max_update_norm,
-            "renormalize_every": renormalize_every,
-            "steps_taken": 0,
         }
         super().__init__(params, defaults)
         self.orthogonalize, self.padded = orthogonalize, padded
@@ -95,7 +92,7 @@ class Muon(Optimizer):
         return {**super().__getstate__(), "orthogonalize": self.orthogonalize, "padded": self.padded}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Also a state that was saved before some knob existed."""
+        """Accept a state that was saved before some setting existed."""
         super().__setstate__(state)
         for group in self.param_groups:
             for key, value in self.defaults.items():
@@ -125,17 +122,11 @@ class Muon(Optimizer):
                 raise ValueError("Muon: a gradient is sparse; leave its parameter to another optimizer")
             if params:
                 self._step_group(group, params)
-            group["steps_taken"] += 1
         return loss
 
     def _step_group(self, group: dict[str, Any], params: list[Tensor]) -> None:
         lr = group["lr"]
         updates = self._updates(group, params)
-        every = group["renormalize_every"]
-        if every and group["steps_taken"] % every == 0:
-            for p in params:
-                norm = torch.linalg.vector_norm(p, dtype=torch.promote_types(p.dtype, torch.float32))
-                p.mul_(len(p) ** 0.5 / norm.clamp(min=1e-30))  # zeros stay zeros
         if group["weight_decay"]:
             _multiply(params, 1 - lr * group["weight_decay"])
         matrices = [_FLATTEN[group["flatten"]](update) for update in updates]
@@ -203,3 +194,20 @@ def _unflattened(matrix: Tensor, p: Tensor, flatten: str) -> Tensor:
     if flatten == "position" and p.ndim > 2:
         return matrix.movedim(0, -1).reshape(p.shape)
     return matrix.reshape(p.shape)
+
+
+def build_muon(config: schema.Muon, group: ParamGroup, context: OptimizerContext) -> Muon:
+    """Build the optimizer that ``config`` describes for ``group``."""
+    return Muon(
+        group.params,
+        lr=config.lr,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+        momentum_convention=config.momentum_convention,
+        flatten=config.flatten,
+        adjust_lr=config.adjust_lr,
+        max_update_norm=config.max_update_norm,
+        orthogonalize=build_orthogonalizer(config.orthogonalize, context.weight_dtype),
+        padded=config.batching == "padded",
+    )

@@ -1,10 +1,13 @@
-"""Momentum of a fixed size: for biases and other parameters that are no matrices."""
+"""Momentum of a fixed size: for biases and other vectors."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch.optim.optimizer import Optimizer
+
+from airbench.optim.groups import OptimizerContext, ParamGroup
+from airbench.recipe import optimizers as schema
 
 
 class NormalizedMomentum(Optimizer):
@@ -13,7 +16,7 @@ class NormalizedMomentum(Optimizer):
     A step, with gradient g and buffer b: b ← momentum · b + (1 - momentum) · g;
     p ← p · (1 - lr · weight_decay) - lr · b / (rms(b) + eps).
 
-    Raises ValueError for a knob out of range, a sparse gradient, and a complex parameter.
+    Raises ValueError for a setting out of range, a sparse gradient, and a complex parameter.
     """
 
     def __init__(
@@ -56,3 +59,10 @@ class NormalizedMomentum(Optimizer):
                 rms = buffer.float().square().mean().sqrt().to(p.dtype)
                 p.mul_(1 - lr * group["weight_decay"]).sub_(lr * buffer / (rms + group["eps"]))
         return loss
+
+
+def build(config: schema.NormalizedMomentum, group: ParamGroup, context: OptimizerContext) -> NormalizedMomentum:
+    """Build the optimizer that ``config`` describes for ``group``."""
+    return NormalizedMomentum(
+        group.params, lr=config.lr, momentum=config.momentum, eps=config.eps, weight_decay=config.weight_decay
+    )

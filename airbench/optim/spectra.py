@@ -1,31 +1,31 @@
-"""What orthogonalisation did to the last momenta of a training."""
+"""Singular values of the momentum, before and after orthogonalisation."""
 
 import torch
 from torch import Tensor
 
 from airbench.optim.muon import Muon
-from airbench.optim.routing import Optimizers
+from airbench.optim.optimizers import Optimizers
 
 
 def momentum_spectra(optimizers: Optimizers) -> dict[str, dict[str, list[float]]]:
-    """Singular values of the momentum buffer of each matrix that Muon trained, and of its orthogonalisation.
+    """Return the singular values of the momentum buffer of each matrix that Muon trained, and of its orthogonalisation.
 
     By parameter name: ``before`` (divided by the largest) and ``after``, to five digits. Empty where Muon trained
-    nothing; without what is not finite.
+    nothing. Matrices with a value that is not finite, before or after, are left out.
     """
-    names: dict[Tensor, str] = {}
-    for group, r, _ in optimizers.scheduled:
-        names.update(zip(group["params"], r.names, strict=True))
     found = {}
-    for muon in optimizers.optimizers:
-        if isinstance(muon, Muon):
-            for p, matrix in muon.momentum_matrices():
-                if not matrix.isfinite().all():
-                    continue
-                before = torch.linalg.svdvals(matrix.float()).flatten()
-                after = torch.linalg.svdvals(muon.orthogonalize(matrix).float()).flatten()
-                share = before / before.max().clamp(min=1e-30)
-                found[names[p]] = {"before": _rounded(share), "after": _rounded(after)}
+    for t in optimizers.trained:
+        if not isinstance(t.optimizer, Muon):
+            continue
+        names = dict(zip(t.stepped.params, t.stepped.param_names, strict=True))
+        for p, matrix in t.optimizer.momentum_matrices():
+            factor = t.optimizer.orthogonalize(matrix)
+            if not (matrix.isfinite().all() and factor.isfinite().all()):
+                continue
+            before = torch.linalg.svdvals(matrix.float()).flatten()
+            after = torch.linalg.svdvals(factor.float()).flatten()
+            share = before / before.max().clamp(min=1e-30)
+            found[names[p]] = {"before": _rounded(share), "after": _rounded(after)}
     return found
 
 

@@ -13,8 +13,11 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from airbench.errors import RecipeError
+from airbench.recipe.moved import move_settings
+from airbench.recipe.registry import Registry
 from airbench.recipe.schema import Recipe
 from airbench.recipe.source import COMMAND_LINE, Node, merge, parse_override, read_yaml
+from airbench.recipe.transforms import TRANSFORMS, TransformConfig
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class LoadedRecipe:
 
     recipe: Recipe
     path: Path
+    moved: tuple[tuple[str, str], ...] = ()
+    """Settings that were given where they lay in older recipes: (old, new) paths."""
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
@@ -31,18 +36,19 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe
     Raises RecipeError with one line: file and line, key, value, and what would be right.
     """
     path = Path(path)
-    return LoadedRecipe(_validate(_resolve(path, overrides), path), path)
+    node, moved = _resolve(path, overrides)
+    return LoadedRecipe(_validate(node, path), path, moved)
 
 
 def load_recipes(path: str | Path, overrides: Sequence[str] = ()) -> list[LoadedRecipe]:
     """The same, but ``train.epochs`` may be a list: then there is a recipe for each length, named after it."""
     path = Path(path)
-    node = _resolve(path, overrides)
+    node, moved = _resolve(path, overrides)
     assert isinstance(node.value, dict)
     train = node.value.get("train")
     epochs = train.value.get("epochs") if train is not None and isinstance(train.value, dict) else None
     if epochs is None or not isinstance(epochs.value, list):
-        return [LoadedRecipe(_validate(node, path), path)]
+        return [LoadedRecipe(_validate(node, path), path, moved)]
     if not epochs.value:
         raise RecipeError(f"{epochs.place}: train.epochs = []: give a number, or a list of numbers")
     loaded = []
@@ -50,37 +56,66 @@ def load_recipes(path: str | Path, overrides: Sequence[str] = ()) -> list[Loaded
         named = {**node.value, "name": Node(f"{node.value['name'].value}-{length.value}ep", epochs.file, epochs.line)}
         one = Node({"train": Node({"epochs": length}, epochs.file, epochs.line)}, node.file, node.line)
         each = merge(Node(named, node.file, node.line), one)
-        loaded.append(LoadedRecipe(_validate(each, path), path))
+        loaded.append(LoadedRecipe(_validate(each, path), path, moved))
     return loaded
 
 
-def _resolve(path: Path, overrides: Sequence[str]) -> Node:
-    node = _read_with_parents(path, ())
+Moved = tuple[tuple[str, str], ...]
+
+
+def _resolve(path: Path, overrides: Sequence[str]) -> tuple[Node, Moved]:
+    """Read a recipe with all that it extends, lay the overrides on top, and bring it into today's shape."""
+    node, moved = _read_with_parents(path, ())
     if isinstance(node.value, dict) and "name" not in node.value:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-") or "recipe"
         node = Node({"name": Node(name, str(path)), **node.value}, node.file, node.line)
     over = Node({}, COMMAND_LINE)
     for override in overrides:  # first among themselves, so that their order does not matter
-        parsed = parse_override(override)
+        parsed, renamed = move_settings(parse_override(override))
         assert isinstance(parsed.value, dict)
         if "extends" in parsed.value:
             raise RecipeError(f"{COMMAND_LINE}: {override}: 'extends' belongs in a recipe file")
         over = merge(over, parsed, start_over=False)
+        moved = (*moved, *renamed)
     assert isinstance(over.value, dict)
     if "name" in over.value:  # a new name is no reason to start over
         node = Node({**node.value, "name": over.value["name"]}, node.file)  # type: ignore[dict-item]
-    node = merge(node, over)
-    return _drop_removed_groups(node)
+    node = _without_null(merge(node, over), ("optimizers",))
+    return _written_out(_without_null(node, ("data", "augment"))), moved
 
 
-def _drop_removed_groups(node: Node) -> Node:
-    """Without the optimizer groups that are null: that is how a recipe takes out an inherited one."""
-    assert isinstance(node.value, dict)
-    groups = node.value.get("optimizers")
-    if groups is None or not isinstance(groups.value, dict):
+def _without_null(node: Node, path: tuple[str, ...]) -> Node:
+    """Drop the entries at ``path`` that are null: that is how a recipe removes an inherited one."""
+    inner = node.value.get(path[0]) if path and isinstance(node.value, dict) else None
+    if inner is not None:
+        assert isinstance(node.value, dict)
+        return Node({**node.value, path[0]: _without_null(inner, path[1:])}, node.file, node.line)
+    if path or not isinstance(node.value, dict):
         return node
-    kept = {name: group for name, group in groups.value.items() if group.value is not None}
-    return Node({**node.value, "optimizers": Node(kept, groups.file, groups.line)}, node.file, node.line)
+    return Node({key: entry for key, entry in node.value.items() if entry.value is not None}, node.file, node.line)
+
+
+def _written_out(node: Node) -> Node:
+    """Write out augmentations: ``translate: 2`` is ``translate: {name: translate, pixels: 2}``."""
+    assert isinstance(node.value, dict)
+    data = node.value.get("data")
+    augment = data.value.get("augment") if data is not None and isinstance(data.value, dict) else None
+    if data is None or augment is None or not isinstance(augment.value, dict):
+        return node
+    assert isinstance(data.value, dict)
+    full: dict[str, Node] = {}
+    for key, entry in augment.value.items():
+        component = TRANSFORMS.get(key)
+        shorthand = component.config.shorthand if component and issubclass(component.config, TransformConfig) else None
+        settings = entry.value
+        if not isinstance(settings, dict) and shorthand is not None:
+            settings = {shorthand: entry}
+        if isinstance(settings, dict):
+            full[key] = Node({"name": Node(key, entry.file, entry.line), **settings}, entry.file, entry.line)
+        else:
+            full[key] = entry
+    written = Node({**data.value, "augment": Node(full, augment.file, augment.line)}, data.file, data.line)
+    return Node({**node.value, "data": written}, node.file, node.line)
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -103,7 +138,7 @@ def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.Node:
 _Dumper.add_representer(float, _represent_float)
 
 
-def _read_with_parents(path: Path, children: tuple[Path, ...]) -> Node:
+def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[Node, Moved]:
     resolved = path.resolve()
     if resolved in children:
         chain = " → ".join(p.name for p in (*children[children.index(resolved) :], resolved))
@@ -112,19 +147,19 @@ def _read_with_parents(path: Path, children: tuple[Path, ...]) -> Node:
     assert isinstance(node.value, dict)
     parent = node.value.get("extends")
     own = {key: value for key, value in node.value.items() if key != "extends"}
-    child = Node(own, node.file, node.line)
+    child, moved = move_settings(Node(own, node.file, node.line))
     if parent is None:
-        return child
+        return child, tuple(moved)
     if not isinstance(parent.value, str):
         raise RecipeError(f"{parent.place}: extends = {parent.plain()!r}: give the name of one recipe file")
     parent_path = Path(os.path.normpath(path.parent / parent.value))
     if not parent_path.is_file():
         raise RecipeError(f"{parent.place}: extends: there is no file {parent_path}")
-    base = _read_with_parents(parent_path, (*children, resolved))
+    base, moved_before = _read_with_parents(parent_path, (*children, resolved))
     assert isinstance(base.value, dict)
     # The parent's name and description are its own.
     inherited = {k: v for k, v in base.value.items() if k not in ("name", "description")}
-    return merge(Node(inherited, base.file, base.line), child)
+    return merge(Node(inherited, base.file, base.line), child), (*moved_before, *moved)
 
 
 def _validate(node: Node, path: Path) -> Recipe:
@@ -154,8 +189,7 @@ def _explain(error: Any, root: Node, path: Path) -> str:
     if kind == "missing":
         return f"{place}: {key}: is missing and has no default"
     if kind == "union_tag_not_found":
-        names = error["ctx"]["discriminator"].strip("'")
-        return f"{place}: {key}: '{names}' is missing: it says which kind this is"
+        return f"{place}: {key}: 'name' is missing: it says which kind this is"
     if kind == "union_tag_invalid":
         tag, expected = error["ctx"]["tag"], error["ctx"]["expected_tags"]
         kind_key = "method" if key.endswith("orthogonalize") else "name"
@@ -183,6 +217,9 @@ def _without_tags(root: Node, loc: Sequence[str | int], *, keep_last: bool) -> l
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the config classes that a value of this type may be."""
+    if isinstance(annotation, Registry):
+        return [component.config for component in annotation.values()]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for arg in get_args(annotation) for model in _models_in(arg)]
@@ -193,16 +230,17 @@ def _keys_at(loc: Sequence[str | int]) -> set[str]:
     models: list[type[BaseModel]] = [Recipe]
     for step in loc:
         tagged = [m for m in models if step in _tags(m)]
-        deeper = [
-            inner
-            for m in models
-            if str(step) in m.model_fields
-            for inner in _models_in(m.model_fields[str(step)].annotation)
-        ]
+        deeper = [inner for m in models if str(step) in m.model_fields for inner in _inside(m, str(step))]
         models = deeper or tagged or models  # a group's own name in `optimizers` changes nothing
     return {"extends", *Recipe.model_fields} if models == [Recipe] else {k for m in models for k in m.model_fields}
 
 
+def _inside(model: type[BaseModel], field: str) -> list[type[BaseModel]]:
+    info = model.model_fields[field]
+    registries = [model for item in info.metadata for model in _models_in(item)]
+    return registries or _models_in(info.annotation)
+
+
 def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
-    field = model.model_fields.get("name") or model.model_fields.get("method")
+    field = model.model_fields.get("method") or model.model_fields.get("name")
     return get_args(field.annotation) if field else ()

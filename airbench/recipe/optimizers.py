@@ -1,16 +1,40 @@
-"""The schema of what trains the parameters: groups of them, the optimizer of each, lookahead."""
+"""What trains the parameters: groups of them, the optimizer of each, lookahead."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from airbench.recipe.knobs import Fraction, Knobs, Momentum, NonNegative, Positive
+from airbench.recipe.config import Config, Fraction, Momentum, NonNegative, Positive
 from airbench.recipe.orthogonalizers import NewtonSchulz, Orthogonalizer
+from airbench.recipe.registry import Component, Registry
 from airbench.recipe.schedules import Linear, Schedule
 
 
-class Group(Knobs):
-    """Knobs that every group of parameters has."""
+class Rescale(Config):
+    """Rescale each parameter of a group to a fixed norm before the update (Jordan 2024, airbench94_muon)."""
+
+    every: Annotated[int, Field(ge=1)] = 1
+    """Steps from one rescaling to the next."""
+
+    growth: NonNegative = 0.0
+    """Rescale ever more rarely: every `every` + ⌊growth · t / T⌋ steps at step t of T."""
+
+    norm: Positive = 1.0
+    """Frobenius norm that a parameter is rescaled to, in units of the square root of its first dimension (a filter
+    bank's output channels)."""
+
+    def acts(self, step: int, total: int) -> bool:
+        """Return whether parameters are rescaled at ``step`` (from 0) of ``total``."""
+        return step % (self.every + int(self.growth * step / total)) == 0
+
+
+class Group(Config):
+    """A group of parameters and what trains it: settings that do not depend on the optimizer."""
+
+    min_dims: ClassVar[int] = 0
+    """Dimensions that a parameter needs for this optimizer to train it."""
+
+    name: str
 
     params: str | Annotated[tuple[str, ...], Field(min_length=1)]
     """Pattern, or patterns, over parameter names (`*` matches anything). A parameter goes to the first
@@ -22,17 +46,24 @@ class Group(Knobs):
     train_epochs: Positive | None = None
     """Freeze the group's parameters after so many epochs. Unset: they train to the end."""
 
-    schedule: Schedule = Linear(name="linear")
+    schedule: Schedule = Linear()
     """How the learning rate moves during the run, as a factor on `lr`."""
+
+    rescale: Rescale | None = None
+    """Rescale the parameters to a fixed norm before each update. Unset: never."""
 
     master_weights: bool = False
     """Keep weights and optimizer state in float32 as well and step those, where the net is in half precision."""
+
+    def not_capturable(self) -> str | None:
+        """Return what keeps a CUDA graph from capturing the update: it makes the host wait. None if nothing does."""
+        return None
 
 
 class SGD(Group):
     """Stochastic gradient descent with momentum (torch.optim.SGD)."""
 
-    name: Literal["sgd"]
+    name: Literal["sgd"] = "sgd"
     """This optimizer."""
 
     momentum: Momentum = 0.85
@@ -57,7 +88,7 @@ class SGD(Group):
     1, whatever the lr. `per_1024_examples`: the same divided by 1024 · (1 + 1 / (1 - momentum))."""
 
 
-class _AdamKnobs(Group):
+class _AdamGroup(Group):
     betas: tuple[Momentum, Momentum] = (0.9, 0.95)
     """Shares that a step keeps of the averages of the gradient and of its square."""
 
@@ -69,20 +100,20 @@ class _AdamKnobs(Group):
     in bfloat16 an average square with a beta of 0.999 never moves."""
 
 
-class Adam(_AdamKnobs):
+class Adam(_AdamGroup):
     """Adam (Kingma & Ba 2015; torch.optim.Adam). Its weight decay is coupled: a part of the gradient."""
 
-    name: Literal["adam"]
+    name: Literal["adam"] = "adam"
     """This optimizer."""
 
     weight_decay: NonNegative = 0.0
     """Added to the gradient as weight_decay · weight, and so divided by the root of the average square, too."""
 
 
-class AdamW(_AdamKnobs):
+class AdamW(_AdamGroup):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019; torch.optim.AdamW)."""
 
-    name: Literal["adamw"]
+    name: Literal["adamw"] = "adamw"
     """This optimizer."""
 
     weight_decay: NonNegative = 0.01
@@ -90,9 +121,9 @@ class AdamW(_AdamKnobs):
 
 
 class NormalizedMomentum(Group):
-    """Momentum divided by its own root mean square, tensor by tensor: for biases and other non-matrices."""
+    """Momentum divided by its own root mean square, tensor by tensor: for biases and other vectors."""
 
-    name: Literal["normalized_momentum"]
+    name: Literal["normalized_momentum"] = "normalized_momentum"
     """This optimizer."""
 
     momentum: Momentum = 0.9
@@ -107,14 +138,20 @@ class NormalizedMomentum(Group):
     master_weights: bool = True
     """Keep weights and optimizer state in float32 as well and step those, where the net is in half precision."""
 
+    def not_capturable(self) -> str | None:
+        """Return this optimizer: it computes with learning rates on the host."""
+        return self.name
+
 
 class Muon(Group):
     """Momentum, orthogonalised, for convolution filters and matrices (Jordan et al. 2024)."""
 
-    name: Literal["muon"]
+    min_dims: ClassVar[int] = 2
+
+    name: Literal["muon"] = "muon"
     """This optimizer."""
 
-    momentum: Momentum = 0.6
+    momentum: Momentum = 0.95
     """Share of the momentum buffer that a step keeps."""
 
     momentum_convention: Literal["sum", "lerp"] = "sum"
@@ -139,12 +176,6 @@ class Muon(Group):
     weight_decay: NonNegative = 0.0
     """Decoupled, as in AdamW: a step multiplies the weights by 1 - lr · weight_decay."""
 
-    renormalize_every: Annotated[int, Field(ge=0)] = 1
-    """Every so many steps, first rescale each filter bank to Frobenius norm √out_channels; 0 for never."""
-
-    renormalize_growth: NonNegative = 0.0
-    """Rescale ever more rarely: every renormalize_every + ⌊renormalize_growth · t / T⌋ steps at step t of T."""
-
     orthogonalize: Orthogonalizer = NewtonSchulz()
     """How the update is orthogonalised."""
 
@@ -152,12 +183,27 @@ class Muon(Group):
     """Orthogonalise matrices of one shape in one call, or all of them, padded with zeros to one shape: fewer
     kernels, more arithmetic, the same result."""
 
+    def not_capturable(self) -> str | None:
+        """Return the way to orthogonalise, if it makes the host wait."""
+        return None if self.orthogonalize.capturable else f"orthogonalize.method = {self.orthogonalize.method}"
 
-OptimizerGroup = Annotated[SGD | Adam | AdamW | NormalizedMomentum | Muon, Field(discriminator="name")]
+
+OPTIMIZERS = Registry(
+    "optimizer",
+    {
+        "sgd": Component(SGD, "airbench.optim.sgd:build_sgd"),
+        "adam": Component(Adam, "airbench.optim.adam:build_adam"),
+        "adamw": Component(AdamW, "airbench.optim.adam:build_adamw"),
+        "normalized_momentum": Component(NormalizedMomentum, "airbench.optim.normalized_momentum:build"),
+        "muon": Component(Muon, "airbench.optim.muon:build_muon"),
+    },
+)
+
+OptimizerGroup = Annotated[Group, OPTIMIZERS]
 
 
-class Lookahead(Knobs):
-    """A slow copy of weights and batch statistics that the net is set back to (Zhang et al. 2019).
+class Lookahead(Config):
+    """A slow copy of weights and batch statistics that the net is reset to (Zhang et al. 2019).
 
     At step t of T the slow copy moves 1 - decay^every · (t / T)^power of the way to the net.
     """

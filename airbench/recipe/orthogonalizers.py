@@ -1,10 +1,11 @@
-"""The schema of the ways to orthogonalise an update."""
+"""Ways to orthogonalise an update."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Discriminator, Field, Tag, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
-from airbench.recipe.knobs import Finite, Knobs, NonNegative, Positive
+from airbench.recipe.config import Config, Finite, NonNegative, Positive
+from airbench.recipe.registry import Component, Registry
 
 Triple = tuple[Finite, Finite, Finite]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -28,13 +29,22 @@ Coefficients = Annotated[
 ]
 
 
-class NewtonSchulz(Knobs):
+class OrthogonalizerConfig(Config):
+    """What every way to orthogonalise has in common."""
+
+    capturable: ClassVar[bool] = True
+    """Whether a CUDA graph can capture it: it never makes the host wait for the device."""
+
+    method: str
+
+
+class NewtonSchulz(OrthogonalizerConfig):
     """Orthogonalise by an odd polynomial of degree five, a few times over (Jordan et al. 2024, Muon)."""
 
     method: Literal["newton_schulz"] = "newton_schulz"
     """This method."""
 
-    steps: Annotated[int, Field(ge=0, le=100)] = 3
+    steps: Annotated[int, Field(ge=0, le=100)] = 5
     """Iterations."""
 
     coefficients: Coefficients = (3.4445, -4.7750, 2.0315)
@@ -55,10 +65,10 @@ class NewtonSchulz(Knobs):
     """Added to the Frobenius norm that the matrix is divided by first."""
 
 
-class InverseSqrt(Knobs):
+class InverseSqrt(OrthogonalizerConfig):
     """Orthogonalise as X (XᵀX)^(-1/2), the root by the coupled cubic Newton-Schulz iteration (Higham 2008)."""
 
-    method: Literal["inverse_sqrt"]
+    method: Literal["inverse_sqrt"] = "inverse_sqrt"
     """This method."""
 
     steps: Annotated[int, Field(ge=0, le=100)] = 15
@@ -68,31 +78,34 @@ class InverseSqrt(Knobs):
     """Added to the diagonal of XᵀX, after it is divided by its trace, against rounding. Computed in float32."""
 
 
-class SVD(Knobs):
+class SVD(OrthogonalizerConfig):
     """Orthogonalise exactly, by the singular value decomposition."""
 
-    method: Literal["svd"]
+    capturable: ClassVar[bool] = False
+
+    method: Literal["svd"] = "svd"
     """This method."""
 
 
-class NoOrthogonalization(Knobs):
+class NoOrthogonalization(OrthogonalizerConfig):
     """Leave the update as it is: Muon is then SGD with momentum on the flattened matrix."""
 
-    method: Literal["none"]
+    method: Literal["none"] = "none"
     """This method."""
 
 
-def _method(value: Any) -> str:
-    """newton_schulz where no method is named."""
-    if isinstance(value, dict):
-        return str(value.get("method", "newton_schulz"))
-    return str(getattr(value, "method", "newton_schulz"))
+_ROOM = "airbench.optim.orthogonalize.build"
 
+ORTHOGONALIZERS = Registry(
+    "orthogonalizer",
+    {
+        "newton_schulz": Component(NewtonSchulz, f"{_ROOM}:build_newton_schulz"),
+        "inverse_sqrt": Component(InverseSqrt, f"{_ROOM}:build_inverse_sqrt"),
+        "svd": Component(SVD, f"{_ROOM}:build_svd"),
+        "none": Component(NoOrthogonalization, f"{_ROOM}:build_none"),
+    },
+    key="method",
+    default="newton_schulz",
+)
 
-Orthogonalizer = Annotated[
-    Annotated[NewtonSchulz, Tag("newton_schulz")]
-    | Annotated[InverseSqrt, Tag("inverse_sqrt")]
-    | Annotated[SVD, Tag("svd")]
-    | Annotated[NoOrthogonalization, Tag("none")],
-    Discriminator(_method),
-]
+Orthogonalizer = Annotated[OrthogonalizerConfig, ORTHOGONALIZERS]

@@ -1,27 +1,46 @@
-"""The schema of learning-rate schedules: the factor on a group's lr as the run goes on."""
+"""Learning-rate schedules: the factor on a group's lr at each step."""
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from airbench.recipe.knobs import Fraction, Knobs, NonNegative, Positive
+from airbench.recipe.config import Config, Fraction, NonNegative, Positive
+from airbench.recipe.registry import Component, Registry
 
 
-class Constant(Knobs):
-    """The learning rate stays where it is."""
+class ScheduleConfig(Config):
+    """What every schedule has in common."""
 
-    name: Literal["constant"]
+    name: str
+
+    def factor(self, step: int, total: int, per_epoch: int) -> float:
+        """Return the factor on the lr at ``step`` (from 0) of ``total``, with ``per_epoch`` steps in an epoch."""
+        raise NotImplementedError
+
+
+class Constant(ScheduleConfig):
+    """Keep the learning rate constant."""
+
+    name: Literal["constant"] = "constant"
     """This schedule."""
 
+    def factor(self, step: int, total: int, per_epoch: int) -> float:
+        """Return 1."""
+        return 1.0
 
-class Lasting(Knobs):
-    """What schedules that come to an end have in common."""
+
+class Finite(ScheduleConfig):
+    """A schedule that comes to an end, after which the factor stays at ``end``."""
 
     epochs: Positive | None = None
-    """Length in epochs, after which the factor stays at `end`. Unset: the whole run."""
+    """Length in epochs. Unset: the whole run."""
 
     fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     """Length as a fraction of the run, instead of `epochs`. Unset: the whole run."""
+
+    end: NonNegative = 0.0
+    """Factor on the group's lr at the end of the schedule, and from then on."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -29,35 +48,52 @@ class Lasting(Knobs):
             raise ValueError("give epochs or fraction, not both")
         return self
 
+    def factor(self, step: int, total: int, per_epoch: int) -> float:
+        """Return the factor of the schedule's own curve until it ends, ``end`` from then on."""
+        length = total
+        if self.epochs is not None:
+            length = epochs_to_steps(self.epochs, per_epoch)
+        elif self.fraction is not None:
+            length = max(1, round(self.fraction * total))
+        return self.end if step >= length else self.curve(step, length, per_epoch)
 
-class Falling(Lasting):
-    """What schedules that go one way have in common."""
+    def curve(self, step: int, length: int, per_epoch: int) -> float:
+        """Return the factor at ``step`` < ``length``, in steps."""
+        raise NotImplementedError
+
+
+class Linear(Finite):
+    """Move the learning rate in a straight line."""
+
+    name: Literal["linear"] = "linear"
+    """This schedule."""
 
     start: NonNegative = 1.0
     """Factor on the group's lr at the first step."""
 
-    end: NonNegative = 0.0
-    """Factor on the group's lr that is arrived at when the schedule's length has passed."""
+    def curve(self, step: int, length: int, per_epoch: int) -> float:
+        """Interpolate between ``start`` and ``end``."""
+        return _between(self.start, self.end, step / length)
 
 
-class Linear(Falling):
-    """The learning rate moves in a straight line."""
+class Cosine(Finite):
+    """Move the learning rate along half a cosine (Loshchilov & Hutter 2017)."""
 
-    name: Literal["linear"]
+    name: Literal["cosine"] = "cosine"
     """This schedule."""
 
+    start: NonNegative = 1.0
+    """Factor on the group's lr at the first step."""
 
-class Cosine(Falling):
-    """The learning rate moves along half a cosine (Loshchilov & Hutter 2017)."""
-
-    name: Literal["cosine"]
-    """This schedule."""
+    def curve(self, step: int, length: int, per_epoch: int) -> float:
+        """Interpolate between ``start`` and ``end``, slowly at both."""
+        return _between(self.start, self.end, (1 - math.cos(math.pi * step / length)) / 2)
 
 
-class Triangular(Lasting):
-    """The learning rate climbs to 1 and falls again, both in a straight line."""
+class Triangular(Finite):
+    """Raise the learning rate to 1 and lower it again, both in a straight line."""
 
-    name: Literal["triangular"]
+    name: Literal["triangular"] = "triangular"
     """This schedule."""
 
     start: NonNegative = 0.2
@@ -67,13 +103,18 @@ class Triangular(Lasting):
     """Where the factor is 1, as a fraction of the schedule's length."""
 
     end: NonNegative = 0.07
-    """Factor on the group's lr that the line arrives at when its length has passed."""
+    """Factor on the group's lr at the end of the schedule, and from then on."""
+
+    def curve(self, step: int, length: int, per_epoch: int) -> float:
+        """Climb until ``peak``, then fall."""
+        up = int(length * self.peak)
+        return _trapezoid(self.start, self.end, step, length, up, length - up)
 
 
-class Trapezoidal(Lasting):
+class Trapezoidal(Finite):
     """Warm up, stay at 1, cool down, in straight lines (warmup-stable-decay)."""
 
-    name: Literal["trapezoidal"]
+    name: Literal["trapezoidal"] = "trapezoidal"
     """This schedule."""
 
     start: NonNegative = 0.0
@@ -88,14 +129,49 @@ class Trapezoidal(Lasting):
     unit: Literal["fraction", "epochs"] = "fraction"
     """Of `warmup` and `cooldown`: a fraction of the schedule's length, or epochs."""
 
-    end: NonNegative = 0.0
-    """Factor on the group's lr that the line arrives at when the schedule's length has passed."""
-
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.unit == "fraction" and self.warmup + self.cooldown > 1:
             raise ValueError("warmup and cooldown add up to more than 1, the whole length")
         return self
 
+    def curve(self, step: int, length: int, per_epoch: int) -> float:
+        """Climb for ``warmup``, fall for ``cooldown``, stay at 1 in between."""
+        unit = length if self.unit == "fraction" else per_epoch
+        return _trapezoid(self.start, self.end, step, length, int(self.warmup * unit), round(self.cooldown * unit))
 
-Schedule = Annotated[Constant | Linear | Cosine | Triangular | Trapezoidal, Field(discriminator="name")]
+
+def _trapezoid(start: float, end: float, step: int, length: int, up: int, down: int) -> float:
+    """Climb from ``start`` to 1 in the first ``up`` of ``length`` steps, fall to ``end`` in the last ``down``.
+
+    A climb that takes longer than the fall leaves time for is cut short.
+    """
+    down = min(down, length)
+    if step < min(up, length - down):
+        return _between(start, 1.0, step / up)
+    top = 1.0 if up + down <= length else _between(start, 1.0, (length - down) / up)
+    left = length - step
+    return _between(end, top, left / down) if left < down else top
+
+
+def _between(start: float, end: float, share: float) -> float:
+    return start * (1 - share) + end * share
+
+
+def epochs_to_steps(epochs: float, per_epoch: int) -> int:
+    """Return the steps that ``epochs`` take, rounded up; at least one."""
+    return max(1, math.ceil(round(epochs * per_epoch, 9)))  # 0.1 * 30 is 3, not 3.0000000000000004
+
+
+SCHEDULES = Registry(
+    "schedule",
+    {
+        "constant": Component(Constant),
+        "linear": Component(Linear),
+        "cosine": Component(Cosine),
+        "triangular": Component(Triangular),
+        "trapezoidal": Component(Trapezoidal),
+    },
+)
+
+Schedule = Annotated[ScheduleConfig, SCHEDULES]

@@ -162,26 +162,31 @@ def parse_override(text: str) -> Node:
     return node
 
 
-_UNSAID = {"method": "newton_schulz"}
-"""What a mapping is that does not say so."""
+_DEFAULTS = {"method": "newton_schulz"}
+"""What a mapping that does not name its kind is."""
+
+_KEPT = ("params", "augment")
+"""What does not depend on the kind: which parameters a group trains, how images are augmented."""
 
 
-def merge(base: Node, over: Node, *, start_over: bool = True) -> Node:
-    """``over`` laid on ``base``.
+def merge(base: Node, over: Node, *, start_over: bool = True, at: str = "") -> Node:
+    """Lay ``over`` on ``base``, which is the section ``at`` of a recipe.
 
-    Mappings merge key by key; anything else is replaced. Keys that only ``over`` has come first, so that a new
-    optimizer group is asked before the inherited ones. A mapping that changes ``name`` or ``method`` (another
-    optimizer, schedule, way to orthogonalise) starts over: the knobs of the old one would mean nothing to the new.
-    Only ``params`` stays: whom a group trains does not depend on how. Without ``start_over`` nothing is dropped.
+    Mappings merge key by key; anything else is replaced. Optimizer groups that only ``over`` has come before the
+    inherited ones, so that they are asked first; other new keys come last. A mapping that changes ``name`` or
+    ``method`` (another optimizer, net, schedule) starts over: the settings of the old one would mean nothing to the
+    new. Only what does not depend on the kind stays. Without ``start_over`` nothing is dropped.
     """
     if not isinstance(base.value, dict) or not isinstance(over.value, dict):
         return over
     for kind in ("name", "method") if start_over else ():
         old, new = base.value.get(kind), over.value.get(kind)
-        if new and base.value and (old.value if old else _UNSAID.get(kind, new.value)) != new.value:
-            kept = {key: node for key, node in base.value.items() if key == "params" and key not in over.value}
+        if new and base.value and (old.value if old else _DEFAULTS.get(kind, new.value)) != new.value:
+            kept = {key: node for key, node in base.value.items() if key in _KEPT and key not in over.value}
             return Node({**kept, **over.value}, over.file, over.line)
-    merged = {key: node for key, node in over.value.items() if key not in base.value}
-    for key, node in base.value.items():
-        merged[key] = merge(node, over.value[key], start_over=start_over) if key in over.value else node
-    return Node(merged, over.file, over.line)
+    new_keys = {key: node for key, node in over.value.items() if key not in base.value}
+    merged = {
+        key: merge(node, over.value[key], start_over=start_over, at=key) if key in over.value else node
+        for key, node in base.value.items()
+    }
+    return Node({**new_keys, **merged} if at == "optimizers" else {**merged, **new_keys}, over.file, over.line)

@@ -1,19 +1,18 @@
 """Ways to orthogonalise, written in one word: ``newton_schulz:5:polar_express:aol``."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import TypeAdapter, ValidationError
 
 from airbench.errors import AirbenchError
 from airbench.optim.orthogonalize import Orthogonalizer, build_orthogonalizer
-from airbench.optim.orthogonalize.coefficients import response, triples
+from airbench.optim.orthogonalize.coefficients import Values, response, triples
 from airbench.recipe import orthogonalizers as schema
 
-_METHODS = ("newton_schulz", "inverse_sqrt", "svd", "none")
 _WORDS = {
     **dict.fromkeys(get_args(schema.CoefficientSet), "coefficients"),
     **dict.fromkeys(("frobenius", "gram", "aol"), "normalize"),
@@ -26,28 +25,40 @@ class Method:
     """A way to orthogonalise and what it was called."""
 
     name: str
-    knobs: schema.NewtonSchulz | schema.InverseSqrt | schema.SVD | schema.NoOrthogonalization
+    config: schema.OrthogonalizerConfig
 
     def build(self) -> Orthogonalizer:
-        """The function, in bfloat16 where the method leaves it open."""
-        return build_orthogonalizer(self.knobs, torch.bfloat16)
+        """Return the function, in bfloat16 where the method leaves it open."""
+        return build_orthogonalizer(self.config, torch.bfloat16)
 
-    def response(self, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
-        """What becomes of singular values that are these shares of the Frobenius norm, without rounding.
+    def response(self, shares: Values) -> Values | None:
+        """Return what becomes of singular values that are these shares of the Frobenius norm, without rounding.
 
         None where that does not depend on the share alone.
         """
-        if isinstance(self.knobs, schema.NewtonSchulz):
-            if self.knobs.normalize != "frobenius":
-                return None
-            return response(shares, triples(self.knobs.coefficients, self.knobs.steps))
-        if isinstance(self.knobs, schema.InverseSqrt):
-            y, z = shares**2 + self.knobs.eps, np.ones_like(shares)
-            for _ in range(self.knobs.steps):
-                t = 1.5 - 0.5 * z * y
-                y, z = y * t, t * z
-            return np.asarray(shares * z)
-        return np.ones_like(shares) if isinstance(self.knobs, schema.SVD) else None
+        compute = _RESPONSES.get(self.config.method)
+        return compute(shares, self.config) if compute else None
+
+
+def _newton_schulz(shares: Values, config: schema.NewtonSchulz) -> Values | None:
+    if config.normalize != "frobenius":
+        return None
+    return response(shares, triples(config.coefficients, config.steps))
+
+
+def _inverse_sqrt(shares: Values, config: schema.InverseSqrt) -> Values:
+    y, z = shares**2 + config.eps, np.ones_like(shares)
+    for _ in range(config.steps):
+        t = 1.5 - 0.5 * z * y
+        y, z = y * t, t * z
+    return np.asarray(shares * z)
+
+
+_RESPONSES: dict[str, Callable[[Values, Any], Values | None]] = {
+    "newton_schulz": _newton_schulz,
+    "inverse_sqrt": _inverse_sqrt,
+    "svd": lambda shares, config: np.ones_like(shares),
+}
 
 
 def parse_method(text: str) -> Method:
@@ -56,20 +67,20 @@ def parse_method(text: str) -> Method:
     Raises AirbenchError, in one line, for what is none.
     """
     method, *words = text.split(":")
-    if method not in _METHODS:
-        raise AirbenchError(f"--methods: {text}: {method} is no method; there are {', '.join(_METHODS)}")
-    knobs: dict[str, Any] = {"method": method}
+    if method not in schema.ORTHOGONALIZERS:
+        raise AirbenchError(f"--methods: {text}: {method} is no method; there are {', '.join(schema.ORTHOGONALIZERS)}")
+    settings: dict[str, Any] = {"method": method}
     for word in words:
         key = "steps" if word.isascii() and word.isdecimal() else _WORDS.get(word)
         if key is None:
             raise AirbenchError(
                 f"--methods: {text}: {word} is neither a number of steps nor one of {', '.join(_WORDS)}"
             )
-        if key in knobs:
+        if key in settings:
             raise AirbenchError(f"--methods: {text}: {key} is given twice")
-        knobs[key] = int(word) if key == "steps" else word
+        settings[key] = int(word) if key == "steps" else word
     try:
-        return Method(text, TypeAdapter(schema.Orthogonalizer).validate_python(knobs))
+        return Method(text, TypeAdapter(schema.Orthogonalizer).validate_python(settings))
     except ValidationError as failure:
         first = failure.errors()[0]
         raise AirbenchError(f"--methods: {text}: {first['loc'][-1]}: {first['msg'].lower()}") from None

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from airbench.analysis.figures import COLOURS
-from airbench.benchmark.timing import Spread, interleaved
 from airbench.optim.orthogonalize.coefficients import Values
 from airbench.studies.methods import Method, parse_method
 from airbench.studies.result import STYLE, Study
+from airbench.training.timing import Spread, interleaved
 
 METHODS = (
     "newton_schulz:3", "newton_schulz:5", "newton_schulz:5:classical_quintic", "newton_schulz:5:polar_express",
@@ -47,7 +47,7 @@ def study_orthogonalize(
     for n in numbers:
         cells = ("-" if n[key] is None else f"{n[key]:.{digits}f}" for key, digits in _COLUMNS.items())
         ms = n["milliseconds"]
-        rows.append((n["method"], *cells, f"{ms['median']:.2f}, {ms['least']:.2f} to {ms['most']:.2f}"))
+        rows.append((n["method"], *cells, f"{ms['median']:.2f}, {ms['min']:.2f} to {ms['max']:.2f}"))
     matrix = {"frobenius": s.norm().item(), "s_max": s.max().item(), "s_min": s.min().item(), "nuclear": s.sum().item()}
     return Study(
         "orthogonalize",

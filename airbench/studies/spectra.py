@@ -9,30 +9,31 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from airbench.analysis.figures import COLOURS
-from airbench.data.sources import load_dataset
-from airbench.device import choose_machine, prepare
-from airbench.errors import AirbenchError, RecipeError, TrialError
+from airbench.errors import AirbenchError, TrialError
+from airbench.experiment.worker import Worker
+from airbench.optim.optimizers import Optimizers
 from airbench.optim.spectra import momentum_spectra
 from airbench.recipe import LoadedRecipe
 from airbench.studies.result import STYLE, Study
-from airbench.training.trial import EpochRow, Trainer, TrialSeeds
+from airbench.training.callback import Callback
+from airbench.training.loop import run_trial
+from airbench.training.results import TrialSeeds
+from airbench.training.setup import TrialSetup
 
 
-class _Collector:
+class _Collector(Callback):
     """Singular values of every matrix that Muon trains, at a handful of steps."""
 
-    def __init__(self, trainer: Trainer, moments: int):
-        self.trainer = trainer
-        total = trainer.total_steps
+    def __init__(self, total: int, moments: int):
         self.wanted = {max(1, round(total * (i + 1) / moments)) for i in range(moments)}
         self.found: dict[int, dict[str, dict[str, list[float]]]] = {}
 
-    def on_step(self, step: int, total: int) -> None:
-        if step in self.wanted and self.trainer.optimizers:
-            self.found[step] = momentum_spectra(self.trainer.optimizers)
+    def on_start(self, setup: TrialSetup, optimizers: Optimizers) -> None:
+        self.optimizers = optimizers
 
-    def on_epoch(self, row: EpochRow) -> None:
-        pass
+    def on_step(self, step: int, total: int) -> None:
+        if step in self.wanted:
+            self.found[step] = momentum_spectra(self.optimizers)
 
 
 def study_spectra(loaded: LoadedRecipe, seed: int = 0, moments: int = 8) -> Study:
@@ -41,17 +42,12 @@ def study_spectra(loaded: LoadedRecipe, seed: int = 0, moments: int = 8) -> Stud
     Raises AirbenchError for a recipe without Muon.
     """
     recipe = loaded.recipe
-    machine = choose_machine(recipe.device, recipe.precision, recipe.threads)
-    prepare(machine)
-    try:
-        trainer = Trainer(recipe, load_dataset(recipe.data), machine)
-    except RecipeError as error:
-        raise RecipeError(f"{loaded.path}: {error}") from None
-    if not any(r.knobs.name == "muon" for r in trainer.routes):
+    setup = Worker().setup(recipe, str(loaded.path))
+    if not any(g.config.name == "muon" for g in setup.groups):
         raise AirbenchError(f"{loaded.path}: no group is trained by muon, so there are no spectra to show")
-    collector = _Collector(trainer, moments)
+    collector = _Collector(setup.total_steps, moments)
     try:
-        trainer.run(TrialSeeds(seed, seed, seed), collector)
+        run_trial(setup, TrialSeeds(seed, seed, seed), collector)
     except TrialError as error:
         raise AirbenchError(f"{loaded.path}: {error}") from None
     found = collector.found
@@ -73,7 +69,7 @@ def study_spectra(loaded: LoadedRecipe, seed: int = 0, moments: int = 8) -> Stud
     share = [_share_of_rank(values) for matrices in found.values() for values in matrices.values()]
     return Study(
         "spectra",
-        {"recipe": recipe.name, "seed": seed, "steps": sorted(found), "total_steps": trainer.total_steps},
+        {"recipe": recipe.name, "seed": seed, "steps": sorted(found), "total_steps": setup.total_steps},
         rows,
         numbers,
         _figure(found),

@@ -2,37 +2,42 @@
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from airbench.optim.routing import Optimizers
+from airbench.data.batch import Batch
+from airbench.optim.optimizers import Optimizers
+from airbench.training.loss import losses
 
-Net = Callable[[Tensor], Tensor]
-Result = tuple[Tensor, Tensor]
-Step = Callable[[Tensor, Tensor], Result]
-"""Images ``(B, C, H, W)`` and labels → what :func:`train_step` returns."""
+Forward = Callable[[Tensor], Tensor]
+"""Images ``(B, C, H, W)`` → logits ``(B, classes)``."""
 
-Capture = Callable[[Callable[[], Result]], tuple[Callable[[], Any], Result]]
-"""Work → what does it anew on the same memory, and the tensors in which its result then is."""
+StepResult = tuple[Tensor, Tensor]
+"""The loss of each example ``(B,)`` and the logits ``(B, classes)``, without a gradient."""
+
+Step = Callable[[Batch], StepResult]
+
+Capture = Callable[[Callable[[], StepResult]], tuple[Callable[[], Any], StepResult]]
+"""Records some work. Returns a function that repeats it on the same memory, and the tensors that hold its result."""
 
 EAGER_STEPS = 3
 """Before a capture: optimizers make their state, and libraries choose their algorithms, in the first steps."""
 
 
-def train_step(net: Net, optimizers: Optimizers, images: Tensor, labels: Tensor, smoothing: float) -> Result:
-    """Forward, backward, update. Returns the loss, summed over the batch, and the logits ``(B, classes)``."""
-    logits = net(images)
-    loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="sum")
-    loss.backward()
+def train_step(forward: Forward, optimizers: Optimizers, batch: Batch, label_smoothing: float) -> StepResult:
+    """Forward, backward, update. The loss is summed over the batch."""
+    logits = forward(batch.images)
+    loss = losses(logits, batch.targets, label_smoothing)
+    loss.sum().backward()
     optimizers.step()
     return loss.detach(), logits.detach()
 
 
-def capture_cuda_graph(work: Callable[[], Result]) -> tuple[Callable[[], Any], Result]:
-    """Record what ``work`` launches, without doing it."""
+def capture_cuda_graph(work: Callable[[], StepResult]) -> tuple[Callable[[], Any], StepResult]:
+    """Record what ``work`` launches as a CUDA graph, without executing it."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         result = work()
@@ -40,7 +45,7 @@ def capture_cuda_graph(work: Callable[[], Result]) -> tuple[Callable[[], Any], R
 
 
 class GraphStep:
-    """:func:`train_step` on the net, the optimizers and the memory that it was made with, without the host's part.
+    """:func:`train_step` as a CUDA graph, on the net, the optimizers and the memory that it was made with.
 
     A graph repeats the very same kernels on the very same memory. So batches are copied to one place, optimizers must
     read their learning rates from tensors (``Optimizers(captured=True)``), and for each set of groups that are trained
@@ -48,21 +53,26 @@ class GraphStep:
     """
 
     def __init__(
-        self, net: Net, optimizers: Optimizers, images: Tensor, labels: Tensor, smoothing: float,
-        capture: Capture | None = None,
-    ):  # fmt: skip
-        """``images`` and ``labels`` are a batch; any other must be of its shape."""
-        self.optimizers, self.capture = optimizers, capture or capture_cuda_graph
-        self.images, self.labels = images.clone(memory_format=torch.preserve_format), labels.clone()
-        self._work = lambda: train_step(net, optimizers, self.images, self.labels, smoothing)
-        self._graphs: dict[Hashable, tuple[Callable[[], Any], Result]] = {}
+        self,
+        forward: Forward,
+        optimizers: Optimizers,
+        example: Batch,
+        label_smoothing: float,
+        capture: Capture = capture_cuda_graph,
+    ):
+        """``example`` is a batch; any other must be of its shape."""
+        self.optimizers, self.capture = optimizers, capture
+        images = example.images.clone(memory_format=torch.preserve_format)
+        self.batch = replace(example, images=images, targets=example.targets.clone())
+        self._work = lambda: train_step(forward, optimizers, self.batch, label_smoothing)
+        self._graphs: dict[Hashable, tuple[Callable[[], Any], StepResult]] = {}
 
     def prepare(self) -> None:
         """Capture every graph that the optimizers' steps need. Leaves weights and optimizers changed."""
         first_steps: dict[Hashable, int] = {}
         for step in range(self.optimizers.total_steps):
             first_steps.setdefault(self.optimizers.kind_of_step(step), step)
-        with _side_stream(self.images.device):
+        with _side_stream(self.batch.images.device):
             for step in first_steps.values():
                 self.optimizers.before_step(step)
                 for _ in range(EAGER_STEPS):
@@ -71,10 +81,10 @@ class GraphStep:
             self.optimizers.before_step(step)
             self._graphs[kind] = self.capture(self._work)
 
-    def __call__(self, images: Tensor, labels: Tensor) -> Result:
+    def __call__(self, batch: Batch) -> StepResult:
         """Take the step that ``optimizers.before_step`` announced. The next one overwrites what is returned."""
-        self.images.copy_(images)
-        self.labels.copy_(labels)
+        self.batch.images.copy_(batch.images)
+        self.batch.targets.copy_(batch.targets)
         replay, result = self._graphs[self.optimizers.kind_of_step(self.optimizers.now)]
         replay()
         return result

@@ -11,7 +11,7 @@ from airbench.benchmark.bench import HEADER, bench_cells, crop_by_masks, run_ben
 from airbench.benchmark.profile import profile_rows, profile_step
 from airbench.benchmark.scaling import exponent, growth_cells, measure_growth
 from airbench.benchmark.speedup import LABELS, measure_in_a_process, run_speedup
-from airbench.benchmark.timing import Spread, interleaved, ratios
+from airbench.training.timing import Spread, interleaved, ratios
 from airbench.cli import main
 from airbench.data.augment import crop
 from airbench.device import Machine

@@ -1,4 +1,4 @@
-"""From the knobs of a recipe to a function."""
+"""From the config of a way to orthogonalise to a function."""
 
 from functools import partial
 
@@ -14,22 +14,40 @@ from airbench.recipe import orthogonalizers as schema
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def build_orthogonalizer(knobs: schema.Orthogonalizer, of: torch.dtype) -> Orthogonalizer:
-    """The function that ``knobs`` describe, for a net whose weights are of type ``of``."""
-    if isinstance(knobs, schema.SVD):
-        return svd
-    if isinstance(knobs, schema.NoOrthogonalization):
-        return unchanged
-    if isinstance(knobs, schema.InverseSqrt):
-        return partial(inverse_sqrt, steps=knobs.steps, eps=knobs.eps)
-    auto = torch.float32 if of == torch.float32 else torch.bfloat16
-    dtype = _DTYPES.get(knobs.dtype, auto)
+def build_orthogonalizer(config: schema.OrthogonalizerConfig, weight_dtype: torch.dtype) -> Orthogonalizer:
+    """Build the function that ``config`` describes, for a net whose weights have type ``weight_dtype``."""
+    function: Orthogonalizer = schema.ORTHOGONALIZERS.build(config, weight_dtype)
+    return function
+
+
+def build_newton_schulz(config: schema.NewtonSchulz, weight_dtype: torch.dtype) -> Orthogonalizer:
+    """Build :func:`newton_schulz`; ``auto`` computes in bfloat16, or float32 where the net itself is float32."""
+    auto = torch.float32 if weight_dtype == torch.float32 else torch.bfloat16
     return partial(
-        newton_schulz, steps=knobs.steps, coefficients=knobs.coefficients, normalize=knobs.normalize,
-        dtype=dtype, eps=knobs.eps,
-    )  # fmt: skip
+        newton_schulz,
+        steps=config.steps,
+        coefficients=config.coefficients,
+        normalize=config.normalize,
+        dtype=_DTYPES.get(config.dtype, auto),
+        eps=config.eps,
+    )
+
+
+def build_inverse_sqrt(config: schema.InverseSqrt, weight_dtype: torch.dtype) -> Orthogonalizer:
+    """Build :func:`inverse_sqrt`, which computes in float32 at least."""
+    return partial(inverse_sqrt, steps=config.steps, eps=config.eps)
+
+
+def build_svd(config: schema.SVD, weight_dtype: torch.dtype) -> Orthogonalizer:
+    """Return :func:`svd`."""
+    return svd
+
+
+def build_none(config: schema.NoOrthogonalization, weight_dtype: torch.dtype) -> Orthogonalizer:
+    """Return the identity: Muon without orthogonalisation."""
+    return unchanged
 
 
 def unchanged(matrices: Tensor) -> Tensor:
-    """``matrices`` as they are: Muon without orthogonalisation."""
+    """Return ``matrices`` as they are."""
     return matrices

@@ -11,29 +11,29 @@ import torch
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, least and most of the seconds that a piece of work took."""
+    """Median, minimum and maximum of the seconds that a piece of work took."""
 
     median: float
-    least: float
-    most: float
+    min: float
+    max: float
 
     @classmethod
     def of(cls, seconds: list[float]) -> "Spread":
-        """That of some measurements, one at least."""
+        """Summarize some measurements, one at least."""
         return cls(statistics.median(seconds), min(seconds), max(seconds))
 
 
 def interleaved(
-    works: Mapping[str, Callable[[], Any]], device: torch.device, repeats: int, least_seconds: float = 0.0
+    works: Mapping[str, Callable[[], Any]], device: torch.device, repeats: int, min_seconds: float = 0.0
 ) -> dict[str, list[float]]:
     """Seconds of each of ``works``, run in turn (A B A B …), after one round that does not count.
 
-    There are ``repeats`` rounds, and more until the counted ones have taken ``least_seconds`` together, so that
+    There are ``repeats`` rounds, and more until the counted ones have taken ``min_seconds`` together, so that
     quick work is seen often.
     """
     taken: dict[str, list[float]] = {name: [] for name in works}
     rounds, spent = 0, 0.0
-    while rounds <= repeats or (spent < least_seconds and rounds < 1000):
+    while rounds <= repeats or (spent < min_seconds and rounds < 1000):
         for name, work in works.items():
             seconds = seconds_of(work, device)
             if rounds:

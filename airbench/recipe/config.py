@@ -1,4 +1,4 @@
-"""What every group of knobs has in common, and the bounds that several share."""
+"""What every section of a recipe has in common, and the bounds that several settings share."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
-class Knobs(BaseModel):
-    """A group of knobs. Unknown keys are errors, and nothing changes after it is read."""
+class Config(BaseModel):
+    """A section of a recipe. Unknown keys are errors, and nothing changes after it is read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)

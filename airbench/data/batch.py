@@ -1,0 +1,25 @@
+"""A batch of training images."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B images, what they should be classified as, and which images of the split they are."""
+
+    images: Tensor
+    """``(B, C, H, W)``, normalised, channels-last."""
+    targets: Tensor
+    """Class indices ``(B,)`` int64, or probabilities ``(B, classes)`` float32."""
+    index: Tensor
+    """Positions in the training split, ``(B,)`` int64."""
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def labels(self) -> Tensor:
+        """The most probable class of each target, ``(B,)`` int64."""
+        return self.targets if self.targets.ndim == 1 else self.targets.argmax(1)

@@ -1,0 +1,79 @@
+"""Training jobs in this process, with images and nets kept from one job to the next."""
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from airbench.data.dataset import Dataset
+from airbench.data.sources import genuineness, load_dataset
+from airbench.device import choose_machine, prepare
+from airbench.errors import AirbenchError, RecipeError, TrialError
+from airbench.experiment.environment import describe_machine
+from airbench.experiment.jobs import TrialExtra, TrialJob, TrialOutcome
+from airbench.optim.optimizers import Optimizers
+from airbench.optim.spectra import momentum_spectra
+from airbench.recipe import Recipe
+from airbench.training.callback import Callback, Callbacks
+from airbench.training.loop import run_trial
+from airbench.training.setup import TrialSetup
+from airbench.training.warmup import warm_up
+
+
+class Worker:
+    """Trains jobs one after the other."""
+
+    def __init__(self, say: Callable[[str], None] = lambda text: None):
+        self.say = say
+        self._datasets: dict[str, Dataset] = {}
+        self._setups: dict[str, TrialSetup] = {}
+
+    def dataset(self, recipe: Recipe) -> Dataset:
+        """Return the images of ``recipe``, loaded once."""
+        key = recipe.data.model_copy(update={"augment": {}, "train_images": None}).model_dump_json()
+        if key not in self._datasets:
+            self._datasets[key] = load_dataset(recipe.data)
+            self.say(genuineness(self._datasets[key]))
+        return self._datasets[key]
+
+    def setup(self, recipe: Recipe, path: str = "") -> TrialSetup:
+        """Return what the trials of ``recipe`` share, set up once. Raises RecipeError, naming ``path``."""
+        key = recipe.model_dump_json()
+        if key not in self._setups:
+            machine = choose_machine(recipe.engine)
+            prepare(machine)
+            try:
+                self._setups[key] = TrialSetup(recipe, self.dataset(recipe), machine)
+            except RecipeError as error:
+                raise RecipeError(f"{path}: {error}" if path else str(error)) from None
+        return self._setups[key]
+
+    def warm_up(self, job: TrialJob) -> None:
+        """Warm up for ``job``. Raises AirbenchError where memory runs out."""
+        try:
+            warm_up(self.setup(job.recipe, job.path))
+        except TrialError as error:
+            raise AirbenchError(f"{job.recipe.name}: {error}") from None
+
+    def train(self, job: TrialJob, callback: Callback) -> Iterator[TrialOutcome | TrialExtra]:
+        """Train ``job``. Yields its outcome, then what else was asked for."""
+        setup = self.setup(job.recipe, job.path)
+        machine = describe_machine(setup.machine)
+        keeper = _KeepOptimizers()
+        try:
+            result = run_trial(setup, job.seeds, Callbacks(callback, keeper))
+        except TrialError as error:
+            callback.on_fail(str(error))
+            yield TrialOutcome(job, machine, reason=str(error))
+            return
+        yield TrialOutcome(job, machine, result)
+        if job.spectra and keeper.optimizers:
+            with suppress(RuntimeError):  # what decorates a result must not end a run
+                yield TrialExtra(job, "spectra", momentum_spectra(keeper.optimizers))
+
+
+class _KeepOptimizers(Callback):
+    """Keeps the optimizers of the trial, whose state is looked at afterwards."""
+
+    optimizers: Optimizers | None = None
+
+    def on_start(self, setup: TrialSetup, optimizers: Optimizers) -> None:
+        self.optimizers = optimizers

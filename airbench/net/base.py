@@ -1,0 +1,84 @@
+"""What every net is: built from its config, given memory, initialised from a seed."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from airbench.kernels.conv import Tile
+from airbench.recipe.nets import NETS, NetConfig
+
+FirstImages = Callable[[int], Tensor]
+"""n → the first n training images, normalised: ``(n, C, H, W)``, fewer where there are fewer."""
+
+
+@dataclass(frozen=True)
+class NetContext:
+    """What the factory of a net knows besides its config: the images, and which kernels a CPU may use."""
+
+    classes: int
+    side: int
+    channels: int = 3
+    fused: bool = True
+    winograd: Tile = "auto"
+
+
+class Net(nn.Module):
+    """Images ``(N, C, side, side)`` → logits ``(N, classes)``.
+
+    Weights are undefined until :meth:`reset`. Any module with such a ``reset`` will do. One with layers that are
+    computed from training images also has ``prepare`` (see :class:`Prepared`).
+    """
+
+    def reset(self, generator: torch.Generator) -> None:
+        """Initialise every weight and buffer from a host generator: one seed, the same weights on every device."""
+        raise NotImplementedError
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A net with layers that are computed from training images."""
+
+    def prepare(self, first_images: FirstImages) -> None:
+        """Compute these layers. Called on the clock, after each reset."""
+
+
+def prepare(net: nn.Module, first_images: FirstImages) -> None:
+    """Compute the layers of ``net`` that depend on training images, if it has any."""
+    if isinstance(net, Prepared):
+        net.prepare(first_images)
+
+
+def build_net(config: NetConfig, context: NetContext, device: torch.device, dtype: torch.dtype) -> Net:
+    """Build the net on ``device``: weights in ``dtype``, batch normalisation in float32, channels-last.
+
+    It is built on the meta device and then given memory: every value is for its ``reset`` to set.
+    """
+    with torch.device("meta"):
+        net: Net = NETS.build(config, context)
+    materialize(net, device, dtype)
+    return net
+
+
+def materialize(net: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Give a net on the meta device its memory: uninitialised parameters in ``dtype``, zeros for buffers.
+
+    Batch normalisation is kept in float32. (Module.to and Module.to_empty do not work under FakeTensorMode.)
+    """
+    for module in net.modules():
+        own = torch.float32 if isinstance(module, nn.BatchNorm2d) else dtype
+        for name, p in module.named_parameters(recurse=False):
+            layout = torch.channels_last if p.ndim == 4 else torch.contiguous_format
+            value = torch.empty(p.shape, dtype=own, device=device, memory_format=layout)
+            setattr(module, name, nn.Parameter(value, requires_grad=p.requires_grad))
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, torch.zeros(buffer.shape, dtype=buffer.dtype, device=device))
+
+
+def uniform(like: Tensor, fan_in: int, generator: torch.Generator) -> Tensor:
+    """Draw a tensor like ``like`` on the host, uniform within ±1/√fan_in: PyTorch's default for weights and biases."""
+    bound = 1 / math.sqrt(fan_in)
+    return torch.empty(like.shape).uniform_(-bound, bound, generator=generator)

@@ -1,0 +1,83 @@
+"""Layers that a CPU computes by kernels of our own, where they are faster than PyTorch's."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from airbench.kernels import runs_fast
+from airbench.kernels.conv import Tile, conv3x3, winograd_tile
+from airbench.kernels.fused import ACTIVATIONS, activate, affine_activate, norm_activate, pooled_shape
+
+
+class Conv3x3(nn.Conv2d):
+    """3×3 convolution with padding 1 and no bias: ``(N, in, H, W)`` → ``(N, out, H, W)``."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, fused: bool = True, winograd: Tile = "auto"):
+        super().__init__(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
+        self.fused, self.winograd = fused, winograd
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return conv3x3(x, self.weight, fused=self.fused, largest=self.winograd)
+
+    def tile(self, x: Tensor) -> int:
+        """Return the side of the tiles in which ``x`` is convolved by Winograd's method; 0 if it is not."""
+        return winograd_tile(x, self.weight, self.winograd) if self.fused else 0
+
+
+class Activation(nn.Module):
+    """An activation by name, of :data:`ACTIVATIONS`. Any shape → the same.
+
+    With ``fused``, a CPU's images ``(N, C, H, W)`` in channels-last go through the compiled kernels.
+    """
+
+    def __init__(self, name: str, *, fused: bool = True):
+        super().__init__()
+        self.name, self.fused = name, fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return activate(x, self.name) if self.fused and runs_fast(x) else ACTIVATIONS[self.name](x)
+
+
+class NormActivation(nn.BatchNorm2d):
+    """2×2 max-pool (with ``pool``) → batch norm → activation. ``(N, C, H, W)`` → the same, or halved and rounded down.
+
+    Parameters, buffers, training and evaluation are those of BatchNorm2d. With ``fused``, a CPU computes it by the
+    compiled kernels, which round to the images' type once where PyTorch rounds after each operation.
+    """
+
+    def __init__(
+        self, channels: int, eps: float, momentum: float, *, pool: bool, activation: str, fused: bool = True
+    ):  # fmt: skip
+        super().__init__(channels, eps, momentum)
+        self.momentum: float = momentum
+        self.pool, self.activation, self.fused = pool, activation, fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        if self.fused and runs_fast(x) and self.weight.dtype == self._tracked()[0].dtype == torch.float32:
+            n, _, height, width = pooled_shape(x.shape) if self.pool else x.shape
+            if self.training and n * height * width > 1:
+                y, mean, variance = norm_activate(x, self.weight, self.bias, self.eps, self.pool, self.activation)
+                self._track(mean, variance, n * height * width)
+                return y
+            if not self.training and not torch.is_grad_enabled() and height * width > 0:
+                mean, variance = self._tracked()
+                scale = self.weight * (variance + self.eps).rsqrt()
+                return affine_activate(x, mean, scale, self.bias, self.pool, self.activation)
+        x = F.max_pool2d(x, 2) if self.pool else x
+        return ACTIVATIONS[self.activation](super().forward(x))
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        running_mean, running_variance = self._tracked()
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked += 1
+        running_mean.lerp_(mean, self.momentum)
+        running_variance.lerp_(variance * (count / (count - 1)), self.momentum)
+
+    def _tracked(self) -> tuple[Tensor, Tensor]:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        return self.running_mean, self.running_var

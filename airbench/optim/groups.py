@@ -1,0 +1,96 @@
+"""Which group trains which parameter, as the recipe declares it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from airbench.errors import RecipeError
+from airbench.recipe.optimizers import Group
+
+
+@dataclass(frozen=True)
+class ParamGroup:
+    """A group of the recipe and the parameters that it trains."""
+
+    name: str
+    config: Group
+    param_names: tuple[str, ...]
+    params: tuple[Tensor, ...]
+    """The net's own, or the float32 copies of them that are stepped in their place."""
+
+    def __str__(self) -> str:
+        return f"optimizers.{self.name}"
+
+
+@dataclass(frozen=True)
+class OptimizerContext:
+    """What the factory of an optimizer knows besides its group."""
+
+    batch_size: int
+    weight_dtype: torch.dtype
+    """Of the net's weights, which the group's parameters may be float32 copies of."""
+    captured: bool
+    """Whether steps are captured in a CUDA graph: lr is then a tensor on the device, and so must be all state."""
+
+
+def route(net: nn.Module, groups: dict[str, Group]) -> list[ParamGroup]:
+    """Assign each trainable parameter of ``net`` to the first group with a pattern that matches its name.
+
+    Raises RecipeError for a pattern that matches nothing left, for a parameter that no pattern matches, for Muon on
+    a parameter that is not a matrix, and for groups that are all frozen before the end.
+    """
+    trainable = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    taken: dict[str, str] = {}
+    found = []
+    for group, config in groups.items():
+        patterns = (config.params,) if isinstance(config.params, str) else config.params
+        for pattern in patterns:
+            matching = [name for name in trainable if fnmatchcase(name, pattern)]
+            new = [name for name in matching if name not in taken]
+            if not new:
+                raise RecipeError(_nothing_taken(group, pattern, matching, taken, trainable))
+            taken.update(dict.fromkeys(new, group))
+        names = tuple(name for name in trainable if taken.get(name) == group)
+        vectors = [name for name in names if trainable[name].ndim < config.min_dims]
+        if vectors:
+            raise RecipeError(
+                f"optimizers.{group}: {config.name} trains matrices, and {', '.join(vectors)} has fewer than "
+                f"{config.min_dims} dimensions; assign it to another group"
+            )
+        found.append(ParamGroup(group, config, names, tuple(trainable[name] for name in names)))
+    if all(g.config.train_epochs is not None for g in found):
+        raise RecipeError("optimizers: train_epochs freezes every group; leave it out of one, or nothing is trained")
+    left = [name for name in trainable if name not in taken]
+    if left:
+        raise RecipeError(
+            f"optimizers: no group's params match {', '.join(left)}; add a group, or a pattern, that matches"
+        )
+    return found
+
+
+def _nothing_taken(
+    group: str, pattern: str, matching: Sequence[str], taken: dict[str, str], trainable: dict[str, Any]
+) -> str:
+    key = f"optimizers.{group}.params = {pattern}"
+    if matching:
+        by = ", ".join(f"{name} by '{taken[name]}'" for name in matching)
+        return f"{key}: all that it matches is taken by groups before it ({by}); put this group first"
+    return f"{key}: matches no trainable parameter; there are {', '.join(trainable)}"
+
+
+def describe(groups: Sequence[ParamGroup]) -> list[str]:
+    """Return one line a group: which optimizer trains which parameters."""
+    width, name_width = max(len(g.name) for g in groups), max(len(g.config.name) for g in groups)
+    return [
+        f"{g.name:<{width}}  {g.config.name:<{name_width}}  {sum(p.numel() for p in g.params):>9,} weights in "
+        f"{_abbreviated(g.param_names)}"
+        for g in groups
+    ]
+
+
+def _abbreviated(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 2 else f"{names[0]} … {names[-1]} ({len(names)})"

@@ -1,0 +1,123 @@
+"""Every optimizer of a recipe, stepped as one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from airbench.optim.groups import OptimizerContext, ParamGroup
+from airbench.optim.master_weights import MasterWeights
+from airbench.optim.rescale import rescale
+from airbench.recipe.optimizers import OPTIMIZERS
+from airbench.recipe.schedules import epochs_to_steps
+
+HALF = (torch.float16, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A group, its optimizer, and what is done around the optimizer's step."""
+
+    group: ParamGroup
+    """With the net's own parameters."""
+    stepped: ParamGroup
+    """With the parameters that the optimizer steps: the net's own, or float32 copies of them."""
+    optimizer: torch.optim.Optimizer
+    master: MasterWeights | None
+    lr: float
+    """As the optimizer takes it, where the schedule's factor is 1."""
+
+
+class Optimizers:
+    """An optimizer for each group, stepped together.
+
+    A group whose ``train_epochs`` have passed is frozen: its parameters need no gradient from then on. With
+    ``captured``, steps can be captured in a CUDA graph: learning rates are tensors, and so is all other state.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[ParamGroup],
+        *,
+        batch_size: int,
+        total_steps: int,
+        steps_per_epoch: int,
+        captured: bool = False,
+    ):
+        self.total_steps, self.steps_per_epoch, self.captured = total_steps, steps_per_epoch, captured
+        self.now = 0
+        """The step that was announced last."""
+        self.trained = [self._build(group, batch_size) for group in groups]
+
+    def _build(self, group: ParamGroup, batch_size: int) -> Trained:
+        context = OptimizerContext(batch_size, group.params[0].dtype, self.captured)
+        master, stepped = None, group
+        if group.config.master_weights and any(p.dtype in HALF for p in group.params):
+            master = MasterWeights(group.params)
+            stepped = replace(group, params=tuple(master.copies))
+        optimizer: torch.optim.Optimizer = OPTIMIZERS.build(group.config, stepped, context)
+        lr = float(optimizer.param_groups[0]["lr"])
+        if self.captured:
+            for options in optimizer.param_groups:
+                options["lr"] = torch.tensor(float(options["lr"]), device=group.params[0].device)
+        return Trained(group, stepped, optimizer, master, lr)
+
+    def before_step(self, step: int) -> None:
+        """Set every learning rate for ``step`` (from 0) and freeze the groups whose time is over."""
+        self.now = step
+        for t in self.trained:
+            factor = t.group.config.schedule.factor(step, self.total_steps, self.steps_per_epoch)
+            for options in t.optimizer.param_groups:
+                if self.captured:
+                    options["lr"].fill_(t.lr * factor)
+                else:
+                    options["lr"] = t.lr * factor
+            if t.group.config.train_epochs is not None:
+                trains = self._trains(t.group, step)
+                for p in t.group.params:
+                    p.requires_grad_(trains)
+
+    def kind_of_step(self, step: int) -> tuple[bool, ...]:
+        """Return what decides, besides tensors, what ``step`` does: which groups are trained, which rescaled."""
+        return tuple(
+            yes for t in self.trained for yes in (self._trains(t.group, step), self._rescales(t.group, step))
+        )  # fmt: skip
+
+    def _trains(self, group: ParamGroup, step: int) -> bool:
+        epochs = group.config.train_epochs
+        return epochs is None or step < epochs_to_steps(epochs, self.steps_per_epoch)
+
+    def _rescales(self, group: ParamGroup, step: int) -> bool:
+        return group.config.rescale is not None and group.config.rescale.acts(step, self.total_steps)
+
+    def step(self) -> None:
+        """Rescale the groups whose turn it is, take one step of every optimizer, then forget the gradients."""
+        for t in self.trained:
+            self.step_group(t)
+        for t in self.trained:
+            for p in t.group.params:
+                p.grad = None
+
+    def step_group(self, t: Trained) -> None:
+        """Take the part of a step that is about one group; its gradients are kept."""
+        if t.master:
+            t.master.before_step()
+        if t.group.config.rescale is not None and self._rescales(t.group, self.now):
+            with_gradient = [p for p in t.stepped.params if p.grad is not None]
+            rescale(with_gradient, t.group.config.rescale.norm)
+        t.optimizer.step()
+        if t.master:
+            t.master.after_step()
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Forget every step, in the memory where its traces are; the weights stay as they are."""
+        for t in self.trained:
+            for state in t.optimizer.state.values():
+                for value in state.values():
+                    if isinstance(value, Tensor):
+                        value.zero_()
+            if t.master:
+                t.master.reset()
+        self.before_step(0)

@@ -1,0 +1,35 @@
+"""SGD with momentum: PyTorch's own, with hyperparameters that may be decoupled from batch size and momentum."""
+
+import torch
+
+from airbench.optim.groups import OptimizerContext, ParamGroup
+from airbench.recipe import optimizers as schema
+
+
+def build_sgd(config: schema.SGD, group: ParamGroup, context: OptimizerContext) -> torch.optim.SGD:
+    """Build the optimizer that ``config`` describes for ``group``."""
+    lr, weight_decay = sgd_hyperparameters(config, context.batch_size)
+    return torch.optim.SGD(
+        group.params,
+        lr=lr,
+        weight_decay=weight_decay,
+        momentum=config.momentum,
+        nesterov=config.nesterov and config.momentum > 0,
+        fused=context.captured or None,  # only the fused kernels read a learning rate on the device
+    )
+
+
+def sgd_hyperparameters(config: schema.SGD, batch_size: int) -> tuple[float, float]:
+    """Return (lr, weight_decay) as torch.optim.SGD takes them, for a loss summed over ``batch_size`` examples.
+
+    With k = 1024 · (1 + 1 / (1 - momentum)), decoupled settings give lr / k and weight_decay · batch_size / k / lr
+    (Jordan 2024, section 2): what is learned from an example, and what is lost to decay, then depends neither
+    on batch size nor on momentum.
+    """
+    kilostep_scale = 1024 * (1 + 1 / (1 - config.momentum))
+    lr = config.lr * config.lr_scale / (kilostep_scale if config.lr_unit == "per_1024_examples" else 1)
+    if config.weight_decay_unit == "coupled":
+        return lr, config.weight_decay
+    per_1024 = config.weight_decay_unit == "per_1024_examples"
+    per_example = config.weight_decay / (kilostep_scale if per_1024 else 1)
+    return lr, per_example * batch_size / lr

@@ -1,0 +1,139 @@
+"""Nets, and the layers that have settings of their own."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field
+
+from airbench.recipe.config import Config, Positive
+from airbench.recipe.registry import Component, Registry
+
+Width = Annotated[int, Field(ge=1, le=16384)]
+
+
+class NetConfig(Config):
+    """What every net has in common."""
+
+    name: str
+
+    @property
+    def first_width(self) -> int:
+        """Channels of the first group of layers."""
+        raise NotImplementedError
+
+    def scaled(self, share: float) -> Self:
+        """Return the same net with ``share`` times as many channels in every layer."""
+        raise NotImplementedError
+
+
+class Whiten(Config):
+    """The first layer: a frozen convolution that whitens image patches, and its bias."""
+
+    filters: Literal["whitening", "random"] = "whitening"
+    """`whitening`: computed from the patches of training images. `random`: PyTorch's initialisation."""
+
+    frozen: bool = True
+    """Whether the filters stay as they are. If not, a group of `optimizers` must take `whiten.weight`."""
+
+    kernel: Annotated[int, Field(ge=1, le=5)] = 2
+    """Side of the patches, in pixels. The layer has 2 · (image channels) · kernel² output channels."""
+
+    eps: Positive = 5e-4
+    """Added to the eigenvalues of the patch covariance before their inverse square root."""
+
+    images: Annotated[int, Field(ge=1)] = 5000
+    """The covariance is taken over the patches of the first so many training images."""
+
+
+class BatchNorm(Config):
+    """Batch normalisation, kept in float32 whatever the precision of the rest."""
+
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.6
+    """Share of the running statistics that a step *keeps* (PyTorch's `momentum` is one minus this)."""
+
+    eps: Positive = 1e-12
+    """Added to the variance before its inverse square root."""
+
+    train_scale: bool = False
+    """Whether the scale is trained; otherwise it stays 1. The bias is always there to be trained."""
+
+
+class Head(Config):
+    """The linear layer that ends the net."""
+
+    init: Literal["default", "unit_std"] = "unit_std"
+    """`default`: PyTorch's. `unit_std`: that, divided by its standard deviation."""
+
+    scale: Positive = 1 / 256
+    """Factor on the logits."""
+
+
+class CifarNet(NetConfig):
+    """Whitening, then groups of convolutions, then a linear head (Jordan 2024, section 3.1)."""
+
+    name: Literal["cifarnet"] = "cifarnet"
+    """This net."""
+
+    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=3)] = (64, 256, 256)
+    """Channels of each group. Each group halves the image's side."""
+
+    depth: Literal[2, 3] = 2
+    """Convolutions in a group. The third is residual: its input is added before the last activation."""
+
+    activation: Literal["gelu", "silu", "relu"] = "gelu"
+    """The nonlinearity inside the groups. After the whitening layer it is always GELU."""
+
+    identity_init: bool = True
+    """Whether the first `in_channels` filters of each convolution start as the identity."""
+
+    whiten: Whiten = Whiten()
+    """The whitening layer."""
+
+    batch_norm: BatchNorm = BatchNorm()
+    """Batch normalisation in the groups."""
+
+    head: Head = Head()
+    """The linear head."""
+
+    @property
+    def first_width(self) -> int:
+        """Channels of the first group."""
+        return self.widths[0]
+
+    def scaled(self, share: float) -> Self:
+        """Return the same net with ``share`` times as many channels in every group."""
+        return self.model_copy(update={"widths": tuple(max(1, round(share * width)) for width in self.widths)})
+
+
+class ResNet18(NetConfig):
+    """ResNet-18 with the stem for small images: a 3×3 convolution, no max-pool (He et al. 2016)."""
+
+    name: Literal["resnet18"] = "resnet18"
+    """This net."""
+
+    width: Width = 64
+    """Channels of the first of the four stages; each of the others doubles them."""
+
+    zero_init: bool = False
+    """Whether the scale of each block's last batch normalisation starts at 0, so that blocks start as the identity
+    (Goyal et al. 2017)."""
+
+    @property
+    def first_width(self) -> int:
+        """Channels of the first stage."""
+        return self.width
+
+    def scaled(self, share: float) -> Self:
+        """Return the same net with ``share`` times as many channels in every stage."""
+        return self.model_copy(update={"width": max(1, round(share * self.width))})
+
+
+NETS = Registry(
+    "net",
+    {
+        "cifarnet": Component(CifarNet, "airbench.net.cifarnet:build_cifarnet"),
+        "resnet18": Component(ResNet18, "airbench.net.resnet:build_resnet18"),
+    },
+    default="cifarnet",
+)
+
+Net = Annotated[NetConfig, NETS]

@@ -1,0 +1,41 @@
+"""Components of a user's own: Python files that add them to the registries."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+from airbench.errors import RecipeError
+
+_loaded: dict[str, Path] = {}
+
+
+def load_plugin(path: str | Path) -> None:
+    """Run the Python file at ``path``, once in a process: what it adds to the registries is then known to recipes.
+
+    Raises RecipeError, in one line, for a file that does not exist or that raises.
+    """
+    file = Path(path).expanduser().resolve()
+    name = "airbench_plugin_" + re.sub(r"\W", "_", file.stem)
+    if _loaded.get(name) == file:
+        return
+    if name in _loaded:
+        raise RecipeError(f"--plugin {path}: {_loaded[name]} has the same name; rename one of them")
+    if not file.is_file() or file.suffix != ".py":
+        raise RecipeError(f"--plugin {path}: there is no such Python file (*.py)")
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # so that what it defines can be pickled
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise RecipeError(f"--plugin {path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    _loaded[name] = file
+
+
+def loaded_plugins() -> tuple[Path, ...]:
+    """Return the files that were loaded."""
+    return tuple(_loaded.values())

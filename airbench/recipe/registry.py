@@ -1,0 +1,109 @@
+"""Components by the name that recipes give them: a config class, and the factory that builds the thing from it.
+
+Each kind of component (optimizers, nets, transforms, …) has one dictionary. Adding a component is one entry:
+
+    OPTIMIZERS.add("lion", LionConfig, build_lion)
+
+From then on YAML, its error messages and the JSON schema know it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from airbench.recipe.config import Config
+
+
+@dataclass(frozen=True)
+class Component:
+    """A config class and its factory.
+
+    The factory may be given as ``"module:function"``. It is then imported when something is first built, so that
+    reading and checking a recipe loads no torch. None: the config is the component itself, as with schedules.
+    """
+
+    config: type[Config]
+    factory: str | Callable[..., Any] | None = None
+
+    def resolve(self) -> Callable[..., Any]:
+        """Return the factory, importing it if need be."""
+        if self.factory is None:
+            return lambda config: config
+        if not isinstance(self.factory, str):
+            return self.factory
+        module, _, function = self.factory.partition(":")
+        factory: Callable[..., Any] = getattr(import_module(module), function)
+        return factory
+
+
+class Registry(Mapping[str, Component]):
+    """Components of one ``kind``. As an annotation it is the tagged union of their config classes.
+
+    ``key`` is the setting that names the component in YAML; ``default`` is the component that a section without
+    this key means.
+    """
+
+    def __init__(self, kind: str, components: dict[str, Component], *, key: str = "name", default: str | None = None):
+        self.kind, self.key, self.default = kind, key, default
+        self._components = components
+
+    def __getitem__(self, name: str) -> Component:
+        return self._components[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._components)
+
+    def __len__(self) -> int:
+        return len(self._components)
+
+    def add(self, name: str, config: type[Config], factory: str | Callable[..., Any] | None = None) -> None:
+        """Add a component. ``config`` needs the field ``<key>: Literal["<name>"] = "<name>"``.
+
+        Raises ValueError for a name that is taken and for a config class without that field.
+        """
+        field = config.model_fields.get(self.key)
+        if name in self or field is None or field.default != name:
+            raise ValueError(
+                f'{self.kind} {name}: the name must be new, and the config class needs {self.key}: Literal["{name}"] = '
+                f'"{name}"'
+            )
+        self._components[name] = Component(config, factory)
+        _rebuild_schemas()
+
+    def remove(self, name: str) -> None:
+        """Remove a component that was added."""
+        del self._components[name]
+        _rebuild_schemas()
+
+    def build(self, config: Config, *arguments: Any) -> Any:
+        """Build the component that ``config`` configures: call its factory with ``config`` and ``arguments``."""
+        return self[getattr(config, self.key)].resolve()(config, *arguments)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        choices = {name: handler.generate_schema(component.config) for name, component in self.items()}
+        return core_schema.tagged_union_schema(choices, discriminator=self._tag)
+
+    def _tag(self, value: Any) -> str | None:
+        tag = value.get(self.key, self.default) if isinstance(value, dict) else getattr(value, self.key, None)
+        return None if tag is None else str(tag)
+
+
+def _rebuild_schemas() -> None:
+    """Make every section of a recipe know the components that there are now."""
+    configs = list(_subclasses(Config))
+    for config in configs:  # all at first: a section embeds the schemas of others that it finds built
+        for attribute in ("__pydantic_core_schema__", "__pydantic_validator__", "__pydantic_serializer__"):
+            if attribute in vars(config):
+                delattr(config, attribute)
+    for config in configs:
+        config.model_rebuild(force=True)
+
+
+def _subclasses(cls: type[Config]) -> Iterator[type[Config]]:
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)

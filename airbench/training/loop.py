@@ -1,0 +1,109 @@
+"""The training loop: one trial, from fresh weights to its accuracy, on the clock."""
+
+import math
+import time
+from itertools import count
+
+from torch import Tensor
+
+from airbench.data.batch import Batch
+from airbench.errors import TrialError
+from airbench.training.callback import Callback
+from airbench.training.clock import Clock
+from airbench.training.evaluate import num_correct
+from airbench.training.results import EpochRow, TrialResult, TrialSeeds
+from airbench.training.setup import TrialSetup, memory_errors
+from airbench.training.warmup import warm_up
+
+
+def run_trial(setup: TrialSetup, seeds: TrialSeeds, callback: Callback | None = None) -> TrialResult:
+    """Train and evaluate once.
+
+    Raises TrialError for a loss that is not finite, for one no better than guessing, and where memory runs out.
+    """
+    with memory_errors():
+        setup.machine.use_threads()
+        if setup.recipe.engine.cuda_graph and setup.graph is None:
+            warm_up(setup)
+        callback = callback or Callback()
+        result = fit(setup, seeds, callback)
+        callback.on_end(result)
+        return result
+
+
+def fit(setup: TrialSetup, seeds: TrialSeeds, callback: Callback) -> TrialResult:
+    """Reset the net, train it epoch by epoch, evaluate it. What is inside ``with clock:`` is timed."""
+    net, total, clock = setup.net, setup.total_steps, Clock(setup.machine.device)
+    started, step, rows = time.perf_counter(), 0, list[EpochRow]()
+
+    net.reset(seeds.generator("init"))
+    optimizers, take_step = setup.new_step()
+    with clock:
+        setup.prepare_net()
+        loader = setup.new_loader(seeds)
+    lookahead = setup.new_lookahead()  # it copies the net, so the net is prepared first
+    callback.on_start(setup, optimizers)
+
+    for epoch in count(1):
+        with clock:
+            net.train()
+            for batch in loader.epoch():
+                optimizers.before_step(step)
+                losses, logits = take_step(batch)
+                step += 1
+                if lookahead:
+                    lookahead.after_step(step)
+                callback.on_step(step, total)
+                if step == total or _diverged(losses):
+                    break
+            if lookahead and step == total:
+                lookahead.finish()
+        rows.append(_after_epoch(setup, step, batch, losses, logits, clock))
+        callback.on_epoch(rows[-1])
+        _check_progress(setup, rows[-1], epoch)
+        if step == total:
+            break
+
+    with clock:
+        right = num_correct(net, setup.test.normalized(setup.machine.dtype), setup.test.labels, setup.recipe.evaluate)
+    return TrialResult(
+        seeds=seeds,
+        accuracy=right.item() / len(setup.test),
+        plain_accuracy=rows[-1].accuracy,
+        seconds=clock.seconds(),
+        wall_seconds=time.perf_counter() - started,
+        steps=step,
+        epochs=rows,
+    )
+
+
+def _diverged(losses: Tensor) -> bool:
+    """Return whether a loss is not finite. Asking is free on a CPU; a GPU is asked once an epoch, off the clock."""
+    return losses.is_cpu and not math.isfinite(losses.sum())
+
+
+def _after_epoch(setup: TrialSetup, step: int, batch: Batch, losses: Tensor, logits: Tensor, clock: Clock) -> EpochRow:
+    """Evaluate without test-time augmentation, off the clock."""
+    test = setup.test.normalized(setup.machine.dtype)
+    right = num_correct(setup.net, test, setup.test.labels, setup.recipe.evaluate.without_tta())
+    return EpochRow(
+        epoch=round(step / setup.steps_per_epoch, 4),
+        train_loss=losses.sum().item() / len(batch),
+        train_accuracy=(logits.argmax(1) == batch.labels).float().mean().item(),
+        accuracy=right.item() / len(setup.test),
+        seconds=clock.seconds(),
+    )
+
+
+def _check_progress(setup: TrialSetup, row: EpochRow, epochs: int) -> None:
+    """Raise TrialError if training on is pointless."""
+    classes = setup.shape.classes
+    guessing = math.log(classes)  # label smoothing does not change the loss of a uniform guess
+    if not math.isfinite(row.train_loss):
+        raise TrialError(f"the loss is {row.train_loss} after {row.epoch:g} epochs: try a lower lr")
+    stalled = row.train_loss > 0.99 * guessing and row.accuracy < 1.5 / classes
+    if epochs >= setup.recipe.train.stall_epochs and stalled:
+        raise TrialError(
+            f"after {row.epoch:g} epochs the loss is {row.train_loss:.3f} and the accuracy {row.accuracy:.1%}, no "
+            f"better than guessing ({guessing:.3f}, {1 / classes:.1%}): the net does not learn"
+        )

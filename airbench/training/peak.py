@@ -1,0 +1,44 @@
+"""What the machine can do at best: the rate of its matrix products and of its copies."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+
+from airbench.training.timing import seconds_of
+
+
+def measure_peak(device: torch.device) -> dict[str, Any]:
+    """This machine's own rates: matrix products in TFLOP/s for each precision, copies in GB/s. A few seconds.
+
+    The best of many repeats: a peak is what the machine can do when nothing disturbs it.
+    """
+    rates: dict[str, Any] = {}
+    on_cpu = device.type == "cpu"
+    for name, dtype in (("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32)):
+        if on_cpu and name == "fp16":  # refused on a cpu: without instructions for it one product takes a minute
+            rates["fp16_tflops"] = None
+            continue
+        size = 2048 if on_cpu else 8192
+        try:
+            a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+            seconds = _best_seconds(partial(torch.mm, a, b), device)
+            rates[f"{name}_tflops"] = round(2 * size**3 / seconds / 1e12, 4)
+        except (RuntimeError, TypeError):
+            rates[f"{name}_tflops"] = None
+    size = 2**26 if on_cpu else 2**28
+    source, target = torch.ones(size, device=device), torch.ones(size, device=device)
+    seconds = _best_seconds(lambda: target.copy_(source), device)
+    rates["copy_gbs"] = round(2 * 4 * size / seconds / 1e9, 2)
+    return rates
+
+
+def _best_seconds(work: Callable[[], Any], device: torch.device, budget: float = 0.7) -> float:
+    """The least of the seconds that ``work`` takes, repeated until ``budget`` seconds have passed."""
+    best, spent = math.inf, 0.0
+    while spent < budget:
+        took = seconds_of(work, device)
+        best, spent = min(best, took), spent + took
+    return best

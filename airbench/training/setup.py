@@ -1,0 +1,126 @@
+"""What the trials of a recipe share: images on the device, a net that each trial resets, the parameter groups."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from airbench.data.batch import Batch
+from airbench.data.dataset import Dataset
+from airbench.data.loader import Loader, to_device
+from airbench.data.transforms import ImageShape, build_transforms
+from airbench.device import Machine
+from airbench.errors import RecipeError, TrialError
+from airbench.net.base import NetContext, build_net, prepare
+from airbench.optim.groups import route
+from airbench.optim.lookahead import Lookahead
+from airbench.optim.optimizers import Optimizers
+from airbench.recipe import Recipe
+from airbench.recipe.schedules import epochs_to_steps
+from airbench.training.results import TrialSeeds
+from airbench.training.step import GraphStep, Step, train_step
+
+
+class TrialSetup:
+    """What the trials of a recipe share. Raises RecipeError for a recipe that does not fit the images or the device."""
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, machine: Machine):
+        self.recipe, self.machine = recipe, machine
+        self.shape = image_shape(dataset)
+        wanted, there = recipe.data.train_images, len(dataset.train)
+        if wanted is not None and wanted > there:
+            raise RecipeError(f"data.train_images = {wanted}: {dataset.source} has {there} training images")
+        self.train = to_device(dataset.train, dataset, machine.device, wanted)
+        self.test = to_device(dataset.test, dataset, machine.device)
+        batch = recipe.train.batch_size
+        if batch > len(self.train):
+            raise RecipeError(f"train.batch_size = {batch}: there are only {len(self.train)} training images")
+        self.steps_per_epoch = len(self.train) // batch
+        self.total_steps = epochs_to_steps(recipe.train.epochs, self.steps_per_epoch)
+        self.net = build_net(recipe.net, net_context(recipe, self.shape), machine.device, machine.dtype)
+        self.forward = _compiled(self.net, recipe.engine.compile)
+        self.groups = route(self.net, recipe.optimizers)
+        self.graph: GraphStep | None = None
+        """The captured step, from the warm-up on, if the recipe asks for one."""
+        if recipe.engine.cuda_graph and machine.device.type != "cuda":
+            raise RecipeError(
+                f"engine.cuda_graph = true: there are no CUDA graphs on {machine.device.type}; leave it out"
+            )
+
+    def new_optimizers(self) -> Optimizers:
+        """Build optimizers that have taken no step."""
+        return Optimizers(
+            self.groups,
+            batch_size=self.recipe.train.batch_size,
+            total_steps=self.total_steps,
+            steps_per_epoch=self.steps_per_epoch,
+            captured=self.recipe.engine.cuda_graph,
+        )
+
+    def new_step(self) -> tuple[Optimizers, Step]:
+        """Return optimizers that have taken no step, and the step that they take with the net as it is now."""
+        if self.graph:
+            self.graph.optimizers.reset()
+            return self.graph.optimizers, self.graph
+        optimizers = self.new_optimizers()
+
+        def step(batch: Batch) -> tuple[Tensor, Tensor]:
+            return train_step(self.forward, optimizers, batch, self.recipe.train.label_smoothing)
+
+        return optimizers, step
+
+    def new_loader(self, seeds: TrialSeeds) -> Loader:
+        """Normalise and pad all training images, and return their loader."""
+        return Loader(
+            self.train,
+            build_transforms(self.recipe.data.augment, self.shape),
+            self.recipe.train.batch_size,
+            self.machine.dtype,
+            order=seeds.generator("order"),
+            augment=seeds.generator("augment"),
+        )
+
+    def prepare_net(self) -> None:
+        """Compute the layers of the net that depend on training images."""
+        prepare(self.net, partial(self.train.normalized, self.machine.dtype))
+
+    def new_lookahead(self) -> Lookahead | None:
+        """Start averaging the net's weights as they are now, if the recipe asks for it."""
+        return Lookahead(self.net, self.recipe.lookahead, self.total_steps) if self.recipe.lookahead else None
+
+
+def image_shape(dataset: Dataset) -> ImageShape:
+    """Return side, channels and classes of the images."""
+    _, side, _, channels = dataset.train.images.shape
+    return ImageShape(side, channels, len(dataset.classes))
+
+
+def net_context(recipe: Recipe, shape: ImageShape) -> NetContext:
+    """Return what the factory of the recipe's net needs to know."""
+    return NetContext(shape.classes, shape.side, shape.channels, recipe.engine.fused, recipe.engine.winograd)
+
+
+def _compiled(net: nn.Module, mode: str) -> Callable[[Tensor], Tensor]:
+    """Return ``net``, or its compiled version, which shares its weights."""
+    if mode == "none":
+        return net
+    compiled: Callable[[Tensor], Tensor] = torch.compile(net, mode=mode, dynamic=False)
+    return compiled
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turn running out of memory into a TrialError that says what to change."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        words = str(error).lower()
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not (
+            "memory" in words and ("alloc" in words or "out of" in words)
+        ):
+            raise
+        raise TrialError(
+            "memory ran out: lower train.batch_size or evaluate.batch_size, or take a narrower net"
+        ) from None
