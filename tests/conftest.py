@@ -18,8 +18,8 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 
 TINY = (
     "data.name=shapes",
-    "device=cpu",
-    "precision=fp32",
+    "engine.device=cpu",
+    "engine.precision=fp32",
     "net.widths=[4, 8, 8]",
     "net.whiten.images=100",
     "train.batch_size=50",

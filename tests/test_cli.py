@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from airbench.training.trial import Trainer
 
 from airbench.cli import main
 from airbench.data.dataset import Dataset
-from airbench.training.trial import Trainer
 from tests.conftest import CONFIGS, TINY
 
 ROOT = CONFIGS.parent

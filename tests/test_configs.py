@@ -1,35 +1,38 @@
 """Every file under configs/ loads, routes every parameter, and trains two steps."""
 
-import math
 from pathlib import Path
 
 import pytest
 import torch
 
-from airbench.training.flops import count_flop
+from airbench.data.batch import Batch
 from airbench.data.dataset import Dataset
 from airbench.device import Machine
 from airbench.recipe import load_recipe
+from airbench.recipe.optimizers import Rescale
+from airbench.training.flops import count_flop
+from airbench.training.setup import TrialSetup
 from airbench.training.step import train_step
-from airbench.training.trial import Trainer
+from airbench.training.warmup import warm_up
 from tests.conftest import CONFIGS, TINY
 
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.rglob("*.yaml")), ids=lambda p: str(p.relative_to(CONFIGS)))
 def test_config_trains_two_steps(config: Path, small_shapes: Dataset, cpu: Machine) -> None:
     recipe = load_recipe(config, TINY).recipe
-    trainer = Trainer(recipe, small_shapes, cpu)
-    trainer.warm_up()
-    assert count_flop(recipe, 2, 100, small_shapes)["trial"] > 0  # as run.json records it: a step without numbers
-    optimizers = trainer._optimizers()
-    trainer.net.reset(torch.Generator().manual_seed(0))
-    before = [p.clone() for r in trainer.routes for p in r.params]
-    images = trainer.train.normalized(torch.float32, 50)
+    setup = TrialSetup(recipe, small_shapes, cpu)
+    warm_up(setup)
+    assert count_flop(recipe, 2, 100, setup.shape)["trial"] > 0  # as run.json records it: a step without numbers
+    optimizers = setup.new_optimizers()
+    setup.net.reset(torch.Generator().manual_seed(0))
+    before = [p.clone() for g in setup.groups for p in g.params]
+    index = torch.arange(50)
+    batch = Batch(setup.train.normalized(torch.float32, 50), setup.train.labels[:50], index)
     for step in range(2):
         optimizers.before_step(step)
-        loss, _ = train_step(trainer.net, optimizers, images, trainer.train.labels[:50], 0.1)
-        assert math.isfinite(loss)
-    after = [p for r in trainer.routes for p in r.params]
+        losses, _ = train_step(setup.net, optimizers, batch, 0.1)
+        assert losses.isfinite().all()
+    after = [p for g in setup.groups for p in g.params]
     assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
@@ -38,7 +41,7 @@ def test_airbench94_muon_is_the_published_recipe() -> None:
     filters, head = recipe.optimizers["filters"], recipe.optimizers["head"]
     assert filters.name == "muon"
     assert (filters.lr, filters.momentum, filters.nesterov, filters.weight_decay) == (0.24, 0.6, True, 0)
-    assert (filters.orthogonalize.steps, filters.renormalize_every) == (3, 1)
+    assert (filters.orthogonalize.steps, filters.rescale) == (3, Rescale(every=1))
     assert filters.orthogonalize.coefficients == (3.4445, -4.7750, 2.0315)
     assert head.lr == 0.67
     assert [recipe.optimizers[g].lr for g in ("whiten_bias", "biases")] == [0.053, 0.053]
@@ -64,7 +67,7 @@ def test_hiverge_has_the_published_numbers() -> None:
     filters = recipe.optimizers["filters"]
     assert filters.name == "muon"
     assert (filters.lr, filters.momentum) == (0.205, 0.655)
-    assert (filters.renormalize_every, filters.renormalize_growth) == (2, 15)
+    assert filters.rescale == Rescale(every=2, growth=15)
     assert filters.weight_decay == pytest.approx(1.0418e-6 * 1536, rel=1e-4)
     for group, lr in (("whiten_bias", 0.0573), ("biases", 0.0573), ("head", 0.5415)):
         sgd = recipe.optimizers[group]

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from airbench import device
-from airbench.training.clock import Clock
 from airbench.errors import DeviceError
+from airbench.training.clock import Clock
 
 
 def test_auto_takes_what_is_there() -> None:

@@ -8,18 +8,20 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from airbench.data.loader import DeviceSplit, Loader
-from airbench.training.evaluate import correct
-from airbench.net.cifarnet import CifarNet, build_net
+from airbench.data.transforms import ImageShape, build_transforms
+from airbench.net.base import Net, NetContext, build_net, prepare
+from airbench.optim.groups import route
 from airbench.optim.lookahead import Lookahead
-from airbench.optim.routing import Optimizers, route
+from airbench.optim.optimizers import Optimizers
 from airbench.recipe import Recipe
+from airbench.training.evaluate import num_correct
 from airbench.training.step import train_step
 from tests.conftest import tiny
 
 CONFIGS = ("airbench94_muon.yaml", "sgd.yaml")
 
 
-def make_optimizers(net: CifarNet, recipe: Recipe) -> Optimizers:
+def make_optimizers(net: Net, recipe: Recipe) -> Optimizers:
     return Optimizers(route(net, recipe.optimizers), batch_size=50, total_steps=10, steps_per_epoch=4)
 
 
@@ -35,26 +37,26 @@ def fake_split(count: int, device: str) -> DeviceSplit:
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 def test_whole_training_step_runs_on_meta(config: str, dtype: torch.dtype) -> None:
-    recipe = tiny(config, "data.augment.cutout=8").recipe
+    recipe = tiny(config, "data.augment.cutout=8", "data.augment.color_jitter={brightness: 0.1}").recipe
     device = torch.device("meta")
-    net = build_net(recipe.net, 10, 32, device, dtype)
+    net = build_net(recipe.net, NetContext(10, 32), device, dtype)
     net.reset(torch.Generator().manual_seed(0))
     split = fake_split(200, "meta")
-    generators = {"order": torch.Generator(), "augment_generator": torch.Generator()}
-    loader = Loader(split, recipe.data.augment, 50, dtype, **generators)
+    generators = {"order": torch.Generator(), "augment": torch.Generator()}
+    loader = Loader(split, build_transforms(recipe.data.augment, ImageShape(32, 3, 10)), 50, dtype, **generators)
     optimizers = make_optimizers(net, recipe)
     lookahead = Lookahead(net, recipe.lookahead, 10) if recipe.lookahead else None
     step = 0
-    for images, labels in loader.epoch(0):
+    for batch in loader.epoch():
         optimizers.before_step(step)
-        loss, logits = train_step(net, optimizers, images, labels, 0.2)
+        loss, logits = train_step(net, optimizers, batch, 0.2)
         step += 1
         if lookahead:
             lookahead.after_step(step)
         assert loss.device.type == logits.device.type == "meta"
         assert logits.shape == (50, 10)
     assert step == 4
-    right = correct(net, split.normalized(dtype), split.labels, recipe.evaluate)
+    right = num_correct(net, split.normalized(dtype), split.labels, recipe.evaluate)
     assert right.shape == ()
 
 
@@ -71,28 +73,30 @@ def fake_cuda_works() -> bool:
 @pytest.mark.skipif(not fake_cuda_works(), reason="this PyTorch's fake CUDA tensors need a driver")
 @pytest.mark.parametrize("config", CONFIGS)
 def test_loader_forward_and_optimizer_step_stay_on_cuda(config: str) -> None:
-    recipe = tiny(config, "data.augment.cutout=8").recipe
+    recipe = tiny(config, "data.augment.cutout=8", "data.augment.color_jitter={brightness: 0.1}").recipe
     with FakeTensorMode(allow_non_fake_inputs=True):
         device = torch.device("cuda")
-        net = build_net(recipe.net, 10, 32, device, torch.float16)
+        net = build_net(recipe.net, NetContext(10, 32), device, torch.float16)
         net.reset(torch.Generator().manual_seed(0))
         split = fake_split(200, "cuda")
-        net.set_whitening(split.normalized(torch.float16, 100))
-        generators = {"order": torch.Generator(), "augment_generator": torch.Generator()}
-        loader = Loader(split, recipe.data.augment, 50, torch.float16, **generators)
+        prepare(net, lambda count: split.normalized(torch.float16, count))
+        generators = {"order": torch.Generator(), "augment": torch.Generator()}
+        loader = Loader(
+            split, build_transforms(recipe.data.augment, ImageShape(32, 3, 10)), 50, torch.float16, **generators
+        )
         optimizers = make_optimizers(net, recipe)
         lookahead = Lookahead(net, recipe.lookahead, 10) if recipe.lookahead else None
-        for step, (images, labels) in enumerate(loader.epoch(0)):
-            assert images.device.type == labels.device.type == "cuda"
-            assert images.is_contiguous(memory_format=torch.channels_last)
+        for step, batch in enumerate(loader.epoch()):
+            assert batch.images.device.type == batch.targets.device.type == "cuda"
+            assert batch.images.is_contiguous(memory_format=torch.channels_last)
             optimizers.before_step(step)
-            loss = net(images).float().logsumexp(1).sum()  # autograd's backward does not run on fake cuda
+            loss = net(batch.images).float().logsumexp(1).sum()  # autograd's backward does not run on fake cuda
             assert loss.device.type == "cuda"
-            for r in route(net, recipe.optimizers):
-                for p in r.params:
+            for g in route(net, recipe.optimizers):
+                for p in g.params:
                     p.grad = torch.zeros_like(p)
             optimizers.step()
             if lookahead:
                 lookahead.after_step(5)
         assert all(p.device.type == "cuda" for p in net.parameters())
-        assert correct(net, split.normalized(torch.float16), split.labels, recipe.evaluate).device.type == "cuda"
+        assert num_correct(net, split.normalized(torch.float16), split.labels, recipe.evaluate).device.type == "cuda"

@@ -7,9 +7,11 @@ import pytest
 from airbench.data.sources import load_dataset
 from airbench.device import choose_machine, prepare
 from airbench.recipe import load_recipe
-from airbench.training.trial import Trainer, TrialSeeds
+from airbench.training.loop import run_trial
+from airbench.training.results import TrialSeeds
+from airbench.training.setup import TrialSetup
 from tests.conftest import CONFIGS
-from tests.training.test_trial import Silent
+from tests.training.test_loop import Silent
 
 COPY = os.environ.get("AIRBENCH_DATA")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not COPY, reason="AIRBENCH_DATA names no copy of CIFAR-10")]
@@ -19,5 +21,5 @@ def test_two_epochs_of_airbench94_muon_reach_eighty_percent() -> None:
     recipe = load_recipe(CONFIGS / "airbench94_muon.yaml", ["train.epochs=2", f"data.path={COPY}"]).recipe
     machine = choose_machine(recipe.device, recipe.precision)
     prepare(machine)
-    trainer = Trainer(recipe, load_dataset(recipe.data), machine)
-    assert trainer.run(TrialSeeds(0, 0, 0), Silent()).accuracy > 0.80
+    setup = TrialSetup(recipe, load_dataset(recipe.data), machine)
+    assert run_trial(setup, TrialSeeds(0, 0, 0), Silent()).accuracy > 0.80

@@ -58,10 +58,10 @@ class GraphStep:
         optimizers: Optimizers,
         example: Batch,
         label_smoothing: float,
-        capture: Capture = capture_cuda_graph,
+        capture: Capture | None = None,
     ):
         """``example`` is a batch; any other must be of its shape."""
-        self.optimizers, self.capture = optimizers, capture
+        self.optimizers, self.capture = optimizers, capture or capture_cuda_graph
         images = example.images.clone(memory_format=torch.preserve_format)
         self.batch = replace(example, images=images, targets=example.targets.clone())
         self._work = lambda: train_step(forward, optimizers, self.batch, label_smoothing)

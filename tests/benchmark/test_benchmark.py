@@ -11,13 +11,13 @@ from airbench.benchmark.bench import HEADER, bench_cells, crop_by_masks, run_ben
 from airbench.benchmark.profile import profile_rows, profile_step
 from airbench.benchmark.scaling import exponent, growth_cells, measure_growth
 from airbench.benchmark.speedup import LABELS, measure_in_a_process, run_speedup
-from airbench.training.timing import Spread, interleaved, ratios
 from airbench.cli import main
-from airbench.data.augment import crop
+from airbench.data.transforms.crop import crop
 from airbench.device import Machine
 from airbench.errors import AirbenchError
 from airbench.kernels import kernels
 from airbench.kernels.winograd import can_convolve
+from airbench.training.timing import Spread, interleaved, ratios
 from tests.conftest import CONFIGS, TINY, tiny
 
 
@@ -36,7 +36,7 @@ def test_works_take_turns_and_the_first_round_does_not_count() -> None:
 
 
 def test_quick_works_are_seen_more_often() -> None:
-    taken = interleaved({"a": lambda: None}, torch.device("cpu"), repeats=3, least_seconds=0.01)
+    taken = interleaved({"a": lambda: None}, torch.device("cpu"), repeats=3, min_seconds=0.01)
     assert len(taken["a"]) > 100
 
 
@@ -65,14 +65,16 @@ def test_a_profile_names_every_layer_the_loss_and_every_optimizer(cpu: Machine) 
 
 
 def test_bench_measures_every_row(cpu: Machine) -> None:
-    rows = list(run_bench(tiny("airbench94_muon.yaml", "net.winograd=4").recipe, cpu, batch_size=10, least_seconds=0.0))
+    rows = list(
+        run_bench(tiny("airbench94_muon.yaml", "engine.winograd=4").recipe, cpu, batch_size=10, min_seconds=0.0)
+    )
     convolutions = [row.work for row in rows if row.work.startswith("convolution")]
     if can_convolve(torch.zeros(10, 8, 7, 7).contiguous(memory_format=torch.channels_last), 8):
         # Those of the tiny net whose channels are multiples of 8, each shape once.
         assert convolutions == ["convolution: 10×8×7×7 to 8", "convolution: 10×8×3×3 to 8"]
     assert len(rows) - len(convolutions) == 6 + 4 * (kernels() is not None)  # and one more in half precision
     for row in rows:
-        assert 0 < row.ratio.least <= row.ratio.median <= row.ratio.most
+        assert 0 < row.ratio.min <= row.ratio.median <= row.ratio.max
         assert len(bench_cells(row)) == len(HEADER)
 
 

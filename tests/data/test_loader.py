@@ -5,28 +5,35 @@ import torch
 
 from airbench.data.dataset import Dataset
 from airbench.data.loader import Loader, normalize, to_device
-from airbench.recipe.schema import Augment
+from airbench.data.transforms import ImageShape, build_transforms
+from airbench.recipe.transforms import Flip, TransformConfig, Translate
 
 CPU = torch.device("cpu")
 
 
-def make(dataset: Dataset, order: int = 0, augment: int = 0, *, batch: int = 64, **knobs: object) -> Loader:
+AUGMENT: dict[str, TransformConfig] = {"flip": Flip(), "translate": Translate()}
+
+
+def make(
+    dataset: Dataset, order: int = 0, augment: int = 0, *, batch: int = 64,
+    transforms: dict[str, TransformConfig] = AUGMENT,
+) -> Loader:  # fmt: skip
     return Loader(
         to_device(dataset.train, dataset, CPU),
-        Augment(**knobs),  # type: ignore[arg-type]
+        build_transforms(transforms, ImageShape(32, 3, 10)),
         batch,
         torch.float32,
         order=torch.Generator().manual_seed(order),
-        augment_generator=torch.Generator().manual_seed(augment),
+        augment=torch.Generator().manual_seed(augment),
     )
 
 
 def test_without_augmentation_an_epoch_is_a_permutation_of_the_normalised_images(small_shapes: Dataset) -> None:
-    loader = make(small_shapes, flip="none", translate=0, batch=50)
-    batches = list(loader.epoch(0))
+    loader = make(small_shapes, batch=50, transforms={})
+    batches = list(loader.epoch())
     assert len(batches) == len(loader) == 8
-    images = torch.cat([images for images, _ in batches])
-    labels = torch.cat([labels for _, labels in batches])
+    images = torch.cat([batch.images for batch in batches])
+    labels = torch.cat([batch.targets for batch in batches])
     raw = torch.from_numpy(small_shapes.train.images).float() / 255
     expected = ((raw - torch.tensor(small_shapes.mean)) / torch.tensor(small_shapes.std)).permute(0, 3, 1, 2)
     order = torch.randperm(400, generator=torch.Generator().manual_seed(0))
@@ -35,27 +42,29 @@ def test_without_augmentation_an_epoch_is_a_permutation_of_the_normalised_images
 
 
 def test_batches_are_channels_last_and_the_incomplete_one_is_dropped(small_shapes: Dataset) -> None:
-    batches = list(make(small_shapes, batch=150).epoch(0))
-    assert [len(labels) for _, labels in batches] == [150, 150]
-    assert batches[0][0].shape == (150, 3, 32, 32)
-    assert batches[0][0].is_contiguous(memory_format=torch.channels_last)
+    batches = list(make(small_shapes, batch=150).epoch())
+    assert [len(batch) for batch in batches] == [150, 150]
+    assert batches[0].images.shape == (150, 3, 32, 32)
+    assert batches[0].images.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_images_keep_their_labels_through_augmentation(small_shapes: Dataset) -> None:
-    loader = make(small_shapes, flip="none", translate=0)
+    loader = make(small_shapes, transforms={})
     by_image = {
         image.numpy().tobytes(): int(label)
-        for image, label in zip(loader.padded.permute(0, 3, 1, 2).contiguous(), loader.labels, strict=True)
+        for image, label in zip(loader.images.permute(0, 3, 1, 2).contiguous(), loader.labels, strict=True)
     }
-    for epoch in range(2):
-        for images, labels in loader.epoch(epoch):
-            for image, label in zip(images, labels, strict=True):
+    for _ in range(2):
+        for batch in loader.epoch():
+            assert torch.equal(loader.labels[batch.index], batch.targets)
+            for image, label in zip(batch.images, batch.targets, strict=True):
                 assert by_image[image.contiguous().numpy().tobytes()] == int(label)
 
 
 def test_order_and_augmentation_are_each_decided_by_their_own_seed(small_shapes: Dataset) -> None:
     def first(order: int, augment: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return next(iter(make(small_shapes, order, augment).epoch(0)))
+        batch = next(make(small_shapes, order, augment).epoch())
+        return batch.images, batch.targets
 
     images, labels = first(0, 0)
     same_images, same_labels = first(0, 0)
@@ -72,8 +81,8 @@ def test_augmentation_belongs_to_the_image_not_to_its_place_in_the_order(small_s
     """Another order shows the same augmented images: the two sources of randomness are independent."""
     shown = []
     for order in (0, 1):
-        batches = make(small_shapes, order, augment=7, batch=50).epoch(0)
-        shown.append({image.contiguous().numpy().tobytes() for images, _ in batches for image in images})
+        batches = make(small_shapes, order, augment=7, batch=50).epoch()
+        shown.append({image.contiguous().numpy().tobytes() for batch in batches for image in batch.images})
     assert shown[0] == shown[1]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from airbench.training.trial import Trainer
 
 from airbench.cli import main
 from airbench.data.cache import write_cache
@@ -17,7 +18,6 @@ from airbench.data.dataset import Dataset
 from airbench.data.shapes import SHAPES_VERSION
 from airbench.experiment.facts import what_changed
 from airbench.runs import read_run
-from airbench.training.trial import Trainer
 from tests.conftest import CONFIGS, TINY
 
 MUON, SGD = str(CONFIGS / "airbench94_muon.yaml"), str(CONFIGS / "sgd.yaml")

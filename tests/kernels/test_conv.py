@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airbench.kernels.conv import MOST_PIXELS, Conv3x3, weight_gradient
+from airbench.kernels.conv import MAX_PIXELS, weight_gradient
 from airbench.kernels.winograd import can_convolve
+from airbench.net.layers import Conv3x3
 
 
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(1, 6), st.integers(1, 6), st.integers(1, 6))
@@ -24,7 +25,7 @@ def _expected(side: int, winograd: Literal["auto", 0]) -> str:
     tiles = side > 1 and can_convolve(torch.zeros(20, 16, side, side).contiguous(memory_format=torch.channels_last), 32)
     if winograd == "auto" and tiles:
         return "_WinogradBackward"
-    return "_SmallImagesBackward" if side * side <= MOST_PIXELS else "ConvolutionBackward0"
+    return "_SmallImagesBackward" if side * side <= MAX_PIXELS else "ConvolutionBackward0"
 
 
 @pytest.mark.parametrize("side", [1, 3, 4, 7])

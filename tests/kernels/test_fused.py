@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from airbench.kernels.fused import ACTIVATIONS, Activation, NormActivation
 from airbench.kernels import kernels
+from airbench.kernels.fused import ACTIVATIONS
+from airbench.net.layers import Activation, NormActivation
 
 built = pytest.mark.skipif(kernels() is None, reason="the kernels were not built at installation")
 

@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from airbench.kernels import winograd
-from airbench.kernels.conv import Conv3x3
-from airbench.kernels import kernels
+from airbench.kernels import kernels, winograd
 from airbench.kernels.winograd import TILES, best_tile, products
+from airbench.net.layers import Conv3x3
 
 POINTS = {2: (0.0, 1.0, -1.0), 3: (0.4, -0.4, 1.3, -1.3), 4: (0.0, 0.7, -0.7, 1.5, -1.5)}
 """Those of the kernels (``toom_cook.h``), infinity apart."""
@@ -261,8 +260,8 @@ def test_with_amx_bfloat16_is_left_to_pytorch(monkeypatch: pytest.MonkeyPatch) -
     library = kernels()
     for amx, tile in ((1, 0), (0, 4)):
         monkeypatch.setattr(library, "airbench_has_amx", lambda amx=amx: amx)
-        assert winograd.usual_tile(torch.bfloat16, 24, 64) == tile
-        assert winograd.usual_tile(torch.float32, 24, 64) == 4
+        assert winograd.default_tile(torch.bfloat16, 24, 64) == tile
+        assert winograd.default_tile(torch.float32, 24, 64) == 4
 
 
 @fast

@@ -4,14 +4,14 @@ import torch
 from torch import nn
 
 from airbench.optim.lookahead import Lookahead
-from airbench.recipe.optimizers import Lookahead as Knobs
+from airbench.recipe.optimizers import Lookahead as Config
 
 
 def make() -> tuple[nn.Linear, Lookahead]:
     net = nn.Linear(2, 1, bias=False)
     with torch.no_grad():
         net.weight.zero_()
-    return net, Lookahead(net, Knobs(every=5, decay=0.95, power=3), total_steps=20)
+    return net, Lookahead(net, Config(every=5, decay=0.95, power=3), total_steps=20)
 
 
 def move(net: nn.Linear, value: float) -> None:
@@ -42,7 +42,7 @@ def test_ends_with_the_slow_weights() -> None:
 
 def test_batch_statistics_are_averaged_too_and_counters_are_not() -> None:
     net = nn.BatchNorm2d(3)
-    lookahead = Lookahead(net, Knobs(), total_steps=10)
+    lookahead = Lookahead(net, Config(), total_steps=10)
     net.running_mean.fill_(5.0)  # type: ignore[union-attr]
     net.num_batches_tracked.fill_(9)  # type: ignore[union-attr]
     lookahead.finish()
@@ -52,6 +52,6 @@ def test_batch_statistics_are_averaged_too_and_counters_are_not() -> None:
 
 def test_mixed_precisions() -> None:
     net = nn.Sequential(nn.Conv2d(1, 1, 1).bfloat16(), nn.BatchNorm2d(1))
-    lookahead = Lookahead(net, Knobs(every=1), total_steps=10)
+    lookahead = Lookahead(net, Config(every=1), total_steps=10)
     lookahead.after_step(3)
     assert net[0].weight.dtype == torch.bfloat16

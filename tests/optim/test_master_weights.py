@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from airbench.optim.groups import ParamGroup
 from airbench.optim.master_weights import MasterWeights
-from airbench.optim.routing import Optimizers, Route
+from airbench.optim.optimizers import Optimizers
 from airbench.recipe.optimizers import Adam
 from airbench.recipe.schedules import Constant
 
@@ -50,14 +51,14 @@ def test_a_frozen_weight_stays() -> None:
 def test_a_group_of_both_precisions_has_them() -> None:
     """Batch normalisation is float32 in a half-precision net."""
     norm, head = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2, dtype=torch.bfloat16))
-    knobs = Adam(name="adam", params="*", lr=0.01)
+    config = Adam(name="adam", params="*", lr=0.01)
     optimizers = Optimizers(
-        [Route("all", knobs, ("n", "h"), (norm, head))], batch_size=1, total_steps=9, steps_per_epoch=1
+        [ParamGroup("all", config, ("n", "h"), (norm, head))], batch_size=1, total_steps=9, steps_per_epoch=1
     )
     norm.grad, head.grad = torch.ones_like(norm), torch.ones_like(head)
     optimizers.before_step(0)
     optimizers.step()
-    assert [p.dtype for p in optimizers.optimizers[0].param_groups[0]["params"]] == [torch.float32] * 2
+    assert [p.dtype for p in optimizers.trained[0].optimizer.param_groups[0]["params"]] == [torch.float32] * 2
     assert norm.tolist() == pytest.approx([-0.01] * 2)
     assert head.float().tolist() == pytest.approx([-0.01] * 2, rel=0.01)
 
@@ -65,14 +66,16 @@ def test_a_group_of_both_precisions_has_them() -> None:
 @pytest.mark.parametrize("master_weights", [True, False])
 def test_adam_in_bfloat16_needs_them(master_weights: bool) -> None:
     """With beta 0.999 its average square cannot fall in bfloat16: 1 - 0.001 rounds to 1."""
-    knobs = Adam(
+    config = Adam(
         name="adam", params="*", lr=0.01, betas=(0.0, 0.999), master_weights=master_weights,
         schedule=Constant(name="constant"),
     )  # fmt: skip
     p = nn.Parameter(torch.zeros(4, dtype=torch.bfloat16))
     exact = nn.Parameter(torch.zeros(4))
     reference = torch.optim.Adam([exact], lr=0.01, betas=(0.0, 0.999))
-    optimizers = Optimizers([Route("all", knobs, ("p",), (p,))], batch_size=1, total_steps=1000, steps_per_epoch=1)
+    optimizers = Optimizers(
+        [ParamGroup("all", config, ("p",), (p,))], batch_size=1, total_steps=1000, steps_per_epoch=1
+    )
     for step in range(1000):
         exact.grad = torch.full((4,), 1.0 if step < 10 else 0.1)
         p.grad = exact.grad.to(torch.bfloat16)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from airbench.optim.routing import Optimizers, Route
+from airbench.optim.groups import ParamGroup
+from airbench.optim.optimizers import Optimizers
 from airbench.optim.spectra import momentum_spectra
 from airbench.recipe.optimizers import SGD, Muon
 from airbench.recipe.orthogonalizers import SVD
@@ -11,9 +12,9 @@ from airbench.recipe.orthogonalizers import SVD
 
 @pytest.mark.parametrize("flatten", ["out", "in", "position"])
 def test_spectra_are_those_of_the_momentum_as_it_is_orthogonalised(flatten: str) -> None:
-    knobs = Muon(name="muon", params="w", lr=0.1, flatten=flatten, orthogonalize=SVD(method="svd"))  # type: ignore[arg-type]
+    config = Muon(name="muon", params="w", lr=0.1, flatten=flatten, orthogonalize=SVD(method="svd"))  # type: ignore[arg-type]
     p = torch.nn.Parameter(torch.randn(4, 3, 2, 2))
-    optimizers = Optimizers([Route("all", knobs, ("w",), (p,))], batch_size=1, total_steps=9, steps_per_epoch=1)
+    optimizers = Optimizers([ParamGroup("all", config, ("w",), (p,))], batch_size=1, total_steps=9, steps_per_epoch=1)
     p.grad = torch.randn_like(p)
     buffer = p.grad.clone()  # after one step from zero
     optimizers.before_step(0)
@@ -32,7 +33,7 @@ def test_spectra_are_those_of_the_momentum_as_it_is_orthogonalised(flatten: str)
 def test_values_far_below_the_largest_are_kept() -> None:
     p = torch.nn.Parameter(torch.eye(2))
     optimizers = Optimizers(
-        [Route("all", Muon(name="muon", params="w", lr=0.1), ("w",), (p,))],
+        [ParamGroup("all", Muon(name="muon", params="w", lr=0.1), ("w",), (p,))],
         batch_size=1,
         total_steps=9,
         steps_per_epoch=1,
@@ -45,5 +46,5 @@ def test_values_far_below_the_largest_are_kept() -> None:
 def test_without_muon_there_are_none() -> None:
     p = torch.nn.Parameter(torch.eye(2))
     sgd = SGD(name="sgd", params="w", lr=0.1)
-    optimizers = Optimizers([Route("all", sgd, ("w",), (p,))], batch_size=1, total_steps=9, steps_per_epoch=1)
+    optimizers = Optimizers([ParamGroup("all", sgd, ("w",), (p,))], batch_size=1, total_steps=9, steps_per_epoch=1)
     assert momentum_spectra(optimizers) == {}

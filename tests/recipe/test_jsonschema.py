@@ -19,7 +19,7 @@ def test_every_config_names_the_schema() -> None:
         assert first == "# yaml-language-server: $schema=" + "../" * depth + "recipe.schema.json", config
 
 
-def test_every_knob_is_explained() -> None:
+def test_every_setting_is_explained() -> None:
     schema = recipe_json_schema()
 
     def walk(part: Any, path: str) -> None:

@@ -42,7 +42,7 @@ def error_of(path: Path, *overrides: str) -> str:
         ("train.batch_size=2.5", ["train.batch_size = 2.5", "integer"]),
         ("train.batch_size=true", ["train.batch_size = true", "integer"]),
         ("net.widths=[1, 2, 3, 4]", ["net.widths", "at most 3"]),
-        ("device=gpu", ['device = "gpu"', "'cuda'"]),
+        ("engine.device=gpu", ['engine.device = "gpu"', "cuda"]),
         ("optimizers.filters.name=adamsky", ["adamsky", "'sgd', 'adam', 'adamw'"]),
         ("optimizers.filters.orthogonalize.method=qr", ["orthogonalize.method = qr", "'svd', 'none'"]),
         ("optimizers.filters.orthogonalize.coefficients=[1, 2]", ["coefficients = [1, 2]", "three numbers"]),
@@ -141,7 +141,7 @@ def test_new_group_is_asked_before_inherited_ones() -> None:
     assert next(iter(recipe.optimizers)) == "first"
 
 
-def test_changing_the_optimizer_starts_its_knobs_over() -> None:
+def test_changing_the_optimizer_starts_its_settings_over() -> None:
     message = error_of(MUON, "optimizers.filters={name: sgd}")
     assert "optimizers.filters.lr: is missing" in message
     recipe = load_recipe(MUON, ["optimizers.filters={name: sgd, lr: 0.1, params: '*conv?.weight'}"]).recipe

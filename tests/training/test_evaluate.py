@@ -5,14 +5,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from airbench.training.evaluate import correct, predict, views
+from airbench.net.base import NetContext
 from airbench.net.cifarnet import CifarNet
-from airbench.recipe.schema import Evaluate, Net
+from airbench.recipe import nets as schema
+from airbench.recipe.schema import Evaluate
+from airbench.training.evaluate import num_correct, predict, views
 
 
 @pytest.fixture
 def net() -> CifarNet:
-    net = CifarNet(Net(widths=(4, 6, 8)))
+    net = CifarNet(schema.CifarNet(widths=(4, 6, 8)), NetContext(10, 32))
     net.reset(torch.Generator().manual_seed(0))
     return net
 
@@ -60,13 +62,13 @@ def test_no_augmentation_is_the_plain_net_in_evaluation_mode(net: CifarNet) -> N
     assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
 
 
-def test_correct_counts() -> None:
+def test_num_correct_counts() -> None:
     class Fixed(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
             return images.flatten(1)
 
     logits = torch.tensor([[1.0, 2.0], [3.0, 1.0], [0.0, 5.0]]).reshape(3, 2, 1, 1)
-    assert correct(Fixed(), logits, torch.tensor([1, 1, 1]), Evaluate(tta=(), batch_size=2)).item() == 2
+    assert num_correct(Fixed(), logits, torch.tensor([1, 1, 1]), Evaluate(tta=(), batch_size=2)).item() == 2
 
 
 @pytest.mark.parametrize("share", [0.05, 0.25, 0.9])

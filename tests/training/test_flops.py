@@ -3,15 +3,16 @@
 import pytest
 import torch
 
-from airbench.training.flops import count_flop, measure_peak
-from airbench.data.dataset import Dataset
+from airbench.data.transforms import ImageShape
 from airbench.recipe import load_recipe
+from airbench.training.flops import count_flop
+from airbench.training.peak import measure_peak
 from tests.conftest import CONFIGS
 
 
-def test_airbench94_muon_takes_the_published_arithmetic(small_shapes: Dataset) -> None:
+def test_airbench94_muon_takes_the_published_arithmetic() -> None:
     recipe = load_recipe(CONFIGS / "airbench94_muon.yaml").recipe
-    flop = count_flop(recipe, 200, 10_000, small_shapes)
+    flop = count_flop(recipe, 200, 10_000, ImageShape(32, 3, 10))
     assert flop["trial"] / 1e15 == pytest.approx(0.29, abs=0.015)
     views = 6
     forward = flop["evaluation"] / 10_000 / views

@@ -9,20 +9,24 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from airbench.data.batch import Batch
 from airbench.data.dataset import Dataset
 from airbench.device import Machine
 from airbench.errors import RecipeError
-from airbench.net.cifarnet import CifarNet, build_net
-from airbench.optim.routing import Optimizers, route
+from airbench.net.base import Net, NetContext, build_net
+from airbench.optim.groups import route
+from airbench.optim.optimizers import Optimizers
 from airbench.recipe import Recipe
-from airbench.training.step import GraphStep, Result, train_step
-from airbench.training.trial import Trainer, TrialSeeds
+from airbench.training.loop import run_trial
+from airbench.training.results import TrialSeeds
+from airbench.training.setup import TrialSetup
+from airbench.training.step import GraphStep, StepResult, train_step
 from tests.conftest import tiny
-from tests.training.test_trial import Silent
+from tests.training.test_loop import Silent
 
 STEPS = 8
 HALF_FROZEN = "optimizers.whiten_bias.train_epochs=1"
-SLOW = "net.fused=false"  # as on CUDA: the recorder sees PyTorch's operations only
+SLOW = "engine.fused=false"  # as on CUDA: the recorder sees PyTorch's operations only
 
 
 class Recorder(TorchDispatchMode):
@@ -47,7 +51,7 @@ class Recorder(TorchDispatchMode):
                     old.copy_(new)
 
 
-def record(work: Callable[[], Result]) -> tuple[Callable[[], None], Result]:
+def record(work: Callable[[], StepResult]) -> tuple[Callable[[], None], StepResult]:
     recorder = Recorder()
     with recorder:
         result = work()
@@ -59,18 +63,22 @@ def record(work: Callable[[], Result]) -> tuple[Callable[[], None], Result]:
     return replay, result
 
 
-def start(recipe: Recipe, captured: bool, dtype: torch.dtype = torch.float32) -> tuple[CifarNet, Optimizers]:
-    net = build_net(recipe.net, 10, 32, torch.device("cpu"), dtype)
+def start(recipe: Recipe, captured: bool, dtype: torch.dtype = torch.float32) -> tuple[Net, Optimizers]:
+    net = build_net(recipe.net, NetContext(10, 32, fused=recipe.engine.fused), torch.device("cpu"), dtype)
     net.reset(TrialSeeds(0, 0, 0).generator("init"))
     net.train()
     routes = route(net, recipe.optimizers)
     return net, Optimizers(routes, batch_size=50, total_steps=STEPS, steps_per_epoch=4, captured=captured)
 
 
-def batches() -> list[tuple[Tensor, Tensor]]:
+def batches(dtype: torch.dtype = torch.float32) -> list[Batch]:
     generator = torch.Generator().manual_seed(0)
     return [
-        (torch.randn(50, 3, 32, 32, generator=generator), torch.randint(10, (50,), generator=generator))
+        Batch(
+            torch.randn(50, 3, 32, 32, generator=generator).to(dtype),
+            torch.randint(10, (50,), generator=generator),
+            torch.arange(50),
+        )
         for _ in range(STEPS)
     ]
 
@@ -79,7 +87,7 @@ def batches() -> list[tuple[Tensor, Tensor]]:
     "overrides",
     [
         (HALF_FROZEN,),
-        (HALF_FROZEN, "optimizers.filters.weight_decay=0.1", "optimizers.filters.renormalize_growth=3"),
+        (HALF_FROZEN, "optimizers.filters.weight_decay=0.1", "optimizers.filters.rescale.growth=3"),
         ("optimizers.filters.name=adamw", "optimizers.filters.lr=0.003", "optimizers.filters.weight_decay=1"),
         ("optimizers.filters.name=adam", "optimizers.filters.lr=0.003", "optimizers.filters.weight_decay=1"),
     ],
@@ -89,15 +97,15 @@ def test_replayed_steps_are_the_steps(overrides: tuple[str, ...]) -> None:
     recipe = tiny("airbench94_muon.yaml", SLOW, *overrides).recipe
     net, optimizers = start(recipe, captured=False)
     twin, captured = start(recipe, captured=True)
-    step = GraphStep(twin, captured, *batches()[0], 0.2, capture=record)
+    step = GraphStep(twin, captured, batches()[0], 0.2, capture=record)
     step.prepare()
     twin.reset(TrialSeeds(0, 0, 0).generator("init"))
     captured.reset()
-    for i, (images, labels) in enumerate(batches()):
+    for i, batch in enumerate(batches()):
         optimizers.before_step(i)
         captured.before_step(i)
-        expected = train_step(net, optimizers, images, labels, 0.2)
-        result = step(images, labels)
+        expected = train_step(net, optimizers, batch, 0.2)
+        result = step(batch)
         for ours, theirs in zip(result, expected, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)  # what rounding grows to in some steps
     for (name, p), q in zip(net.state_dict().items(), twin.state_dict().values(), strict=True):
@@ -107,7 +115,7 @@ def test_replayed_steps_are_the_steps(overrides: tuple[str, ...]) -> None:
 def test_there_is_a_graph_for_each_kind_of_step() -> None:
     _, optimizers = start(tiny("airbench94_muon.yaml", HALF_FROZEN).recipe, captured=True)
     assert len({optimizers.kind_of_step(i) for i in range(STEPS)}) == 2  # before the whitening bias freezes, and after
-    _, optimizers = start(tiny("airbench94_muon.yaml", "optimizers.filters.renormalize_every=3").recipe, captured=True)
+    _, optimizers = start(tiny("airbench94_muon.yaml", "optimizers.filters.rescale.every=3").recipe, captured=True)
     assert [optimizers.kind_of_step(i)[1] for i in range(7)] == [True, False, False, True, False, False, True]
 
 
@@ -116,9 +124,8 @@ def test_a_tensor_as_learning_rate_rounds_no_worse_than_a_number() -> None:
     nets = []
     for captured, dtype in ((False, torch.bfloat16), (True, torch.bfloat16), (False, torch.float32)):
         net, optimizers = start(recipe, captured, dtype)
-        images, labels = batches()[0]
         optimizers.before_step(0)
-        train_step(net, optimizers, images.to(dtype), labels, 0.2)
+        train_step(net, optimizers, batches(dtype)[0], 0.2)
         nets.append(torch.cat([p.detach().float().flatten() for n, p in net.named_parameters() if "conv" in n]))
     number, tensor, exact = nets
     assert (tensor - exact).norm() <= 1.1 * (number - exact).norm()
@@ -127,22 +134,22 @@ def test_a_tensor_as_learning_rate_rounds_no_worse_than_a_number() -> None:
 def test_trials_with_a_graph_leave_no_trace_in_the_next(
     small_shapes: Dataset, cpu: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    eager, trainer = (Trainer(tiny("airbench94_muon.yaml", SLOW).recipe, small_shapes, cpu) for _ in range(2))
-    trainer.recipe = tiny("airbench94_muon.yaml", SLOW, "train.cuda_graph=true").recipe
+    eager, setup = (TrialSetup(tiny("airbench94_muon.yaml", SLOW).recipe, small_shapes, cpu) for _ in range(2))
+    setup.recipe = tiny("airbench94_muon.yaml", SLOW, "engine.cuda_graph=true").recipe
     monkeypatch.setattr("airbench.training.step.capture_cuda_graph", record)
-    first, other, again = (trainer.run(TrialSeeds(s, s, s), Silent()) for s in (0, 1, 0))
+    first, other, again = (run_trial(setup, TrialSeeds(s, s, s), Silent()) for s in (0, 1, 0))
     assert first.epochs[-1].train_loss == again.epochs[-1].train_loss != other.epochs[-1].train_loss
-    expected = eager.run(TrialSeeds(0, 0, 0), Silent())
+    expected = run_trial(eager, TrialSeeds(0, 0, 0), Silent())
     assert first.epochs[0].train_loss == pytest.approx(expected.epochs[0].train_loss, rel=0.02)
 
 
 def test_what_no_graph_can_hold_is_refused(small_shapes: Dataset, cpu: Machine) -> None:
-    with pytest.raises(RecipeError, match=r"train.cuda_graph = true: there are no CUDA graphs on cpu"):
-        Trainer(tiny("airbench94_muon.yaml", "train.cuda_graph=true").recipe, small_shapes, cpu)
+    with pytest.raises(RecipeError, match=r"engine.cuda_graph = true: there are no CUDA graphs on cpu"):
+        TrialSetup(tiny("airbench94_muon.yaml", "engine.cuda_graph=true").recipe, small_shapes, cpu)
     for override in (
         ("optimizers.biases.name=normalized_momentum", "optimizers.biases.lr=0.01"),
         ("optimizers.filters.orthogonalize.method=svd",),
-        ("train.compile=max-autotune",),
+        ("engine.compile=max-autotune",),
     ):
-        with pytest.raises(RecipeError, match=r"cuda_graph captures no"):
-            tiny("airbench94_muon.yaml", "train.cuda_graph=true", *override)
+        with pytest.raises(RecipeError, match=r"cuda_graph cannot capture"):
+            tiny("airbench94_muon.yaml", "engine.cuda_graph=true", *override)

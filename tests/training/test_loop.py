@@ -11,12 +11,16 @@ import torch._dynamo
 from airbench.data.dataset import Dataset, make_dataset
 from airbench.device import Machine
 from airbench.errors import RecipeError, TrialError
-from airbench.training.trial import EpochRow, Trainer, TrialResult, TrialSeeds
+from airbench.training.callback import Callback
+from airbench.training.loop import run_trial
+from airbench.training.results import EpochRow, TrialResult, TrialSeeds
+from airbench.training.setup import TrialSetup
+from airbench.training.warmup import warm_up
 from tests.conftest import tiny
 
 
-class Silent:
-    """Watches, and remembers."""
+class Silent(Callback):
+    """Remembers what it was told."""
 
     def __init__(self) -> None:
         self.steps: list[tuple[int, int]] = []
@@ -33,9 +37,9 @@ SEEDS = TrialSeeds(1, 2, 3)
 Bits = dict[str, torch.Tensor]
 
 
-def train(trainer: Trainer, seeds: TrialSeeds = SEEDS) -> tuple[TrialResult, Bits]:
-    result = trainer.run(seeds, Silent())
-    return result, {k: v.clone() for k, v in trainer.net.state_dict().items()}
+def train(setup: TrialSetup, seeds: TrialSeeds = SEEDS) -> tuple[TrialResult, Bits]:
+    result = run_trial(setup, seeds, Silent())
+    return result, {k: v.clone() for k, v in setup.net.state_dict().items()}
 
 
 def same(one: Bits, other: Bits) -> bool:
@@ -45,11 +49,11 @@ def same(one: Bits, other: Bits) -> bool:
 @pytest.mark.parametrize("config", ["airbench94_muon.yaml", "sgd.yaml"])
 def test_same_seeds_same_bits_whatever_came_before(config: str, small_shapes: Dataset, cpu: Machine) -> None:
     recipe = tiny(config).recipe
-    cold_result, cold = train(Trainer(recipe, small_shapes, cpu))
-    trainer = Trainer(recipe, small_shapes, cpu)
-    trainer.warm_up()
-    train(trainer, TrialSeeds(9, 9, 9))
-    warm_result, warm = train(trainer)
+    cold_result, cold = train(TrialSetup(recipe, small_shapes, cpu))
+    setup = TrialSetup(recipe, small_shapes, cpu)
+    warm_up(setup)
+    train(setup, TrialSeeds(9, 9, 9))
+    warm_result, warm = train(setup)
     assert same(cold, warm)
     assert cold_result.accuracy == warm_result.accuracy
     assert [replace(r, seconds=0) for r in cold_result.epochs] == [replace(r, seconds=0) for r in warm_result.epochs]
@@ -57,9 +61,9 @@ def test_same_seeds_same_bits_whatever_came_before(config: str, small_shapes: Da
 
 @pytest.mark.parametrize("stream", ["init", "order", "augment"])
 def test_each_seed_changes_the_result(stream: str, small_shapes: Dataset, cpu: Machine) -> None:
-    trainer = Trainer(tiny().recipe, small_shapes, cpu)
-    _, one = train(trainer)
-    _, other = train(trainer, replace(SEEDS, **{stream: 77}))
+    setup = TrialSetup(tiny().recipe, small_shapes, cpu)
+    _, one = train(setup)
+    _, other = train(setup, replace(SEEDS, **{stream: 77}))
     assert not same(one, other)
 
 
@@ -90,15 +94,15 @@ def test_the_net_learns_what_is_easy(cpu: Machine) -> None:
 
     data = make_dataset("colours", split(400), split(100), tuple("abcdefghij"), "made here")
     overrides = ("train.epochs=10", "net.widths=[8,16,16]", "optimizers.biases.lr=0.005", "optimizers.head.lr=0.05")
-    result, _ = train(Trainer(tiny("airbench94_muon.yaml", *overrides).recipe, data, cpu))
+    result, _ = train(TrialSetup(tiny("airbench94_muon.yaml", *overrides).recipe, data, cpu))
     assert result.epochs[-1].train_loss < 0.7 * result.epochs[0].train_loss
     assert result.accuracy > 0.8
 
 
 def test_result_holds_a_row_an_epoch_and_time_that_grows(small_shapes: Dataset, cpu: Machine) -> None:
     watcher = Silent()
-    trainer = Trainer(tiny("airbench94_muon.yaml", "train.epochs=2.5").recipe, small_shapes, cpu)
-    result = trainer.run(SEEDS, watcher)
+    setup = TrialSetup(tiny("airbench94_muon.yaml", "train.epochs=2.5").recipe, small_shapes, cpu)
+    result = run_trial(setup, SEEDS, watcher)
     assert watcher.steps == [(i + 1, 20) for i in range(20)]  # 400 images in batches of 50: 8 steps an epoch
     assert [row.epoch for row in result.epochs] == [1, 2, 2.5]
     assert watcher.rows == result.epochs
@@ -111,58 +115,58 @@ def test_result_holds_a_row_an_epoch_and_time_that_grows(small_shapes: Dataset, 
 
 def test_lookahead_leaves_the_slow_weights(small_shapes: Dataset, cpu: Machine) -> None:
     overrides = ("lookahead={every: 1000}", "train.epochs=1")  # never updated: the slow copy is the initial net
-    trainer = Trainer(tiny("airbench94_muon.yaml", *overrides).recipe, small_shapes, cpu)
-    _, after = train(trainer)
-    trainer.net.reset(SEEDS.generator("init"))
-    assert torch.equal(after["head.weight"], trainer.net.head.weight)
+    setup = TrialSetup(tiny("airbench94_muon.yaml", *overrides).recipe, small_shapes, cpu)
+    _, after = train(setup)
+    setup.net.reset(SEEDS.generator("init"))
+    assert torch.equal(after["head.weight"], setup.net.head.weight)
 
 
 def test_nan_stops_the_trial_and_says_so(small_shapes: Dataset, cpu: Machine) -> None:
-    trainer = Trainer(tiny("sgd.yaml", "optimizers.head.lr=1e30", "train.epochs=50").recipe, small_shapes, cpu)
+    setup = TrialSetup(tiny("sgd.yaml", "optimizers.head.lr=1e30", "train.epochs=50").recipe, small_shapes, cpu)
     watcher = Silent()
     with pytest.raises(TrialError, match=r"the loss is (nan|inf).*lower lr"):
-        trainer.run(SEEDS, watcher)
+        run_trial(setup, SEEDS, watcher)
     assert len(watcher.steps) < 100
 
 
 def test_a_net_that_does_not_learn_is_stopped(small_shapes: Dataset, cpu: Machine) -> None:
     lrs = [f"optimizers.{group}.lr=1e-12" for group in ("filters", "whiten_bias", "biases", "head")]
     overrides = (*lrs, "train.epochs=9", "train.stall_epochs=2", "net.head.scale=1e-6")
-    trainer = Trainer(tiny("airbench94_muon.yaml", *overrides).recipe, small_shapes, cpu)
+    setup = TrialSetup(tiny("airbench94_muon.yaml", *overrides).recipe, small_shapes, cpu)
     watcher = Silent()
     with pytest.raises(TrialError, match="no better than guessing"):
-        trainer.run(SEEDS, watcher)
+        run_trial(setup, SEEDS, watcher)
     assert len(watcher.rows) == 2
 
 
 def test_a_failed_trial_leaves_no_trace_in_the_next(small_shapes: Dataset, cpu: Machine) -> None:
     recipe = tiny().recipe
-    _, clean = train(Trainer(recipe, small_shapes, cpu))
-    trainer = Trainer(recipe, small_shapes, cpu)
+    _, clean = train(TrialSetup(recipe, small_shapes, cpu))
+    setup = TrialSetup(recipe, small_shapes, cpu)
     with torch.no_grad():
-        for tensor in trainer.net.state_dict().values():
+        for tensor in setup.net.state_dict().values():
             tensor.fill_(float("nan") if tensor.is_floating_point() else 0)
-    _, after = train(trainer)
+    _, after = train(setup)
     assert same(clean, after)
 
 
 def test_batch_larger_than_the_training_set(small_shapes: Dataset, cpu: Machine) -> None:
     with pytest.raises(RecipeError, match=r"batch_size = 2000: there are only 400"):
-        Trainer(tiny("airbench94_muon.yaml", "train.batch_size=2000").recipe, small_shapes, cpu)
+        TrialSetup(tiny("airbench94_muon.yaml", "train.batch_size=2000").recipe, small_shapes, cpu)
 
 
 def test_fewer_training_images(small_shapes: Dataset, cpu: Machine) -> None:
-    trainer = Trainer(tiny("airbench94_muon.yaml", "data.train_images=120").recipe, small_shapes, cpu)
-    assert len(trainer.train) == 120
-    assert trainer.steps_per_epoch == 2
+    setup = TrialSetup(tiny("airbench94_muon.yaml", "data.train_images=120").recipe, small_shapes, cpu)
+    assert len(setup.train) == 120
+    assert setup.steps_per_epoch == 2
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_precisions_agree_roughly(precision: str, small_shapes: Dataset) -> None:
     dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
-    trainer = Trainer(tiny().recipe, small_shapes, Machine(torch.device("cpu"), dtype))
-    result, _ = train(trainer)
-    exact, _ = train(Trainer(tiny().recipe, small_shapes, Machine(torch.device("cpu"), torch.float32)))
+    setup = TrialSetup(tiny().recipe, small_shapes, Machine(torch.device("cpu"), dtype))
+    result, _ = train(setup)
+    exact, _ = train(TrialSetup(tiny().recipe, small_shapes, Machine(torch.device("cpu"), torch.float32)))
     assert result.epochs[0].train_loss == pytest.approx(exact.epochs[0].train_loss, rel=0.1)
 
 
@@ -170,15 +174,15 @@ def test_a_compiled_net_trains_alike_and_nothing_is_compiled_on_the_clock(
     small_shapes: Dataset, cpu: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whitening bias is frozen half way, which changes the graph: warm-up has to see that."""
-    knobs = ("optimizers.whiten_bias.train_epochs=1", "train.compile=default")
+    knobs = ("optimizers.whiten_bias.train_epochs=1", "engine.compile=default")
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))  # inductor takes minutes
     torch._dynamo.reset()
     graphs = torch._dynamo.utils.counters["stats"]
-    eager = Trainer(tiny("airbench94_muon.yaml", knobs[0]).recipe, small_shapes, cpu)
-    compiled = Trainer(tiny("airbench94_muon.yaml", *knobs).recipe, small_shapes, cpu)
-    compiled.warm_up()
+    eager = TrialSetup(tiny("airbench94_muon.yaml", knobs[0]).recipe, small_shapes, cpu)
+    compiled = TrialSetup(tiny("airbench94_muon.yaml", *knobs).recipe, small_shapes, cpu)
+    warm_up(compiled)
     before = graphs["unique_graphs"]
     assert before >= 2
-    expected, found = (trainer.run(SEEDS, Silent()) for trainer in (eager, compiled))
+    expected, found = (run_trial(setup, SEEDS, Silent()) for setup in (eager, compiled))
     assert graphs["unique_graphs"] == before
     assert found.epochs[-1].train_loss == pytest.approx(expected.epochs[-1].train_loss, rel=1e-3)

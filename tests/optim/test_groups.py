@@ -1,5 +1,6 @@
 """Parameters go to the first group that matches; misses are errors; learning rates are what the recipe says."""
 
+import inspect
 import math
 
 import pytest
@@ -8,39 +9,44 @@ from pydantic import TypeAdapter
 
 import airbench
 from airbench.errors import RecipeError
+from airbench.net.base import NetContext
 from airbench.net.cifarnet import CifarNet
-from airbench.optim.orthogonalize import svd
-from airbench.optim.routing import Optimizers, Route, describe, route, sgd_hyperparameters
-from airbench.recipe.optimizers import SGD, Muon, OptimizerGroup
-from airbench.recipe.orthogonalizers import SVD
+from airbench.optim.groups import ParamGroup, describe, route
+from airbench.optim.normalized_momentum import NormalizedMomentum
+from airbench.optim.optimizers import Optimizers
+from airbench.optim.orthogonalize import inverse_sqrt, newton_schulz, svd
+from airbench.optim.sgd import sgd_hyperparameters
+from airbench.recipe import nets as schema
+from airbench.recipe import optimizers as schema_of
+from airbench.recipe.optimizers import SGD, Muon, OptimizerGroup, Rescale
+from airbench.recipe.orthogonalizers import SVD, InverseSqrt, NewtonSchulz
 from airbench.recipe.schedules import Constant
-from airbench.recipe.schema import Net
 from tests.conftest import tiny
 
 CONSTANT = Constant(name="constant")
-NET = CifarNet(Net(widths=(4, 4, 4)))
+NET = CifarNet(schema.CifarNet(widths=(4, 4, 4)), NetContext(10, 32))
 
 
-def sgd(params: str, **knobs: object) -> SGD:
-    return SGD(name="sgd", params=params, lr=0.1, **knobs)  # type: ignore[arg-type]
+def sgd(params: str, **settings: object) -> SGD:
+    return SGD(name="sgd", params=params, lr=0.1, **settings)  # type: ignore[arg-type]
 
 
 def test_every_trainable_parameter_goes_to_exactly_one_group() -> None:
-    routes = route(NET, tiny().recipe.optimizers)
-    names = [name for r in routes for name in r.names]
+    groups = route(NET, tiny().recipe.optimizers)
+    names = [name for g in groups for name in g.param_names]
     trainable = [name for name, p in NET.named_parameters() if p.requires_grad]
     assert sorted(names) == sorted(trainable)
-    by_group = {r.group: r.names for r in routes}
+    by_group = {g.name: g.param_names for g in groups}
     assert by_group["whiten_bias"] == ("whiten.bias",)
     assert by_group["head"] == ("head.weight",)
     assert len(by_group["filters"]) == len(by_group["biases"]) == 6
-    assert len(describe(routes)) == 4
+    assert len(describe(groups)) == 4
 
 
 def test_first_match_wins() -> None:
     groups: dict[str, OptimizerGroup] = {"all_but": sgd("head.*"), "rest": sgd("*")}
-    assert route(NET, groups)[0].names == ("head.weight",)
-    assert "head.weight" not in route(NET, groups)[1].names
+    assert route(NET, groups)[0].param_names == ("head.weight",)
+    assert "head.weight" not in route(NET, groups)[1].param_names
 
 
 @pytest.mark.parametrize(
@@ -83,7 +89,7 @@ def test_coupled_decay_is_torchs_own() -> None:
 
 
 def lrs(optimizers: Optimizers) -> list[float]:
-    return [group["lr"] for group, _, _ in optimizers.scheduled]
+    return [t.optimizer.param_groups[0]["lr"] for t in optimizers.trained]
 
 
 def test_learning_rates_follow_the_schedules_and_the_whitening_bias_freezes() -> None:
@@ -102,7 +108,7 @@ def test_learning_rates_follow_the_schedules_and_the_whitening_bias_freezes() ->
 
 
 def test_a_step_moves_what_has_a_gradient_and_forgets_the_gradients() -> None:
-    net = CifarNet(Net(widths=(4, 4, 4)))
+    net = CifarNet(schema.CifarNet(widths=(4, 4, 4)), NetContext(10, 32))
     net.reset(torch.Generator().manual_seed(0))
     groups: dict[str, OptimizerGroup] = {
         "filters": Muon(name="muon", params="*conv*.weight", lr=0.1, schedule=Constant(name="constant")),
@@ -131,7 +137,7 @@ def test_a_step_moves_what_has_a_gradient_and_forgets_the_gradients() -> None:
 def test_adam_is_torchs_own(knobs: dict[str, object], reference: type[torch.optim.Adam]) -> None:
     group = TypeAdapter(OptimizerGroup).validate_python({**knobs, "params": "*", "lr": 0.1, "schedule": CONSTANT})
     ours, theirs = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
-    optimizers = Optimizers([Route("all", group, ("p",), (ours,))], batch_size=1, total_steps=5, steps_per_epoch=1)
+    optimizers = Optimizers([ParamGroup("all", group, ("p",), (ours,))], batch_size=1, total_steps=5, steps_per_epoch=1)
     torchs = reference([theirs], lr=0.1, **{k: v for k, v in knobs.items() if k != "name"})  # type: ignore[arg-type]
     for step in range(5):
         theirs.grad = torch.randn(3)
@@ -142,15 +148,15 @@ def test_adam_is_torchs_own(knobs: dict[str, object], reference: type[torch.opti
     assert torch.equal(ours, theirs)
 
 
-def test_every_knob_of_muon_reaches_it() -> None:
+def test_every_setting_of_muon_reaches_it() -> None:
     knobs = Muon(
         name="muon", params="*", lr=0.3, momentum=0.5, momentum_convention="lerp", nesterov=False, flatten="in",
-        adjust_lr="spectral", max_update_norm=2.0, weight_decay=0.1, renormalize_every=7, batching="padded",
+        adjust_lr="spectral", max_update_norm=2.0, weight_decay=0.1, batching="padded",
         orthogonalize=SVD(method="svd"), schedule=CONSTANT,
     )  # fmt: skip
     p = torch.nn.Parameter(torch.ones(3, 3))
-    optimizers = Optimizers([Route("all", knobs, ("p",), (p,))], batch_size=1, total_steps=5, steps_per_epoch=1)
-    (muon,) = optimizers.optimizers
+    optimizers = Optimizers([ParamGroup("all", knobs, ("p",), (p,))], batch_size=1, total_steps=5, steps_per_epoch=1)
+    muon = optimizers.trained[0].optimizer
     assert isinstance(muon, airbench.Muon)
     group = muon.param_groups[0]
     for name in set(knobs.model_fields_set) & set(group):
@@ -162,11 +168,57 @@ def test_every_knob_of_muon_reaches_it() -> None:
 
 def test_rescaling_becomes_rarer_as_the_recipe_says() -> None:
     """Hiverge: every 2 + ⌊15 · progress⌋ steps."""
-    knobs = Muon(name="muon", params="*", lr=0.3, renormalize_every=2, renormalize_growth=15)
-    p = torch.nn.Parameter(torch.ones(3, 3))
-    optimizers = Optimizers([Route("all", knobs, ("p",), (p,))], batch_size=1, total_steps=100, steps_per_epoch=1)
-    found = []
-    for step in range(100):
+    found = [step for step in range(100) if Rescale(every=2, growth=15).acts(step, 100)]
+    assert found == [step for step in range(100) if step % (2 + 15 * step // 100) == 0]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "muon", "normalized_momentum"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_any_optimizers_group_can_be_rescaled_before_its_update(name: str, dtype: torch.dtype) -> None:
+    """With a learning rate too small to move anything, the weights are what rescaling makes of them."""
+    config = TypeAdapter(OptimizerGroup).validate_python(
+        {"name": name, "params": "*", "lr": 1e-12, "rescale": {"every": 2, "norm": 3.0}}
+    )
+    p = torch.nn.Parameter(torch.randn(8, 3, 3, 3).to(dtype))
+    start = p.detach().clone()
+    optimizers = Optimizers([ParamGroup("all", config, ("p",), (p,))], batch_size=1, total_steps=9, steps_per_epoch=1)
+    for step in range(2):
         optimizers.before_step(step)
-        found.append(optimizers.optimizers[0].param_groups[0]["renormalize_every"])
-    assert found == [2 + 15 * step // 100 for step in range(100)]
+        p.grad = torch.randn_like(p)
+        optimizers.step()
+        assert p.float().norm().item() == pytest.approx(3 * 8**0.5, rel=0.01)
+        with torch.no_grad():
+            p.copy_(start)
+    optimizers.before_step(3)
+    p.grad = torch.randn_like(p)
+    optimizers.step()
+    assert torch.allclose(p, start)
+
+
+def test_rescaling_leaves_parameters_without_a_gradient_alone() -> None:
+    p, q = torch.nn.Parameter(torch.randn(4, 4)), torch.nn.Parameter(torch.randn(4, 4))
+    before = q.detach().clone()
+    group = ParamGroup("all", sgd("*", rescale=Rescale()), ("p", "q"), (p, q))
+    p.grad = torch.randn(4, 4)
+    Optimizers([group], batch_size=1, total_steps=9, steps_per_epoch=1).step()
+    assert torch.equal(q, before)
+
+
+def test_defaults_in_python_are_those_in_yaml() -> None:
+    """One definition of each default: the class's signature and the recipe's config agree."""
+    for function, config in (
+        (airbench.Muon.__init__, Muon),
+        (NormalizedMomentum.__init__, schema_of.NormalizedMomentum),
+        (newton_schulz, NewtonSchulz),
+        (inverse_sqrt, InverseSqrt),
+    ):
+        parameters = inspect.signature(function).parameters
+        shared = {
+            name: field.default
+            for name, field in config.model_fields.items()
+            if name in parameters and not field.is_required()
+        }
+        shared.pop("orthogonalize", None)  # a function here, its config there
+        shared.pop("dtype", None)
+        assert shared
+        assert {name: parameters[name].default for name in shared} == shared, function
