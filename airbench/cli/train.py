@@ -45,6 +45,7 @@ Say which images a recipe would use, where they lie, and whether they are genuin
   airbench data                           for recipes on CIFAR-10
   airbench data configs/quickstart.yaml   for that recipe
   airbench data --import cifar10.tgz      decode a local copy once; used wherever none is named
+  airbench data cifar100.yaml --import cifar-100-python.tar.gz
 """
 
 
@@ -73,7 +74,7 @@ def add_commands(commands: Any) -> None:
         "resume", help="resume an interrupted run", description=_RESUME_HELP, formatter_class=raw
     )
     resume.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders; several are trained in turn")
-    resume.add_argument("--data", metavar="PATH", help="where the local copy of CIFAR-10 lies now")
+    resume.add_argument("--data", metavar="PATH", help="where the local copy of the images lies now")
     resume.add_argument("--force", action="store_true", help="also if code or machine changed; it is recorded")
     _add_execution(resume)
     resume.set_defaults(command=lambda options: _resume(options.runs, options))
@@ -82,7 +83,7 @@ def add_commands(commands: Any) -> None:
         "data", help="say which images would be used; import a copy", description=_DATA_HELP, formatter_class=raw
     )
     data.add_argument("recipe", nargs="?", help="a recipe file (default: CIFAR-10)")
-    data.add_argument("--data", metavar="PATH", help="a local copy of CIFAR-10, an archive or a folder")
+    data.add_argument("--data", metavar="PATH", help="a local copy of the images, an archive or a folder")
     data.add_argument("--import", dest="import_path", type=Path, metavar="PATH", help="decode this copy into the cache")
     data.set_defaults(command=_data)
 
@@ -98,7 +99,7 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="auto, cuda, cuda:1, cpu or mps; short for engine.device=…")
     parser.add_argument("--precision", help="auto, fp16, bf16 or fp32; short for engine.precision=…")
     parser.add_argument("--threads", help="threads on a CPU; short for engine.threads=…")
-    parser.add_argument("--data", metavar="PATH", help="a local copy of CIFAR-10, an archive or a folder")
+    parser.add_argument("--data", metavar="PATH", help="a local copy of the images, an archive or a folder")
     parser.add_argument(
         "--plugin",
         action="append",
@@ -146,8 +147,7 @@ def read_recipes(options: argparse.Namespace) -> list[LoadedRecipe]:
             f"train.epochs=[{options.epochs}]" if "," in options.epochs else f"train.epochs={options.epochs}"
         )
     if options.data is not None:
-        quoted = options.data.replace("'", "''")
-        overrides.append(f"data.path='{quoted}'")
+        overrides.append(_data_path(options.data))
     return [loaded for file in files for loaded in load_recipes(file, overrides)]
 
 
@@ -201,22 +201,28 @@ def _execution(options: argparse.Namespace) -> "Options":
 def _data(options: argparse.Namespace) -> int:
     from airbench.data import sources
     from airbench.data.cache import cache_folder
-    from airbench.recipe.data import Data
+    from airbench.recipe.data import DATASETS, Data
 
+    overrides = [] if options.data is None else [_data_path(options.data)]
+    data = load_recipe(options.recipe, overrides).recipe.data if options.recipe else Data(path=options.data)
     if options.import_path is not None:
-        dataset = sources.import_copy(options.import_path)
-        print(f"{sources.genuineness(dataset)}\nimported into {sources.imported_file()}")
+        spec = DATASETS[data.name]
+        dataset = sources.import_copy(spec, options.import_path)
+        print(f"{sources.genuineness(dataset)}\nimported into {sources.imported_file(spec)}")
         return 0
-    data = load_recipe(options.recipe).recipe.data if options.recipe else Data()
-    if options.data is not None:
-        data = data.model_copy(update={"path": options.data})
     origin = sources.find_origin(data)
     where = f" {origin.path}" if origin.path else ""
     print(f"images: {data.name}\nfrom:   {origin.kind}{where}\nas:     {origin.because}")
     dataset = sources.load_dataset(data)
-    print(f"cache:  {cache_folder()}")
+    print(f"cache:  {cache_folder() or 'none'}")
     for name, split in (("train", dataset.train), ("test", dataset.test)):
         shape = "×".join(map(str, split.images.shape[1:]))
         print(f"{name + ':':<7} {len(split):,} images of {shape}, fingerprint {split.fingerprint}")
     print(sources.genuineness(dataset))
     return 0
+
+
+def _data_path(path: str) -> str:
+    """The override that ``--data`` is short for."""
+    quoted = path.replace("'", "''")
+    return f"data.path='{quoted}'"

@@ -1,47 +1,55 @@
-"""Decoded datasets, kept in the user's cache folder so that a second start takes under a second."""
+"""Decoded data sets, kept in the user's cache folder so that a second start takes a second."""
 
 import hashlib
 import json
 import os
-import tempfile
+import secrets
+import sys
 import time
-import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from airbench.data.dataset import Dataset, Split
+from airbench.data.dataset import Dataset, make_dataset
+from airbench.data.foreign import files_of, why
 from airbench.errors import DataError
 
 _FORMAT = 1
 
 
-def cache_folder() -> Path:
-    """``$AIRBENCH_CACHE``, else ``airbench`` in the user's cache folder."""
+def warn(message: str) -> None:
+    """Print one line that stops nobody."""
+    print(f"airbench: {message}", file=sys.stderr)
+
+
+def cache_folder() -> Path | None:
+    """``$AIRBENCH_CACHE``, else ``airbench`` in the user's cache folder; None where the user has no home folder."""
     own = os.environ.get("AIRBENCH_CACHE")
-    if own:
-        return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(base) if base else Path.home() / ".cache") / "airbench"
+    try:
+        if own:
+            return Path(own).expanduser()
+        return (Path(base) if base else Path.home() / ".cache") / "airbench"
+    except RuntimeError:
+        return None
 
 
-def cache_file(path: Path) -> Path:
-    """Where the decoded copy of ``path`` is kept: another file if the copy changes.
+def cache_file(name: str, path: Path) -> Path | None:
+    """Where the decoded copy of ``path`` is kept: another file if any file of the copy changes.
 
-    It goes by names, sizes and times of modification. Of a folder of more than 1,000 files only those of its
-    folders are looked at, which tell of files that were added or removed.
+    It goes by the names, sizes, and times of change of all files. None where there is no cache folder.
     """
-    path = path.resolve()
-    places = [path]
-    if path.is_dir():
-        below = sorted(path.rglob("*"))
-        places += below if len(below) <= 1000 else [p for p in below if p.is_dir()]
-    identity = []
-    for place in places:
-        stat = place.stat()
-        identity.append(f"{place} {stat.st_size} {stat.st_mtime_ns}")
-    digest = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]
-    return cache_folder() / f"cifar10-{digest}.npz"
+    folder = cache_folder()
+    if folder is None:
+        return None
+    root, files = files_of(path.resolve())
+    identity = hashlib.sha256(str(root).encode(errors="surrogateescape"))
+    for file, status in sorted(files.items()):
+        # The time of modification may be set by whoever writes the file; that of the last change may not.
+        text = f"\n{file} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+        identity.update(text.encode(errors="surrogateescape"))
+    return folder / f"{name}-{identity.hexdigest()[:16]}.npz"
 
 
 def write_cache(dataset: Dataset, file: Path) -> bool:
@@ -50,18 +58,16 @@ def write_cache(dataset: Dataset, file: Path) -> bool:
     Returns False where the folder cannot be written to or the disk is full; training can go on without.
     """
     meta = {
-        "format": _FORMAT, "name": dataset.name, "classes": dataset.classes, "mean": dataset.mean,
-        "std": dataset.std, "source": dataset.source,
+        "format": _FORMAT, "name": dataset.name, "classes": dataset.classes, "source": dataset.source,
         "fingerprints": [dataset.train.fingerprint, dataset.test.fingerprint],
     }  # fmt: skip
-    temporary = None
+    temporary = file.with_name(f"{file.name}-{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         for left in file.parent.glob("*.part"):  # by processes that were killed
             if time.time() - left.stat().st_mtime > 24 * 3600:
                 left.unlink(missing_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as stream:
-            temporary = Path(stream.name)
+        with open(temporary, "xb", opener=_for_everyone) as stream:
             np.savez(
                 stream,
                 meta=np.frombuffer(json.dumps(meta).encode(), np.uint8),
@@ -75,30 +81,38 @@ def write_cache(dataset: Dataset, file: Path) -> bool:
         os.replace(temporary, file)
         return True
     except OSError:
-        if temporary:
-            temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         return False
 
 
-def read_cache(file: Path) -> Dataset | None:
-    """The dataset in ``file``, or None where there is none that can be read (it is then made anew).
+def _for_everyone(path: str, flags: int) -> int:
+    """Open a file that others may read, as far as the umask lets them: several users may share a cache."""
+    return os.open(path, flags, 0o644)
 
-    The archive's checksums are checked on the way, so a damaged cache reads as none.
+
+def read_cache(file: Path) -> Dataset | None:
+    """The data set in ``file``; None where there is none, or none that can be trusted, after a warning why.
+
+    Fingerprints and statistics are computed anew from the images, and the fingerprints compared with those in
+    the file.
     """
     try:
-        with np.load(file, allow_pickle=False) as saved:
-            meta = json.loads(saved["meta"].tobytes())
-            if meta["format"] != _FORMAT:
-                return None
-            splits = {
-                split: Split(saved[f"{split}_images"], saved[f"{split}_labels"], fingerprint)
-                for split, fingerprint in zip(("train", "test"), meta["fingerprints"], strict=True)
-            }
-        return Dataset(
-            meta["name"], splits["train"], splits["test"], tuple(meta["classes"]), tuple(meta["mean"]),
-            tuple(meta["std"]), meta["source"],
-        )  # fmt: skip
-    except FileNotFoundError:
+        return _read(file)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, DataError):
+    except Exception as error:  # parsers raise nearly all of them on bytes that were flipped
+        warn(f"{file}: this cache is not used ({why(error)}); the images will be read anew")
         return None
+
+
+def _read(file: Path) -> Dataset:
+    with np.load(file, allow_pickle=False) as saved:
+        meta = json.loads(saved["meta"].tobytes())
+        if meta["format"] != _FORMAT:
+            raise DataError("it was written by another version")
+        train, test = ((saved[f"{split}_images"], saved[f"{split}_labels"]) for split in ("train", "test"))
+    dataset = make_dataset(meta["name"], train, test, tuple(meta["classes"]), meta["source"])
+    if [dataset.train.fingerprint, dataset.test.fingerprint] != meta["fingerprints"]:
+        raise DataError("its images are not those that were written")
+    return dataset

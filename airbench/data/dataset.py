@@ -1,4 +1,4 @@
-"""What a dataset is once it is decoded, and how to tell whether it is the genuine one."""
+"""What a data set is once it is decoded, and how to tell whether it is the genuine one."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -6,27 +6,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from airbench.data.catalog import DatasetSpec
 from airbench.errors import DataError
+from airbench.recipe.data import DATASETS
 
 Array = npt.NDArray[np.uint8]
-
-CIFAR10_CLASSES = (
-    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-)  # fmt: skip
-
-GENUINE_CIFAR10 = {
-    "train": "6a3b2c04d0a79ce272dcdacaf0bc440275db5a8cbe3717521a28fada2ea0d2ed",
-    "test": "65a6ffe079453e514083f99356b35e02cbfd581b4951e3937fae188974b79f39",
-}
-"""SHA-256 fingerprints, as :func:`fingerprint` computes them, of the dataset that Krizhevsky published."""
+Labels = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images ``(N, H, W, 3)`` in uint8 RGB and their labels ``(N,)`` in uint8, in canonical order."""
+    """Images ``(N, H, W, C)`` in uint8, grey or RGB, and labels ``(N,)``, in canonical order.
+
+    Labels are uint8, or uint16 where there are more than 256 classes.
+    """
 
     images: Array
-    labels: Array
+    labels: Labels
     fingerprint: str
 
     def __len__(self) -> int:
@@ -45,19 +41,34 @@ class Dataset:
     train: Split
     test: Split
     classes: tuple[str, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     source: str
     held_out: int = 0
     """So many training images stand in for the test images."""
 
     @property
+    def side(self) -> int:
+        """Height and width of an image in pixels."""
+        return self.train.images.shape[1]
+
+    @property
+    def channels(self) -> int:
+        """3 for RGB, 1 for grey."""
+        return self.train.images.shape[3]
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """The catalog's entry, or one that claims nothing."""
+        return DATASETS[self.name] if self.name in DATASETS else DatasetSpec(self.name, self.name)
+
+    @property
     def genuine(self) -> bool:
-        """Whether both splits are CIFAR-10 exactly as published."""
-        return {"train": self.train.fingerprint, "test": self.test.fingerprint} == GENUINE_CIFAR10
+        """Whether both splits are exactly as published; False where that cannot be told."""
+        return {"train": self.train.fingerprint, "test": self.test.fingerprint} == self.spec.fingerprints
 
     def hold_out(self, count: int) -> "Dataset":
-        """This dataset with its last ``count`` training images in place of its test images.
+        """This data set with its last ``count`` training images in place of its test images.
 
         The canonical order is that of digests, so they are a fair sample. Raises DataError if too few are left.
         """
@@ -65,21 +76,26 @@ class Dataset:
         if count >= len(labels):
             raise DataError(f"data.held_out = {count}: {self.source} has only {len(labels)} training images")
         train, held_out = (make_split(images[part], labels[part]) for part in (slice(-count), slice(-count, None)))
-        source = self.source if self.genuine or self.name != "cifar10" else f"{self.source} (NOT the genuine CIFAR-10)"
+        altered = self.spec.fingerprints is not None and not self.genuine
+        source = f"{self.source} (NOT the genuine {self.spec.title})" if altered else self.source
         return replace(self, train=train, test=held_out, held_out=count, source=source)
 
 
-def image_digests(images: Array, labels: Array) -> Array:
-    """``(N, 32)``: SHA-256 of each image's bytes (H × W × C) followed by one byte with its label."""
+def image_digests(images: Array, labels: Labels) -> Array:
+    """``(N, 32)``: SHA-256 of each image's bytes (H × W × C) followed by its label.
+
+    A label is one byte, or two little-endian ones where ``labels`` are uint16.
+    """
     digests = bytearray()
-    for image, label in zip(np.ascontiguousarray(images), labels, strict=True):
+    encoded = labels.astype("<u2" if labels.dtype == np.uint16 else "u1")
+    for image, label in zip(np.ascontiguousarray(images), encoded, strict=True):
         hasher = hashlib.sha256(image.data)
-        hasher.update(bytes((int(label),)))
+        hasher.update(label.tobytes())
         digests += hasher.digest()
     return np.frombuffer(bytes(digests), np.uint8).reshape(-1, 32)
 
 
-def make_split(images: Array, labels: Array) -> Split:
+def make_split(images: Array, labels: Labels) -> Split:
     """Images and labels in canonical order (that of their digests), with their fingerprint.
 
     The canonical order is the same whichever layout the images were read from, and mixes the classes, so
@@ -97,38 +113,53 @@ def fingerprint(split: Split) -> str:
 
 
 def make_dataset(
-    name: str, train: tuple[Array, Array], test: tuple[Array, Array], classes: tuple[str, ...], source: str
+    name: str, train: tuple[Array, Labels], test: tuple[Array, Labels], classes: tuple[str, ...], source: str
 ) -> Dataset:
-    """Check images ``(N, H, W, 3)`` and labels ``(N,)`` of both splits and put them into canonical order.
+    """Check images ``(N, H, W, C)`` and labels ``(N,)`` of both splits and put them into canonical order.
 
     Raises DataError for empty splits, wrong shapes, and labels or classes that do not fit.
     """
     for split, (images, labels) in (("train", train), ("test", test)):
-        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-            raise DataError(
-                f"{source}: {split} images have shape {images.shape} and type {images.dtype}; "
-                "they must be N×H×W×3 bytes"
-            )
-        if labels.shape != images.shape[:1] or len(labels) == 0:
-            raise DataError(f"{source}: {split}: {len(images)} images but {labels.size} labels")
-        if labels.min() < 0 or labels.max() >= len(classes):
-            raise DataError(f"{source}: {split}: labels must lie in 0..{len(classes) - 1}")
-        missing = [classes[c] for c in sorted(set(range(len(classes))) - set(np.unique(labels).tolist()))]
-        if missing:
-            raise DataError(f"{source}: {split}: no images of class {', '.join(missing)}")
+        _check_images(images, f"{source}: {split}")
+        _check_labels(labels, len(images), classes, f"{source}: {split}")
     if train[0].shape[1:] != test[0].shape[1:]:
-        raise DataError(f"{source}: train and test images differ in shape")
+        shapes = " and ".join("×".join(map(str, images.shape[1:])) for images, _ in (train, test))
+        raise DataError(f"{source}: train and test images differ in shape ({shapes})")
+    dtype = np.uint8 if len(classes) <= 256 else np.uint16
+    train_split, test_split = (make_split(images, labels.astype(dtype)) for images, labels in (train, test))
     mean, std = channel_statistics(train[0])
-    return Dataset(name, make_split(*train), make_split(*test), classes, mean, std, source)
+    return Dataset(name, train_split, test_split, classes, mean, std, source)
 
 
-def channel_statistics(images: Array) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def _check_images(images: Array, where: str) -> None:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+        shape = "×".join(map(str, images.shape))
+        raise DataError(f"{where}: images are {shape} {images.dtype}; they must be N×H×W×C uint8, C 1 or 3")
+    if images.shape[1] != images.shape[2]:
+        raise DataError(f"{where}: images must all be square: they are {images.shape[1]}×{images.shape[2]}")
+
+
+def _check_labels(labels: Labels, images: int, classes: tuple[str, ...], where: str) -> None:
+    if labels.shape != (images,) or images == 0:
+        raise DataError(f"{where}: {images} images but {labels.size} labels")
+    if len(classes) > 2**16:
+        raise DataError(f"{where}: {len(classes)} classes; at most {2**16} are supported")
+    if labels.min() < 0 or labels.max() >= len(classes):
+        raise DataError(f"{where}: labels must lie in 0..{len(classes) - 1}")
+    counts = np.bincount(labels, minlength=len(classes))
+    missing = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if missing:
+        more = f" and {len(missing) - 5} others" if len(missing) > 5 else ""
+        raise DataError(f"{where}: no images of class {', '.join(missing[:5])}{more}")
+
+
+def channel_statistics(images: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Per-channel mean and standard deviation on the scale 0..1, rounded to four digits."""
     values = np.arange(256) / 255
     mean, std = [], []
-    for channel in range(3):  # exact, and without a float copy of the images
+    for channel in range(images.shape[3]):  # exact, and without a float copy of the images
         share = np.bincount(images[..., channel].ravel(), minlength=256) / images[..., channel].size
         average = float(share @ values)
         mean.append(round(average, 4))
         std.append(max(round(float(np.sqrt(share @ (values - average) ** 2)), 4), 1e-4))
-    return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
+    return tuple(mean), tuple(std)

@@ -1,9 +1,9 @@
 """Where images come from: a local copy, the cache, the official download, or the program itself."""
 
 import os
-import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
@@ -12,14 +12,17 @@ from urllib.error import URLError
 
 from tqdm import tqdm
 
-from airbench.data.cache import cache_file, cache_folder, read_cache, write_cache
-from airbench.data.dataset import GENUINE_CIFAR10, Dataset
-from airbench.data.layouts import LAYOUTS, read_local_copy
+from airbench.data.cache import cache_file, cache_folder, read_cache, warn, write_cache
+from airbench.data.catalog import DatasetSpec
+from airbench.data.dataset import Dataset
+from airbench.data.foreign import one_line, why
+from airbench.data.layouts import known_layouts, read_local_copy
 from airbench.data.shapes import SHAPES_VERSION, draw_shapes
 from airbench.errors import DataError
-from airbench.recipe.data import Data
+from airbench.recipe.data import DATASETS, Data
 
 ENVIRONMENT_VARIABLE = "AIRBENCH_DATA"
+_OWN_CACHE = "set AIRBENCH_CACHE to a folder with 200 MB free"
 
 
 @dataclass(frozen=True)
@@ -27,131 +30,158 @@ class Origin:
     """Where a recipe's images would come from, found out without reading them."""
 
     kind: str
-    """``local``, ``cache``, ``download`` or ``built-in``."""
+    """``local``, ``cache``, ``download``, ``built-in`` or ``own``."""
     path: Path | None
     """The copy, or the cache file."""
     because: str
     """What decided."""
 
 
-def imported_file() -> Path:
-    """The cache file that holds CIFAR-10 once it was downloaded or imported."""
-    return cache_folder() / "cifar10.npz"
+def imported_file(spec: DatasetSpec) -> Path | None:
+    """The cache file that holds a data set once it was downloaded or imported; None where there is no cache."""
+    folder = cache_folder()
+    return folder and folder / f"{spec.name}.npz"
 
 
 def find_origin(data: Data) -> Origin:
     """Decide where the images of ``data`` come from: the recipe, the environment, the cache, the download."""
-    if data.name == "shapes":
-        return Origin("built-in", None, f"data.name is shapes (drawn by the program, seed {data.seed})")
+    spec = DATASETS[data.name]
+    if spec.load is not None:
+        return Origin("own", None, f"data.name is {spec.name}, which a plugin defines")
+    if spec.drawn:
+        return Origin("built-in", None, f"data.name is {spec.name} (drawn by the program, seed {data.seed})")
     if data.path is not None:
         return Origin("local", _expanded(data.path), "data.path (or --data) names it")
+    if spec.download is None:
+        raise DataError(f"data.name = {spec.name} needs data.path (or --data)")
     named = os.environ.get(ENVIRONMENT_VARIABLE)
     if named:
         return Origin("local", _expanded(named), f"{ENVIRONMENT_VARIABLE} names it")
-    if imported_file().is_file():
-        return Origin("cache", imported_file(), "it was downloaded or imported before")
+    imported = imported_file(spec)
+    if imported and os.path.isfile(imported):
+        return Origin("cache", imported, "it was downloaded or imported before")
     return Origin("download", None, "no local copy is named")
 
 
 def _expanded(path: str) -> Path:
-    """``~`` expanded; a file of airbench's cache (train.pt) stands for the folder that holds the other as well."""
     try:
-        expanded = Path(path).expanduser()
+        return Path(path).expanduser()
     except RuntimeError:
         raise DataError(f"{path}: there is no such user's home folder") from None
-    return expanded.parent if expanded.suffix == ".pt" and expanded.exists() else expanded
 
 
 def load_dataset(data: Data) -> Dataset:
     """The images that ``data`` asks for. Raises DataError, in one line, if they cannot be had."""
-    origin = find_origin(data)
+    spec, origin = DATASETS[data.name], find_origin(data)
+    if spec.load is not None:
+        dataset = spec.load()
+        return dataset if data.held_out is None else dataset.hold_out(data.held_out)
+    folder = cache_folder()
+    if folder is None:
+        warn(f"there is no home folder to cache images in, so they will be read anew next time; {_OWN_CACHE}")
     if origin.kind == "built-in":
-        file = cache_folder() / f"shapes-v{SHAPES_VERSION}-{data.seed}.npz"
-        dataset = _through_cache(file, lambda: draw_shapes(seed=data.seed))
+        file = folder and folder / f"shapes-v{SHAPES_VERSION}-{data.seed}.npz"
+        dataset = _through_cache(spec, file, lambda: draw_shapes(seed=data.seed))
     elif origin.kind == "local":
         assert origin.path is not None
-        dataset = _read_local(origin.path)
+        dataset = _read_local(spec, origin.path)
     else:
-        cached = read_cache(imported_file()) if origin.kind == "cache" else None
-        dataset = cached or _download()
+        dataset = _through_cache(spec, imported_file(spec), lambda: _download(spec))
     return dataset if data.held_out is None else dataset.hold_out(data.held_out)
 
 
-def import_copy(path: Path) -> Dataset:
+def import_copy(spec: DatasetSpec, path: Path) -> Dataset:
     """Decode the copy at ``path`` into the cache, to be used from now on wherever none is named.
 
-    Raises DataError if it is not the genuine CIFAR-10 or the cache cannot be written to.
+    Raises DataError if it is known not to be the genuine data set, or the cache cannot be written to.
     """
-    dataset = read_local_copy(path, _progress(f"decoding {path.name}"))
-    if not dataset.genuine:
+    if spec.download is None:
+        raise DataError(f"{path}: {spec.title} are not imported; name them with data.path (or --data)")
+    dataset = read_local_copy(spec, path, _Progress(f"decoding {path.name}"))
+    if spec.fingerprints and not dataset.genuine:
         raise DataError(f"{genuineness(dataset)}; not imported. To train on it all the same: --data {path}")
-    if not write_cache(dataset, imported_file()):
-        raise DataError(f"{imported_file()}: cannot be written; set AIRBENCH_CACHE to a folder with 200 MB free")
+    file = imported_file(spec)
+    if file is None or not write_cache(dataset, file):
+        raise DataError(f"{file or path.name}: cannot be written to the cache; {_OWN_CACHE}")
     return dataset
 
 
 def genuineness(dataset: Dataset) -> str:
     """One line on whether the images are what their name says."""
+    spec, train, test = dataset.spec, dataset.train, dataset.test
     if dataset.held_out:
         return (
-            f"{len(dataset.train):,} training images of {dataset.source}, evaluated on {dataset.held_out:,} others "
+            f"{len(train):,} training images of {dataset.source}, evaluated on {dataset.held_out:,} others "
             "held out of them; the test images are not used"
         )
-    if dataset.name != "cifar10":
-        return f"built-in images (train {dataset.train.fingerprint[:12]}, test {dataset.test.fingerprint[:12]})"
+    short = f"train {train.fingerprint[:12]}, test {test.fingerprint[:12]}"
+    if spec.drawn:
+        return f"built-in images ({short})"
+    counts = f"{len(train):,} training and {len(test):,} test images"
+    if spec.fingerprints is None:
+        published = f": whether it is the genuine {spec.title} is not known" if spec.official else ""
+        return f"{dataset.source}: {counts} in {len(dataset.classes)} classes ({short}){published}"
     if dataset.genuine:
-        return f"genuine CIFAR-10 ({len(dataset.train):,} training and {len(dataset.test):,} test images)"
+        return f"genuine {spec.title} ({counts})"
     differing = [
-        f"{name} is {split.fingerprint}, genuine is {GENUINE_CIFAR10[name]}"
-        for name, split in (("train", dataset.train), ("test", dataset.test))
-        if split.fingerprint != GENUINE_CIFAR10[name]
+        f"{name} is {split.fingerprint}, genuine is {spec.fingerprints[name]}"
+        for name, split in (("train", train), ("test", test))
+        if split.fingerprint != spec.fingerprints[name]
     ]
-    return f"WARNING: {dataset.source}: not the genuine CIFAR-10: " + "; ".join(differing)
+    return f"WARNING: {dataset.source}: not the genuine {spec.title}: " + "; ".join(differing)
 
 
-def _read_local(path: Path) -> Dataset:
-    if not path.exists():
-        return read_local_copy(path)  # says that there is none
-    return _through_cache(cache_file(path), lambda: read_local_copy(path, _progress(f"decoding {path.name}")))
+def _read_local(spec: DatasetSpec, path: Path) -> Dataset:
+    with one_line(str(path)):
+        file = cache_file(spec.name, path) if path.exists() else None
+    return _through_cache(spec, file, lambda: read_local_copy(spec, path, _Progress(f"decoding {path.name}")))
 
 
-def _through_cache(file: Path, make: Callable[[], Dataset]) -> Dataset:
+def _through_cache(spec: DatasetSpec, file: Path | None, make: Callable[[], Dataset]) -> Dataset:
+    """The data set in the cache ``file``; if there is none, what ``make`` makes, which is then kept there."""
+    if file is None:
+        return make()
     dataset = read_cache(file)
-    if dataset is None:
-        dataset = make()
-        _keep(dataset, file)
-    return dataset
-
-
-def _keep(dataset: Dataset, file: Path) -> None:
+    if dataset and dataset.name == spec.name:
+        return dataset
+    dataset = make()
     if not write_cache(dataset, file):
-        print(
-            f"airbench: {file.parent} cannot be written, so the images will be decoded again next time; set "
-            "AIRBENCH_CACHE to a folder with 200 MB free",
-            file=sys.stderr,
-        )
-
-
-def _download() -> Dataset:
-    from torchvision.datasets import CIFAR10
-
-    try:
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="download-") as folder:  # one a process
-            CIFAR10(root=folder, train=True, download=True)
-            dataset = read_local_copy(Path(folder) / "cifar-10-batches-py", _progress("decoding CIFAR-10"))
-    except (URLError, HTTPException, OSError, RuntimeError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise DataError(
-            f"CIFAR-10 could not be downloaded ({' '.join(str(reason).split())}): set {ENVIRONMENT_VARIABLE} (or "
-            f"--data) to a copy of it ({LAYOUTS}), or run `make quickstart`, which needs no download"
-        ) from None
-    dataset = replace(dataset, source="the official download")
-    _keep(dataset, imported_file())
+        warn(f"{file.parent} cannot be written, so the images will be read anew next time; {_OWN_CACHE}")
     return dataset
 
 
-class _progress:  # noqa: N801 - used as a function
+def _download(spec: DatasetSpec) -> Dataset:
+    import torchvision.datasets
+
+    assert spec.download
+    try:
+        with _scratch_folder() as folder:
+            getattr(torchvision.datasets, spec.download)(root=str(folder), train=True, download=True)
+            dataset = read_local_copy(spec, folder, _Progress(f"decoding {spec.title}"))
+    except (URLError, HTTPException, OSError, RuntimeError) as error:
+        reason = why(error.reason) if isinstance(error, URLError) and isinstance(error.reason, OSError) else why(error)
+        raise DataError(
+            f"{spec.title} could not be downloaded ({reason}): set {ENVIRONMENT_VARIABLE} (or --data) to a copy of it "
+            f"({known_layouts(spec)}), or run `make quickstart`, which needs no download"
+        ) from None
+    return replace(dataset, source="the official download")
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """A folder of this process's own, in the cache folder if that can be written to."""
+    cache = cache_folder()
+    try:
+        if cache:
+            cache.mkdir(parents=True, exist_ok=True)
+        own = tempfile.TemporaryDirectory(dir=cache, prefix="download-")
+    except OSError:
+        own = tempfile.TemporaryDirectory(prefix="download-")
+    with own as name:
+        yield Path(name)
+
+
+class _Progress:
     """A progress bar that appears with the first call and goes with the last."""
 
     def __init__(self, label: str):

@@ -1,22 +1,37 @@
 """Images and augmentation."""
 
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
 
 from airbench.recipe.config import Config, Seed
+from airbench.recipe.registry import Names
 from airbench.recipe.transforms import Transform
+
+if TYPE_CHECKING:
+    from airbench.data.catalog import DatasetSpec
+
+DATASETS: "Names[DatasetSpec]" = Names(
+    "data set",
+    {
+        "cifar10": "airbench.data.catalog:CIFAR10",
+        "cifar100": "airbench.data.catalog:CIFAR100",
+        "folder": "airbench.data.catalog:FOLDER",
+        "shapes": "airbench.data.catalog:SHAPES",
+    },
+)
 
 
 class Data(Config):
     """Which images, and how they are augmented."""
 
-    name: Literal["cifar10", "shapes"] = "cifar10"
-    """`cifar10`: 50,000 photographs in ten classes. `shapes`: drawn by the program itself, no download."""
+    name: Annotated[str, DATASETS] = "cifar10"
+    """`cifar10`, `cifar100`: 50,000 photographs in 10 and in 100 classes. `folder`: your own images, as
+    train/CLASS/*.png and test/CLASS/*.png below `path`. `shapes`: drawn by the program itself, no download."""
 
     path: str | None = None
-    """A local copy of CIFAR-10: an archive or a folder. Unset: the environment variable AIRBENCH_DATA,
-    then the cache, then the official download."""
+    """A local copy of the images: an archive or a folder. Unset: the environment variable AIRBENCH_DATA,
+    then the cache, then the official download. `folder` needs it."""
 
     train_images: Annotated[int, Field(ge=1)] | None = None
     """Train on the first so many images only. Unset: on all of them."""
@@ -26,16 +41,18 @@ class Data(Config):
     Unset: evaluate on the test images."""
 
     seed: Seed = 0
-    """Seed of the `shapes` images. It has no effect on `cifar10`."""
+    """Seed of the `shapes` images. It has no effect on other images."""
 
     augment: dict[str, Transform] = {}  # noqa: RUF012 - pydantic copies it
     """Augmentations of the training images, applied in this order. The key names the augmentation, unless `name`
     does. `null` removes an inherited one."""
 
     @model_validator(mode="after")
-    def _path_has_an_effect(self) -> Self:
-        if self.path is not None and self.name != "cifar10":
+    def _path_fits_name(self) -> Self:
+        if self.path is not None and self.name == "shapes":
             raise ValueError(f"path (or --data) has no effect on {self.name}, which is drawn by the program")
+        if self.path is None and self.name == "folder":
+            raise ValueError("name = folder needs path (or --data): the folder that holds train/ and test/")
         return self
 
     @model_validator(mode="after")

@@ -10,12 +10,14 @@ From then on YAML, its error messages and the JSON schema know it.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from airbench.recipe.config import Config
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,7 @@ class Component:
             return lambda config: config
         if not isinstance(self.factory, str):
             return self.factory
-        module, _, function = self.factory.partition(":")
-        factory: Callable[..., Any] = getattr(import_module(module), function)
+        factory: Callable[..., Any] = _import(self.factory)
         return factory
 
 
@@ -90,6 +91,47 @@ class Registry(Mapping[str, Component]):
     def _tag(self, value: Any) -> str | None:
         tag = value.get(self.key, self.default) if isinstance(value, dict) else getattr(value, self.key, None)
         return None if tag is None else str(tag)
+
+
+class Names(Mapping[str, T]):
+    """Things by name, of one ``kind``. As an annotation it stands for one of the names.
+
+    A thing may be given as ``"module:name"``, which is imported when it is first asked for.
+    """
+
+    def __init__(self, kind: str, things: dict[str, str | T]):
+        self.kind, self._things = kind, things
+
+    def __getitem__(self, name: str) -> T:
+        thing = self._things[name]
+        return _import(thing) if isinstance(thing, str) else thing
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._things)
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    def add(self, name: str, thing: T) -> None:
+        """Add a thing. Raises ValueError for a name that is taken."""
+        if name in self._things:
+            raise ValueError(f"{self.kind} {name}: there is one of this name")
+        self._things[name] = thing
+        _rebuild_schemas()
+
+    def remove(self, name: str) -> None:
+        """Remove a thing that was added."""
+        del self._things[name]
+        _rebuild_schemas()
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.literal_schema(list(self._things))
+
+
+def _import(path: str) -> Any:
+    """Import what ``"module:name"`` names."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
 
 
 def _rebuild_schemas() -> None:

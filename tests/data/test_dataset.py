@@ -65,9 +65,35 @@ def test_channel_statistics_equal_numpys() -> None:
         ((images(4), labels(4) + 1), (images(4), labels(4)), "0..1"),
         ((images(4), labels(4) * 0), (images(4), labels(4)), "no images of class b"),
         ((images(4), labels(4)), (images(0), labels(0)), "0 images"),
-        ((images(4), labels(4)), (images(4)[:, :2], labels(4)), "differ in shape"),
+        ((images(4), labels(4)), (images(4)[:, :2], labels(4)), "must all be square: they are 2×4"),
+        ((images(4), labels(4)), (images(4)[:, :2, :2], labels(4)), "differ in shape"),
+        ((images(4)[..., :2], labels(4)), (images(4), labels(4)), "C 1 or 3"),
     ],
 )
 def test_what_is_no_dataset_is_refused(train: tuple, test: tuple, message: str) -> None:
     with pytest.raises(DataError, match=message):
         make_dataset("x", train, test, CLASSES, "somewhere")
+
+
+def test_labels_of_more_than_256_classes_are_two_bytes() -> None:
+    x, y = images(600), np.arange(600) % 300
+    data = make_dataset("x", (x, y), (x, y), tuple(map(str, range(300))), "somewhere")
+    assert data.train.labels.dtype == np.uint16
+    digests = sorted(
+        hashlib.sha256(image.tobytes() + int(label).to_bytes(2, "little")).digest()
+        for image, label in zip(x, y, strict=True)
+    )
+    assert data.train.fingerprint == hashlib.sha256(b"".join(digests)).hexdigest()
+    assert fingerprint(data.train) == data.train.fingerprint
+
+
+def test_labels_of_256_classes_are_one_byte() -> None:
+    x, y = images(256), np.arange(256)
+    data = make_dataset("x", (x, y), (x, y), tuple(map(str, range(256))), "somewhere")
+    assert data.train.labels.dtype == np.uint8
+
+
+def test_only_a_name_with_known_fingerprints_can_be_genuine() -> None:
+    x, y = images(4), labels(4)
+    assert not make_dataset("nobody", (x, y), (x, y), CLASSES, "somewhere").genuine
+    assert not make_dataset("folder", (x, y), (x, y), CLASSES, "somewhere").genuine

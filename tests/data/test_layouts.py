@@ -12,98 +12,116 @@ import pytest
 import torch
 from PIL import Image
 
-from airbench.data.dataset import CIFAR10_CLASSES, Dataset
-from airbench.data.layouts import read_local_copy
+from airbench.data.dataset import Dataset, make_dataset
+from airbench.data.layouts import known_layouts, read_local_copy
 from airbench.errors import DataError
-
-RNG = np.random.default_rng(0)
-TRAIN = (RNG.integers(0, 256, (50, 32, 32, 3), np.uint8), np.arange(50) % 10)
-TEST = (RNG.integers(0, 256, (20, 32, 32, 3), np.uint8), np.arange(20) % 10)
-
-
-def write_batches(folder: Path) -> Path:
-    root = folder / "cifar-10-batches-py"
-    root.mkdir(parents=True)
-    parts = [(f"data_batch_{i + 1}", TRAIN[0][i * 10 : i * 10 + 10], TRAIN[1][i * 10 : i * 10 + 10]) for i in range(5)]
-    for name, images, labels in [*parts, ("test_batch", *TEST)]:
-        data = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
-        batch = {b"data": data, b"labels": labels.tolist(), b"batch_label": b"x", b"filenames": [b"y"]}
-        (root / name).write_bytes(pickle.dumps(batch, protocol=2))
-    (root / "batches.meta").write_bytes(b"not looked at")
-    return root
+from airbench.recipe.data import DATASETS
+from tests.data.copies import (
+    CIFAR10,
+    CIFAR100,
+    Sample,
+    tarred,
+    write_batches,
+    write_images,
+    write_pngs,
+    write_tensors,
+    zipped,
+)
 
 
-def write_pngs(folder: Path) -> Path:
-    root = folder / "pngs"
-    for split, (images, labels) in (("train", TRAIN), ("test", TEST)):
-        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-            path = root / split / CIFAR10_CLASSES[label] / f"{i}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(path)
-    return root
+def read(path: Path, name: str = "cifar10") -> Dataset:
+    return read_local_copy(DATASETS[name], path)
 
 
-def write_caches(folder: Path) -> Path:
-    root = folder / "cifar10"
-    root.mkdir(parents=True)
-    for split, (images, labels) in (("train", TRAIN), ("test", TEST)):
-        saved = {
-            "images": torch.from_numpy(images),
-            "labels": torch.from_numpy(labels),
-            "classes": list(CIFAR10_CLASSES),
-        }
-        torch.save(saved, root / f"{split}.pt")
-    return root
-
-
-def tarred(folder: Path, source: Path, name: str) -> Path:
-    path = folder / name
-    with tarfile.open(path, "w:gz" if name.endswith("gz") else "w") as archive:
-        archive.add(source, arcname=source.name)
-    return path
-
-
-def zipped(folder: Path, source: Path) -> Path:
-    path = folder / "copy.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in source.rglob("*.png"):
-            archive.write(file, file.relative_to(source.parent))
-    return path
-
-
-LAYOUTS: dict[str, Callable[[Path], Path]] = {
+LAYOUTS: dict[str, Callable[[Path, Sample], Path]] = {
     "batches folder": write_batches,
-    "folder that holds the batches folder": lambda p: write_batches(p).parent,
-    "batches tar.gz": lambda p: tarred(p, write_batches(p), "cifar-10-python.tar.gz"),
-    "folder that holds the tar.gz": lambda p: tarred(p, write_batches(p / "x"), "cifar-10-python.tar.gz").parent,
+    "batches, pickled anew": lambda p, s: write_batches(p, s, protocol=4),
+    "folder that holds the batches folder": lambda p, s: write_batches(p, s).parent,
+    "batches tar.gz": lambda p, s: tarred(p, write_batches(p, s), "python.tar.gz"),
+    "folder that holds the tar.gz": lambda p, s: tarred(p, write_batches(p / "x", s), s.official.archive).parent / ".",
     "png folder": write_pngs,
-    "png tar": lambda p: tarred(p, write_pngs(p), "c.tar"),
-    "png tgz": lambda p: tarred(p, write_pngs(p), "c.tgz"),
-    "png zip": lambda p: zipped(p, write_pngs(p)),
-    "airbench caches": write_caches,
-    "one of airbench's caches": lambda p: write_caches(p) / "train.pt",
+    "png tar": lambda p, s: tarred(p, write_pngs(p, s), "c.tar"),
+    "png tgz": lambda p, s: tarred(p, write_pngs(p, s), "c.tgz"),
+    "png tar.bz2": lambda p, s: tarred(p, write_pngs(p, s), "c.tar.bz2"),
+    "png zip": lambda p, s: zipped(p, write_pngs(p, s)),
+    "airbench caches": write_tensors,
+    "airbench caches in a tar": lambda p, s: tarred(p, write_tensors(p, s), "c.tar"),
+    "one of airbench's caches": lambda p, s: write_tensors(p, s) / "train.pt",
 }
 
 
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return read_local_copy(write_batches(tmp_path_factory.mktemp("reference")))
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_gives_the_same_dataset(layout: str, tmp_path: Path, expected: Dataset) -> None:
-    dataset = read_local_copy(LAYOUTS[layout](tmp_path))
+@pytest.mark.parametrize("sample", [CIFAR10, CIFAR100], ids=lambda sample: sample.name)
+def test_every_layout_gives_the_same_dataset(layout: str, sample: Sample, tmp_path: Path) -> None:
+    dataset = read(LAYOUTS[layout](tmp_path, sample), sample.name)
+    expected = make_dataset(sample.name, sample.train, sample.test, sample.classes, "made here")
     for mine, theirs in ((dataset.train, expected.train), (dataset.test, expected.test)):
         assert mine.fingerprint == theirs.fingerprint
         assert np.array_equal(mine.images, theirs.images)
         assert np.array_equal(mine.labels, theirs.labels)
-    assert (dataset.mean, dataset.std) == (expected.mean, expected.std)
+    assert (dataset.mean, dataset.std, dataset.classes) == (expected.mean, expected.std, sample.classes)
     assert not dataset.genuine
 
 
-def error_of(path: Path) -> str:
+def test_every_data_set_that_is_kept_in_files_names_its_layouts() -> None:
+    assert known_layouts(DATASETS["cifar100"]).startswith("cifar-100-python.tar.gz, cifar-100-python/, class folders")
+    assert known_layouts(DATASETS["folder"]).startswith("class folders train/NAME/*.png")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("side", [7, 28])
+def test_a_folder_of_any_images_has_the_classes_and_the_size_that_are_found(
+    tmp_path: Path, side: int, channels: int
+) -> None:
+    rng = np.random.default_rng(0)
+    shape = (side, side) if channels == 1 else (side, side, channels)
+    splits = {split: (rng.integers(0, 256, (6, *shape), np.uint8), np.arange(6) % 3) for split in ("train", "test")}
+    dataset = read(write_images(tmp_path, splits, ("zebra", "ant", "bee")), "folder")
+    assert dataset.classes == ("ant", "bee", "zebra")
+    assert (dataset.side, dataset.channels) == (side, channels)
+    assert dataset.train.images.shape == (6, side, side, channels)
+    first_zebra = splits["train"][0][0].reshape(side, side, channels)
+    assert any(np.array_equal(image, first_zebra) for image in dataset.train.images[dataset.train.labels == 2])
+    pixels = splits["train"][0].reshape(-1, channels) / 255
+    assert dataset.mean == pytest.approx(pixels.mean(0), abs=6e-5)
+    assert dataset.std == pytest.approx(pixels.std(0), abs=6e-5)
+    assert not dataset.genuine
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "shown"),
+    [("L", (28, 30), "28×30 grey"), ("L", (27, 27), "27×27 grey"), ("RGB", (28, 28), "28×28 RGB"),
+     ("RGBA", (28, 28), "28×28 RGBA")],
+)  # fmt: skip
+def test_images_of_a_folder_that_differ_are_named(tmp_path: Path, mode: str, size: tuple[int, int], shown: str) -> None:
+    grey = np.zeros((2, 28, 28), np.uint8)
+    root = write_images(tmp_path / "own", {"train": (grey, [0, 1]), "test": (grey, [0, 1])}, ("a", "b"))
+    Image.new(mode, size).save(root / "train" / "b" / "odd.png")
+    assert error_of(root, "folder").endswith(
+        f"images must all be square and of one size: train/b/odd.png is {shown}, test/a/0.png is 28×28 grey"
+    )
+
+
+def test_a_folder_whose_first_image_is_not_square(tmp_path: Path) -> None:
+    images = np.zeros((1, 28, 30), np.uint8)
+    root = write_images(tmp_path / "own", {"train": (images, [0]), "test": (images, [0])}, ("a",))
+    assert "test/a/0.png is 30×28 grey, at most 2048×2048, grey or RGB" in error_of(root, "folder")
+
+
+def test_a_class_that_was_never_trained_on(tmp_path: Path) -> None:
+    images = np.zeros((2, 8, 8), np.uint8)
+    root = write_images(tmp_path / "own", {"train": (images, [0, 1]), "test": (images, [0, 2])}, ("a", "b", "c"))
+    assert "train: no images of class c" in error_of(root, "folder")
+
+
+def test_another_data_set_is_named(tmp_path: Path) -> None:
+    assert "this is CIFAR-100, not CIFAR-10: use data.name=cifar100" in error_of(write_batches(tmp_path, CIFAR100))
+    assert "use data.name=cifar10" in error_of(write_batches(tmp_path, CIFAR10), "cifar100")
+
+
+def error_of(path: Path, name: str = "cifar10") -> str:
     with pytest.raises(DataError) as caught:
-        read_local_copy(path)
+        read(path, name)
     message = str(caught.value)
     assert "\n" not in message
     assert str(path.name) in message
@@ -172,7 +190,7 @@ def test_missing_class(tmp_path: Path) -> None:
 
 
 def test_missing_split_and_missing_batch(tmp_path: Path) -> None:
-    root = write_caches(tmp_path)
+    root = write_tensors(tmp_path)
     (root / "test.pt").unlink()
     assert "no test images" in error_of(root)
     batches = write_batches(tmp_path)
@@ -196,7 +214,7 @@ def test_image_of_a_wrong_size(tmp_path: Path, size: tuple[int, int]) -> None:
 def test_grey_image_and_text_named_png(tmp_path: Path) -> None:
     root = write_pngs(tmp_path)
     Image.new("L", (32, 32)).save(root / "test" / "cat" / "grey.png")
-    assert "grey.png is 32×32;" in error_of(root)
+    assert "grey.png is 32×32 grey; CIFAR-10 is 32×32 RGB" in error_of(root)
     (root / "test" / "cat" / "grey.png").write_text("no picture")
     assert "not a readable PNG" in error_of(root)
 
@@ -210,7 +228,7 @@ def test_batch_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
     root = write_batches(tmp_path)
     (root / "data_batch_1").write_bytes(pickle.dumps({b"data": Evil()}))
-    assert "which no CIFAR-10 batch does" in error_of(root)
+    assert "which no CIFAR batch does" in error_of(root)
     assert not (tmp_path / "ran").exists()
 
 
@@ -218,11 +236,11 @@ def test_batch_that_would_run_code_is_refused(tmp_path: Path) -> None:
 def test_batch_that_is_none(tmp_path: Path, content: bytes) -> None:
     root = write_batches(tmp_path)
     (root / "data_batch_2").write_bytes(content)
-    assert "data_batch_2 is not a batch" in error_of(root)
+    assert "data_batch_2: not a batch of CIFAR-10 (" in error_of(root)
 
 
 def test_cache_of_a_wrong_shape_or_kind(tmp_path: Path) -> None:
-    root = write_caches(tmp_path)
+    root = write_tensors(tmp_path)
     torch.save({"images": torch.zeros(5, 3, 32, 32, dtype=torch.uint8), "labels": torch.zeros(5)}, root / "train.pt")
     assert "5×3×32×32" in error_of(root)
     (root / "train.pt").write_bytes(b"junk")

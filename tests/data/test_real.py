@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from airbench.data.dataset import GENUINE_CIFAR10, Dataset
+from airbench.data.dataset import Dataset
 from airbench.data.layouts import read_local_copy
+from airbench.recipe.data import DATASETS
 
 COPY = os.environ.get("AIRBENCH_DATA")
 pytestmark = [pytest.mark.real_data, pytest.mark.skipif(not COPY, reason="AIRBENCH_DATA names no copy of CIFAR-10")]
@@ -15,12 +16,12 @@ pytestmark = [pytest.mark.real_data, pytest.mark.skipif(not COPY, reason="AIRBEN
 @pytest.fixture(scope="module")
 def cifar10() -> Dataset:
     assert COPY
-    return read_local_copy(Path(COPY))
+    return read_local_copy(DATASETS["cifar10"], Path(COPY))
 
 
 def test_real_copy_is_genuine(cifar10: Dataset) -> None:
-    assert cifar10.train.fingerprint == GENUINE_CIFAR10["train"]
-    assert cifar10.test.fingerprint == GENUINE_CIFAR10["test"]
+    fingerprints = {"train": cifar10.train.fingerprint, "test": cifar10.test.fingerprint}
+    assert fingerprints == DATASETS["cifar10"].fingerprints
     assert cifar10.genuine
 
 

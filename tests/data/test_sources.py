@@ -14,13 +14,27 @@ from airbench.data import sources
 from airbench.data.cache import cache_file, read_cache, write_cache
 from airbench.data.dataset import Dataset
 from airbench.errors import DataError
-from airbench.recipe.schema import Data
-from tests.data.test_layouts import write_caches, write_pngs
+from airbench.recipe.data import DATASETS, Data
+from tests.data.copies import CIFAR100, write_batches, write_pngs, write_tensors
+
+CIFAR10 = DATASETS["cifar10"]
+
+
+def imported(name: str = "cifar10") -> Path:
+    file = sources.imported_file(DATASETS[name])
+    assert file
+    return file
+
+
+def cached(path: Path, name: str = "cifar10") -> Path:
+    file = cache_file(name, path)
+    assert file
+    return file
 
 
 def test_order_of_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sources.find_origin(Data()).kind == "download"
-    sources.imported_file().write_bytes(b"x")
+    imported().write_bytes(b"x")
     assert sources.find_origin(Data()).kind == "cache"
     monkeypatch.setenv("AIRBENCH_DATA", "/env")
     assert sources.find_origin(Data()).path == Path("/env")
@@ -52,7 +66,7 @@ def test_a_changed_copy_is_decoded_again(tmp_path: Path) -> None:
 def test_damaged_cache_is_made_anew(tmp_path: Path, damage: object) -> None:
     root = write_pngs(tmp_path)
     first = sources.load_dataset(Data(path=str(root)))
-    file = cache_file(root)
+    file = cached(root)
     file.write_bytes(damage(file.read_bytes()))  # type: ignore[operator]
     assert read_cache(file) is None
     assert sources.load_dataset(Data(path=str(root))).train.fingerprint == first.train.fingerprint
@@ -118,15 +132,15 @@ def test_what_is_not_genuine_is_shown_with_both_fingerprints_and_not_imported(tm
     text = sources.genuineness(dataset)
     assert text.startswith("WARNING")
     assert dataset.train.fingerprint in text
-    assert sources.GENUINE_CIFAR10["train"] in text
+    assert (CIFAR10.fingerprints or {})["train"] in text
     with pytest.raises(DataError, match="not imported"):
-        sources.import_copy(root)
-    assert not sources.imported_file().exists()
+        sources.import_copy(CIFAR10, root)
+    assert not imported().exists()
 
 
 @pytest.mark.parametrize("name", ["train.pt", "test.pt"])
 def test_a_file_overwritten_in_place_is_decoded_again(tmp_path: Path, name: str) -> None:
-    root = write_caches(tmp_path)
+    root = write_tensors(tmp_path)
     named = Data(path=str(root / "train.pt"))
     first = sources.load_dataset(named)
     saved = torch.load(root / name)
@@ -152,3 +166,23 @@ def test_held_out_images_are_training_images_that_are_not_trained_on(few_shapes:
 def test_too_many_held_out_images_are_refused(few_shapes: Dataset) -> None:
     with pytest.raises(DataError, match=r"data.held_out = 400: .* has only 400 training images"):
         sources.load_dataset(Data(name="shapes", held_out=400))
+
+
+def test_cifar100_is_never_called_genuine(tmp_path: Path) -> None:
+    dataset = sources.load_dataset(Data(name="cifar100", path=str(write_batches(tmp_path, CIFAR100))))
+    assert not dataset.genuine
+    text = sources.genuineness(dataset)
+    assert "200 training and 100 test images in 100 classes" in text
+    assert text.endswith("whether it is the genuine CIFAR-100 is not known")
+    assert sources.import_copy(DATASETS["cifar100"], tmp_path).train.fingerprint == dataset.train.fingerprint
+    assert sources.find_origin(Data(name="cifar100")).path == imported("cifar100")
+    assert sources.find_origin(Data(name="cifar10")).kind == "download"
+
+
+def test_one_copy_is_cached_for_each_name_apart(tmp_path: Path) -> None:
+    root = write_pngs(tmp_path)
+    named = sources.load_dataset(Data(path=str(root)))
+    found = sources.load_dataset(Data(name="folder", path=str(root)))
+    assert (named.name, found.name) == ("cifar10", "folder")
+    assert named.train.fingerprint == found.train.fingerprint
+    assert "genuine" not in sources.genuineness(found)

@@ -1,0 +1,79 @@
+"""Reading a data set out of the forms in which people keep it, one module a layout.
+
+A reader knows the specification of a data set, not its name, and sees files by path inside a folder or an
+archive; so each layout is understood for every data set, and in folders and archives alike.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from airbench.data.catalog import DatasetSpec
+from airbench.data.dataset import Dataset, make_dataset
+from airbench.data.entries import open_entries
+from airbench.data.foreign import one_line
+from airbench.data.layouts.base import ANOTHER_COPY, Contents, Copy, Layout, Progress
+from airbench.data.layouts.batches import BATCHES
+from airbench.data.layouts.class_folders import CLASS_FOLDERS
+from airbench.data.layouts.tensors import TENSORS
+from airbench.errors import DataError
+from airbench.recipe.data import DATASETS
+
+LAYOUTS: tuple[Layout, ...] = (BATCHES, CLASS_FOLDERS, TENSORS)
+"""In the order in which they are looked for."""
+
+
+def known_layouts(spec: DatasetSpec) -> str:
+    """The layouts in which a copy of the data set may be kept, in words."""
+    described = [text for layout in LAYOUTS if (text := layout.describe(spec))]
+    return ", ".join(described[:-1]) + f", or {described[-1]}" if len(described) > 1 else described[0]
+
+
+def read_local_copy(spec: DatasetSpec, path: Path, progress: Progress = lambda done, total: None) -> Dataset:
+    """Read the copy of a data set at ``path``, recognising its layout by itself.
+
+    Raises DataError in one line for a path that does not exist, an archive that is damaged or that has paths
+    climbing out of it, an unknown layout, missing classes, images of a wrong shape.
+    """
+    with one_line(str(path), remedy=ANOTHER_COPY):
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder; give a copy of {spec.title} ({known_layouts(spec)})")
+        entries = open_entries(path)
+        names = entries.names()
+    for layout in LAYOUTS:
+        found = layout.find(spec, names)
+        if found:
+            return _dataset(spec, path, layout.read(Copy(path, spec, entries, progress), found))
+    inner = _archive_inside(spec, path, names)
+    if inner:
+        return read_local_copy(spec, path / inner, progress)
+    raise DataError(f"{path}: {_instead(spec, names)}")
+
+
+def _dataset(spec: DatasetSpec, path: Path, contents: Contents) -> Dataset:
+    for split in ("train", "test"):
+        if split not in contents.splits:
+            raise DataError(f"{path}: has no {split} images")
+    source = f"{path} ({contents.note})" if contents.note else str(path)
+    return make_dataset(spec.name, contents.splits["train"], contents.splits["test"], contents.classes, source)
+
+
+def _archive_inside(spec: DatasetSpec, path: Path, names: Sequence[str]) -> str | None:
+    """The official archive, if it lies in the folder ``path`` still packed."""
+    inside = [name for name in names if spec.official and name.endswith(spec.official.archive)]
+    if len(inside) > 1:
+        raise DataError(f"{path}: holds two copies, {inside[0]} and {inside[1]}; name one of them")
+    return inside[0] if inside and path.is_dir() else None
+
+
+def _instead(spec: DatasetSpec, names: Sequence[str]) -> str:
+    """What there is in place of a copy of the data set."""
+    for other in DATASETS.values():
+        if other.name != spec.name and _complete(other, names):
+            return f"this is {other.title}, not {spec.title}: use data.name={other.name}"
+    return f"holds no {spec.title} in a layout that is known here: {known_layouts(spec)}"
+
+
+def _complete(spec: DatasetSpec, names: Sequence[str]) -> bool:
+    """Whether all published files of the data set are there."""
+    files = spec.official.train + spec.official.test if spec.official else ()
+    return bool(files) and len(BATCHES.find(spec, names)) >= len(files)

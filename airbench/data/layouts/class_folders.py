@@ -1,0 +1,61 @@
+"""Image files in folders named after their class: train/airplane/1.png, test/airplane/2.png."""
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from airbench.data.catalog import DatasetSpec
+from airbench.data.foreign import MAX_IMAGE_FILE
+from airbench.data.images import SUFFIXES, ImageDecoder, decoding
+from airbench.data.layouts.base import Contents, Copy, Layout, Rows, refuse_two_copies
+
+_SPLITS = ("train", "test")
+
+
+def _describe(spec: DatasetSpec) -> str | None:
+    return f"class folders train/{spec.classes[0] if spec.classes else 'NAME'}/*.png (a folder, .tar, .tgz or .zip)"
+
+
+def _find(spec: DatasetSpec, names: Sequence[str]) -> list[str]:
+    return sorted(name for name in names if _place(name))
+
+
+def _place(name: str) -> tuple[str, str, str] | None:
+    """Split, the split's folder and the class of an image; None if the file is no image in a class folder."""
+    *above, split, label, file = ("", "", *name.split("/"))
+    if split.lower() not in _SPLITS or PurePosixPath(file).suffix.lower() not in SUFFIXES:
+        return None
+    return split.lower(), "/".join([*above, split]).lstrip("/"), label
+
+
+def _read(copy: Copy, names: list[str]) -> Contents:
+    placed = {name: place for name in names if (place := _place(name))}
+    refuse_two_copies(copy, {split: {folder for s, folder, _ in placed.values() if s == split} for split in _SPLITS})
+    labels, classes = _labels(copy, {label: name for name, (_, _, label) in placed.items()})
+    decoder = ImageDecoder(copy.spec, str(copy.path))
+    rows = Rows()
+    with decoding():
+        for name, content in copy.read(names, MAX_IMAGE_FILE):
+            split, _, label = placed[name]
+            formats = (SUFFIXES[PurePosixPath(name).suffix.lower()],)
+            pixels = decoder.decode(content, name, formats)
+            rows.add(split, pixels[None], np.array([labels[label]]))
+    return Contents(rows.splits(), classes)
+
+
+def _labels(copy: Copy, folders: dict[str, str]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The label that each class folder stands for, and the names of all classes.
+
+    ``folders`` has one of its files for each.
+    """
+    classes = copy.spec.classes or tuple(sorted(folders))
+    labels = {name: label for label, name in enumerate(classes)}
+    for folder, file in folders.items():
+        if folder not in labels:
+            shown = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
+            raise copy.error(f"{file}: '{folder}' is no class of {copy.spec.title} ({shown})")
+    return labels, classes
+
+
+CLASS_FOLDERS = Layout(_describe, _find, _read)

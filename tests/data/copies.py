@@ -1,0 +1,123 @@
+"""Small made-up copies of data sets, in every layout."""
+
+import io
+import pickle
+import tarfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from airbench.data.catalog import OfficialFiles
+from airbench.recipe.data import DATASETS
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Random images of every class of a data set, by split."""
+
+    name: str
+    train: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def splits(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        return {"train": self.train, "test": self.test}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return DATASETS[self.name].classes or ()
+
+    @property
+    def official(self) -> OfficialFiles:
+        official = DATASETS[self.name].official
+        assert official
+        return official
+
+    def parts(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
+        """Images and labels of each of the official files."""
+        found = []
+        for files, (images, labels) in ((self.official.train, self.train), (self.official.test, self.test)):
+            found += zip(files, np.split(images, len(files)), np.split(labels, len(files)), strict=True)
+        return found
+
+
+def _sample(name: str, train: int, test: int) -> Sample:
+    rng = np.random.default_rng(0)
+    classes = len(DATASETS[name].classes or ())
+    splits = [(rng.integers(0, 256, (n, 32, 32, 3), np.uint8), np.arange(n) % classes) for n in (train, test)]
+    return Sample(name, *splits)
+
+
+CIFAR10 = _sample("cifar10", 50, 20)
+CIFAR100 = _sample("cifar100", 200, 100)
+
+
+def batch_of(sample: Sample, images: np.ndarray, labels: np.ndarray) -> dict[bytes, object]:
+    data = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(images), -1)
+    names = [b"a.png"] * len(images)
+    batch = {b"data": data, b"batch_label": b"x", b"filenames": names, b"coarse_labels": [0] * len(images)}
+    return {**batch, sample.official.label_key: labels.tolist()}
+
+
+def write_batches(folder: Path, sample: Sample = CIFAR10, protocol: int = 2) -> Path:
+    root = folder / sample.official.folder
+    root.mkdir(parents=True)
+    for name, images, labels in sample.parts():
+        (root / name).write_bytes(pickle.dumps(batch_of(sample, images, labels), protocol=protocol))
+    (root / "batches.meta").write_bytes(b"not looked at")
+    return root
+
+
+def write_images(root: Path, splits: dict, classes: tuple[str, ...], suffix: str = "png") -> Path:
+    for split, (images, labels) in splits.items():
+        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+            path = root / split / classes[label] / f"{i}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+    return root
+
+
+def write_pngs(folder: Path, sample: Sample = CIFAR10) -> Path:
+    return write_images(folder / "pngs", sample.splits, sample.classes)
+
+
+def write_tensors(folder: Path, sample: Sample = CIFAR10) -> Path:
+    root = folder / sample.name
+    root.mkdir(parents=True)
+    for split, (images, labels) in sample.splits.items():
+        saved = {
+            "images": torch.from_numpy(images),
+            "labels": torch.from_numpy(labels),
+            "classes": list(sample.classes),
+        }
+        torch.save(saved, root / f"{split}.pt")
+    return root
+
+
+def tarred(folder: Path, source: Path, name: str) -> Path:
+    path = folder / name
+    mode = {"gz": "w:gz", "z2": "w:bz2"}.get(name[-2:], "w:gz" if name.endswith("tgz") else "w")
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        archive.add(source, arcname=source.name)
+    return path
+
+
+def zipped(folder: Path, source: Path) -> Path:
+    path = folder / "copy.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in source.rglob("*"):
+            if file.is_file():
+                archive.write(file, file.relative_to(source.parent))
+    return path
+
+
+def tar_of(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for info, content in members:
+            info.size = info.size or len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
