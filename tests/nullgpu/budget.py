@@ -8,6 +8,7 @@ initialisation, compilation, warm-up, and the evaluation after each epoch.
 """
 
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -20,7 +21,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.nullgpu.counters import Counters, counters, on_sync
+import torch
+
+from tests.nullgpu.counters import Counters, by_name, counters, on_sync, reset
 from tests.nullgpu.process import Outcome, run
 
 CLOCK = ("airbench.clock", "Clock")
@@ -62,6 +65,8 @@ class Report:
     seconds: float
     counters: Counters
     """Of the whole command, warm-up and evaluations included."""
+    names: dict[str, int]
+    """The same by kernel, copy and call."""
     trials: list[Trial]
     """In the order in which they were begun."""
 
@@ -144,10 +149,19 @@ def _line_of_program() -> str:
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
 
 
+def _forget_memory() -> None:
+    """Empty PyTorch's allocators, so that a command's allocations do not depend on the one before it."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch._C._host_emptyCache()
+
+
 def _execute(command: list[str]) -> Report:
     main = importlib.import_module(f"{PROGRAM}.cli").main
+    _forget_memory()
     output = io.StringIO()
-    before, started = counters(), time.perf_counter()
+    reset()
+    started = time.perf_counter()
     with _watched_clock() as trials, contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         try:
             code = main(command)
@@ -157,7 +171,7 @@ def _execute(command: list[str]) -> Report:
             traceback.print_exc()
             code = 70
     seconds = round(time.perf_counter() - started, 1)
-    return Report(command, code, output.getvalue(), seconds, counters() - before, trials)
+    return Report(command, code, output.getvalue(), seconds, counters(), by_name(), trials)
 
 
 def _split(words: list[str]) -> list[list[str]]:
