@@ -1,6 +1,6 @@
-"""The program on a GPU that computes nothing: whole trials, and what they cost the host. Losses say nothing there.
+"""The program on a GPU that computes nothing: whole trials, and what they cost the host. Losses mean nothing here.
 
-Driven by the command line and by recipes alone. ``tests.nullgpu.budget`` runs the commands, and counts.
+Only the command line and the recipes are used. ``tests.nullgpu.budget`` runs the commands and counts.
 """
 
 import json
@@ -27,12 +27,12 @@ LENGTHS: dict[str, tuple[float, float]] = {
     "quickstart": (1, 3),
     "speedrun": (4, 8),
 }
-"""Epochs of half a trial and of a whole one: what they differ by is training steps."""
+"""Epochs of a shorter trial and of the whole one: they differ by training steps only."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a trial may cost on the clock, and a training step may launch. Only ever to be lowered."""
+    """Upper bounds on launches per training step, and on a trial's calls while the clock runs. Only to be lowered."""
 
     launches_per_step: float
     mallocs: int = 0
@@ -42,7 +42,7 @@ class Budget:
     captures: int = 0
 
 
-# As counted with PyTorch 2.14. The two waits are those for the covariance of whitening and for its eigenvectors.
+# As counted with PyTorch 2.14. Both waits, and both copies, are in whitening: covariance out, eigenvectors in.
 BUDGETS = {
     ("airbench94_muon", "eager"): Budget(313),
     ("sgd", "eager"): Budget(115, mallocs=1),
@@ -105,7 +105,7 @@ def measured(workshop: Path, *commands: Sequence[str]) -> list[Report]:
 
 @pytest.fixture(scope="session")
 def reports(null_gpu: ModuleType, workshop: Path) -> dict[tuple[str, str], Report]:
-    """What came of every command of the quick tests: in one process, since PyTorch takes long to load."""
+    """Reports of all commands of the quick tests, run in one process because PyTorch takes long to load."""
     commands = {}
     for recipe, way in BUDGETS:
         epochs = ",".join(map(str, LENGTHS[recipe]))
@@ -119,7 +119,7 @@ def reports(null_gpu: ModuleType, workshop: Path) -> dict[tuple[str, str], Repor
 
 @pytest.fixture(scope="session")
 def trained(workshop: Path, reports: dict[tuple[str, str], Report]) -> dict[tuple[str, str], Trained]:
-    """Every recipe at both lengths, by recipe and way."""
+    """Every recipe at both lengths, by name and by ``eager`` or ``captured``."""
     found = {}
     for recipe, way in BUDGETS:
         runs = [path.parent for path in (workshop / f"{recipe}-{way}").glob("*/trials.jsonl")]
@@ -135,11 +135,11 @@ def one(request: pytest.FixtureRequest, trained: dict[tuple[str, str], Trained])
 
 @pytest.fixture
 def budget(request: pytest.FixtureRequest) -> Budget:
-    """That of the recipe in ``one``."""
+    """The budget of ``one``."""
     return BUDGETS[request.node.callspec.params["one"]]
 
 
-def test_whole_trials_end_well_and_leave_their_run_folders(one: Trained) -> None:
+def test_whole_trials_finish_and_leave_their_run_folders(one: Trained) -> None:
     assert one.report.code == 0, one.report.output
     assert len(one.runs) == 2
     for run in one.runs:
@@ -147,7 +147,7 @@ def test_whole_trials_end_well_and_leave_their_run_folders(one: Trained) -> None
         assert all((run / name).is_file() for name in ("recipe.yaml", "run.json", "summary.json"))
 
 
-def test_no_capture_is_violated(one: Trained) -> None:
+def test_no_call_violates_a_capture(one: Trained) -> None:
     assert one.report.counters.violations == 0
     assert {name for name in one.report.names if "violation" in name} == set()
 
@@ -160,7 +160,7 @@ def test_a_step_launches_no_more_than_its_budget(one: Trained, budget: Budget) -
 
 
 @pytest.mark.parametrize("what", ["syncs", "pageable_copies", "mallocs", "host_allocs", "captures"])
-def test_on_the_clock_nothing_is_beyond_the_budget(what: str, one: Trained, budget: Budget) -> None:
+def test_a_trial_stays_within_its_budget_on_the_clock(what: str, one: Trained, budget: Budget) -> None:
     for trial in one.report.trials:
         assert getattr(trial.total, what) <= getattr(budget, what), dict(trial.waits)
 
@@ -200,7 +200,7 @@ def test_bench_runs_on_a_gpu(null_gpu: ModuleType, workshop: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["eager", "captured"])
-def test_trials_of_full_size_end_well(way: str, null_gpu: ModuleType, workshop: Path) -> None:
+def test_trials_of_full_size_finish(way: str, null_gpu: ModuleType, workshop: Path) -> None:
     captured = f"{CUDA_GRAPH}={str(way == 'captured').lower()}"
     out = str(workshop / f"full-{way}")
     recipes = [f"configs/{recipe}.yaml" for recipe in LENGTHS]

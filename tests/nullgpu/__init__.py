@@ -5,19 +5,21 @@ devices named ``Null GPU 0`` and so on. Kernels are counted and not run, and **e
 zero**: losses and accuracies say nothing. What is real is all that PyTorch does on the host: the caching allocator,
 pinned memory, streams and events, CUDA graphs and what a capture forbids, torch.compile and Triton up to the launch.
 
-What shows: crashes of the host's code, launches, calls that wait for the device, allocations, violations of a capture.
-What does not: numeric results, the time of a kernel, cuDNN's graph interface, and cuSOLVER, which is refused.
+It shows crashes in host code, launches, calls that wait for the device, allocations, and violations of a capture. It
+does not show numeric results, the time of a kernel, or how long the host really waits: the device is always idle, so
+that events are always ready and pinned blocks always free again. Convolutions go through cuDNN's legacy interface. Of
+cuSOLVER, only SVD and symmetric eigenvalues are simulated; other calls raise.
 
     from tests import nullgpu
 
     outcome = nullgpu.run(["train.py", "configs/quickstart.yaml", "--device", "cuda"])
     assert outcome.code == 0, outcome.output
 
-Within that process, :mod:`tests.nullgpu.counters` reads the counts, and :mod:`tests.nullgpu.budget` says what a command
+Within that process, :mod:`tests.nullgpu.counters` reads the counts. :mod:`tests.nullgpu.budget` measures what a command
 of the program does to the GPU while the clock runs.
 """
 
-from tests.nullgpu.build import UnavailableError, build
+from tests.nullgpu.library import UnavailableError, build
 from tests.nullgpu.process import Outcome, environment, run
 
 __all__ = ["Outcome", "UnavailableError", "build", "environment", "run"]

@@ -1,10 +1,9 @@
-"""What commands of the program do to the GPU, as a whole and while the clock runs.
+"""Measure what commands of the program do to the GPU, in total and while the clock runs.
 
     python -m tests.nullgpu.budget REPORT.json train RECIPE … [-- COMMAND …]
 
 runs the commands one after the other in one process, as ``airbench COMMAND`` would, and writes a report of each. The
-clock is the program's own, with which it times a trial; a clock that ran is a trial. Off it lie reading data,
-initialisation, compilation, warm-up, and the evaluation after each epoch.
+clock is the one that the program times a trial with, and each clock that ran stands for a trial.
 """
 
 import contextlib
@@ -28,6 +27,8 @@ from tests.nullgpu.process import Outcome, run
 
 CLOCK = ("airbench.clock", "Clock")
 PROGRAM = "airbench"
+FAILED = 70
+"""Exit code of a command that raised an exception."""
 
 
 @dataclass
@@ -35,9 +36,9 @@ class Trial:
     """What happened on the clock of one trial."""
 
     blocks: list[Counters] = field(default_factory=list)
-    """One for each time that the clock ran."""
+    """One for each ``with clock:`` block."""
     waits: Counter[str] = field(default_factory=Counter)
-    """Calls that waited for the device, with the line of the program that led to each."""
+    """Calls that waited for the device, each with the line of the program that made it."""
 
     @property
     def total(self) -> Counters:
@@ -56,15 +57,15 @@ class Trial:
 
 @dataclass
 class Report:
-    """What came of one command."""
+    """Result of one command."""
 
     command: list[str]
     code: int
-    """Its exit code; 70 after an exception, whose traceback is then in the output."""
+    """Exit code; FAILED after an exception, whose traceback is then in the output."""
     output: str
     seconds: float
     counters: Counters
-    """Of the whole command, warm-up and evaluations included."""
+    """Of the whole command, warm-up and evaluation after each epoch included."""
     names: dict[str, int]
     """The same by kernel, copy and call."""
     trials: list[Trial]
@@ -84,9 +85,9 @@ class Report:
 def measure(
     commands: Sequence[Sequence[str]], folder: Path, *, variables: dict[str, str] | None = None, timeout: float = 600
 ) -> list[Report]:
-    """Run the commands in a process on the null GPU. ``folder`` is for the report; one command may change another.
+    """Run the commands in one process on the null GPU; ``folder`` takes the report file.
 
-    Raises RuntimeError with the output if the process dies before it has written the report.
+    Raises RuntimeError, with the output, if the process dies before it has written the report.
     """
     path = folder / "report.json"
     path.unlink(missing_ok=True)
@@ -98,9 +99,9 @@ def measure(
 
 
 def launches_per_step(shorter: Trial, longer: Trial, steps: int) -> float:
-    """Launches that a training step costs the host, by two trials of which one has ``steps`` steps more.
+    """Launches per training step, from two trials that differ by ``steps`` steps.
 
-    What a trial does once, whitening and the final evaluation, drops out.
+    The difference leaves out what a trial does once: whitening and the final evaluation.
     """
     return (longer.total.launches - shorter.total.launches) / steps
 
@@ -110,7 +111,7 @@ def launches_per_step(shorter: Trial, longer: Trial, steps: int) -> float:
 
 @contextlib.contextmanager
 def _watched_clock() -> Iterator[list[Trial]]:
-    """The trials whose clocks start within the block."""
+    """Collect the trials whose clocks run inside the block."""
     module, name = CLOCK
     clock = getattr(importlib.import_module(module), name)
     enter, leave = clock.__enter__, clock.__exit__
@@ -143,9 +144,11 @@ def _watched_clock() -> Iterator[list[Trial]]:
 
 
 def _line_of_program() -> str:
-    frames = [frame for frame in traceback.extract_stack() if f"/{PROGRAM}/" in frame.filename]
+    """The innermost frame of the program, as ``file:line``."""
+    package = str(Path(importlib.import_module(PROGRAM).__file__ or "").parent)
+    frames = [frame for frame in traceback.extract_stack() if frame.filename.startswith(package)]
     if not frames:
-        return "a thread of PyTorch's"
+        return "a thread of PyTorch"
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
 
 
@@ -169,7 +172,7 @@ def _execute(command: list[str]) -> Report:
             code = end.code if isinstance(end.code, int) else 1
         except Exception:
             traceback.print_exc()
-            code = 70
+            code = FAILED
     seconds = round(time.perf_counter() - started, 1)
     return Report(command, code, output.getvalue(), seconds, counters(), by_name(), trials)
 

@@ -8,12 +8,12 @@ from functools import cache
 
 @dataclass(frozen=True)
 class Counters:
-    """How often what was done, since the start or :func:`reset`. In the order of ``Counters`` in ``src/nullgpu.h``."""
+    """Counts since the process started or since :func:`reset`, in the order of ``Counters`` in ``src/nullgpu.h``."""
 
     launches: int = 0
-    """Work that the host started: kernels, copies, fills, and graphs as one each."""
+    """Work that the host started: kernels, copies, fills; a graph counts once."""
     kernels: int = 0
-    """The same, but the contents of graphs one by one."""
+    """The same, with the kernels, copies and fills inside a graph instead of the graph."""
     graph_launches: int = 0
     """Replays of CUDA graphs."""
     syncs: int = 0
@@ -25,7 +25,7 @@ class Counters:
     host_allocs: int = 0
     """cudaHostAlloc and cudaHostRegister: no pinned block was free."""
     captures: int = 0
-    """CUDA graphs begun to be captured."""
+    """CUDA graph captures that were begun."""
     violations: int = 0
     """Calls that a capture forbids."""
 
@@ -38,7 +38,7 @@ class Counters:
 
 _Listener = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 _listener = _Listener()
-"""Kept alive for as long as the library may call it."""
+"""The current callback, kept alive for the library."""
 
 
 @cache
@@ -51,27 +51,27 @@ def _library() -> ctypes.CDLL:
 
 
 def counters() -> Counters:
-    """The counts of now."""
+    """The current counts."""
     values = (ctypes.c_long * len(fields(Counters)))()
     _library().nullgpu_read(values)
     return Counters(*values)
 
 
 def by_name() -> dict[str, int]:
-    """How often each kernel, copy and counted call was made, captured ones once."""
+    """Number of calls by name of kernel, copy or function. A captured kernel counts once, however often replayed."""
     lines = _library().nullgpu_names().decode().splitlines()
     return {name: int(count) for count, name in (line.split("\t", 1) for line in lines)}
 
 
 def reset() -> None:
-    """Begin to count anew."""
+    """Set all counts to zero."""
     _library().nullgpu_reset()
 
 
 def on_sync(callback: Callable[[str], None] | None) -> None:
     """Call ``callback`` with the name of each call that waits for the device, on the thread that makes it.
 
-    An exception in it is printed and goes no further. None ends it.
+    An exception that it raises is printed and dropped. None removes the callback.
     """
     global _listener
     listener = _Listener(lambda name: callback(name.decode())) if callback else _Listener()

@@ -1,4 +1,4 @@
-"""Small things done on two null GPUs, and what is counted meanwhile: ``python -m tests.nullgpu.probe`` prints JSON."""
+"""Small pieces of work on two null GPUs and their counts: ``python -m tests.nullgpu.probe`` prints them as JSON."""
 
 import json
 import warnings
@@ -40,7 +40,7 @@ def devices() -> Value:
 
 
 def values() -> Value:
-    """Whatever is written, what is read is zero."""
+    """Whatever was written, zeros are read."""
     pinned = torch.ones(3).pin_memory()
     return {
         "pageable": torch.ones(3).cuda().tolist(),
@@ -51,7 +51,7 @@ def values() -> Value:
 
 
 def counts() -> Value:
-    """What PyTorch's operations cost."""
+    """Counts of single operations of PyTorch."""
     x = torch.ones(64, 64, device="cuda")
     heard: list[str] = []
     on_sync(heard.append)
@@ -70,7 +70,7 @@ def counts() -> Value:
 
 
 def memory() -> Value:
-    """More than a device has."""
+    """A tensor larger than a device."""
     return {"error": _error_of(lambda: torch.empty(50 << 30, dtype=torch.uint8, device="cuda"))}
 
 
@@ -97,11 +97,12 @@ def graphs() -> Value:
         return captured
 
     result: Value = {"capture": _counted(capture), "replay": _counted(graph.replay)}
-    for name, forbidden in {
+    pieces: dict[str, Callable[[], Any]] = {
         "waiting": torch.cuda.synchronize,
         "reading": lambda: x.sum().item(),
         "a search of cuDNN's": _convolution,
-    }.items():
+    }
+    for name, forbidden in pieces.items():
         before = counters()
         error = _error_of(capture_with(forbidden))
         result[name] = {"error": error, "violations": (counters() - before).violations}
@@ -114,7 +115,7 @@ def _convolution() -> torch.Tensor:
 
 
 def linear_algebra() -> Value:
-    """What the library of factorisations does, and what it refuses."""
+    """Factorisations that are simulated, and one that is not."""
     x = torch.ones(3, 12, 12, device="cuda")
     return {
         "svd": [list(part.shape) for part in torch.linalg.svd(x)],

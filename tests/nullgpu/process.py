@@ -7,22 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.nullgpu.build import build
+from tests.nullgpu.library import build
 
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a process."""
+    """Result of a process."""
 
     code: int
     output: str
-    """What it printed, errors included."""
+    """Standard output and standard error."""
 
 
 def environment(devices: int = 1) -> dict[str, str]:
-    """This process's variables, changed for a child that shall find ``devices`` null GPUs and no real one."""
+    """This process's variables, changed for a child that is to find ``devices`` null GPUs and no real one."""
     library = build()
     folder = library.parent
     variables = dict(os.environ)
@@ -32,9 +32,9 @@ def environment(devices: int = 1) -> dict[str, str]:
         "LD_LIBRARY_PATH": _before(folder, "LD_LIBRARY_PATH"),
         "PYTHONPATH": _before(ROOT, "PYTHONPATH"),
         "NULLGPU_DEVICES": str(devices),
-        "TORCH_CUDNN_V8_API_DISABLED": "1",  # cuDNN's graph interface is not simulated, the one before it is
+        "TORCH_CUDNN_V8_API_DISABLED": "1",  # the graph interface of cuDNN is not simulated
         "TRITON_LIBCUDA_PATH": str(folder),
-        "TRITON_CACHE_DIR": str(folder / "triton"),  # what was compiled for the null GPU stays with it
+        "TRITON_CACHE_DIR": str(folder / "triton"),  # keeps the user's own cache clean
         "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
         "TORCHINDUCTOR_COMPILE_THREADS": "1",
         "OMP_NUM_THREADS": "1",

@@ -1,11 +1,15 @@
-"""The null GPU itself: it computes nothing, counts everything, and knows what a capture forbids."""
+"""The null GPU itself: it computes nothing, counts calls, and enforces the rules of a capture."""
 
 import json
+import platform
+import shutil
 from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
+from tests.nullgpu import UnavailableError, build
 from tests.nullgpu.counters import Counters, counters
 
 
@@ -84,3 +88,21 @@ def test_decompositions_have_shapes_and_what_is_not_simulated_is_an_error(probes
 def test_counting_elsewhere_than_on_a_null_gpu_is_refused() -> None:
     with pytest.raises(RuntimeError, match=r"tests\.nullgpu\.run"):
         counters()
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "value", "reason"),
+    [
+        (platform, "machine", lambda: "aarch64", "needs Linux x86_64, and this is Linux aarch64"),
+        (platform, "system", lambda: "Darwin", "needs Linux x86_64, and this is Darwin"),
+        (torch.version, "cuda", None, "needs PyTorch for CUDA"),
+        (torch.version, "cuda", "12.8", "needs PyTorch for CUDA"),
+        (shutil, "which", lambda _: None, r"needs g\+\+"),
+    ],
+)
+def test_where_it_cannot_be_built_the_reason_is_told(
+    owner: Any, name: str, value: Any, reason: str, null_gpu: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, name, value)
+    with pytest.raises(UnavailableError, match=reason):
+        build.__wrapped__()  # without the cache

@@ -1,6 +1,6 @@
 // Streams, events, and the capture of graphs, with the rules of a capture.
 //
-// Not simulated: more than one capture at a time, and that every stream that joined a capture must join back.
+// Not simulated: several captures at a time, and the rule that every stream that joined a capture must be joined back.
 #include <atomic>
 #include <chrono>
 #include <mutex>
@@ -18,13 +18,13 @@ struct Graph {
 
 struct Event {
   double milliseconds = 0;  // when the host recorded it
-  unsigned long long capture = 0;  // in which it was recorded; 0 for none
+  unsigned long long capture = 0;  // the capture in which it was recorded, or 0
 };
 
 struct Capture {
   unsigned long long id = 0;
   cudaStream_t origin = nullptr;
-  std::set<cudaStream_t> streams;  // those that events joined to the first included
+  std::set<cudaStream_t> streams;  // the origin, and those that waited for its events
   cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
   std::thread::id thread;
   Graph* graph = nullptr;

@@ -16,7 +16,7 @@ namespace {
 constexpr int KINDS = sizeof(Counters) / sizeof(long);
 std::atomic<long> totals[KINDS];
 
-// Never destroyed: PyTorch's threads count until the very end of the process.
+// Never destroyed: PyTorch's threads may still count while the process exits.
 std::mutex& lock = *new std::mutex;
 std::unordered_map<const char*, long>& by_name = *new std::unordered_map<const char*, long>;
 std::set<std::string>& names = *new std::set<std::string>;
@@ -99,5 +99,5 @@ API const char* nullgpu_names() {
   return text.c_str();
 }
 
-// `listener` is called, on the calling thread, before each call that waits for the device; null for nobody.
+// Calls `listener` on the calling thread for each call that waits for the device; null stops that.
 API void nullgpu_on_sync(Listener listener) { on_sync = listener; }

@@ -1,7 +1,7 @@
 // cuBLAS and cuBLASLt: each product is one launch on the handle's stream.
 //
-// No header of the library's: a stand-in that ignores its arguments need not declare them (x86-64 lets it), and the
-// header's declarations would forbid that. Pointers to what the library keeps to itself are void*.
+// The library's header is not included: it would demand full signatures, while a function that ignores its arguments
+// need not name them under x86-64's calling convention. Opaque pointers are void*.
 #include <cstddef>
 
 #include "nullgpu.h"

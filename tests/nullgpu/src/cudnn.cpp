@@ -1,6 +1,6 @@
 // cuDNN as PyTorch uses it with TORCH_CUDNN_V8_API_DISABLED=1: convolutions and batch normalisation, a launch each.
 //
-// No header of the library's, for the reason given in cublas.cpp.
+// The library's header is not included, for the reason given in cublas.cpp.
 #include <cstddef>
 
 #include "nullgpu.h"
@@ -65,7 +65,7 @@ constexpr size_t CONVOLUTION_WORKSPACE = 1 << 20, BATCH_NORM_WORKSPACE = 1 << 12
     return SUCCESS;                         \
   }
 
-// A search: what to compute is said by three tensors and two descriptors more, then the algorithms wanted.
+// Between handle and results: four descriptors and three tensors in some order, and how many results are wanted.
 #define SEARCHES(name)                                                                                          \
   API int name(                                                                                                 \
       Handle* handle, void*, void*, void*, void*, void*, void*, void*, int, int* found, Performance* results,   \

@@ -1,7 +1,7 @@
 // cuSOLVER's singular values and symmetric eigenvalues. PyTorch reads whether a method converged: zero, as everything
 // on the device, says yes. What else the library does is refused (refused.cpp).
 //
-// No header of the library's, for the reason given in cublas.cpp.
+// The library's header is not included, for the reason given in cublas.cpp.
 #include "nullgpu.h"
 
 namespace {

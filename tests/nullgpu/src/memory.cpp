@@ -1,5 +1,5 @@
-// Memory. Device memory is addresses without anything behind them: reading one on the host is a segmentation fault, as
-// it would be with a GPU. What a copy brings from the device is zeros.
+// Memory. Device memory is reserved address space without access: the host that reads it gets a segmentation fault, as
+// with a real GPU. A copy from the device writes zeros.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -17,7 +17,7 @@ struct Block {
   size_t size;
   Memory kind;
   int device;
-  bool ours;  // false for memory of the program's that was registered
+  bool ours;  // false if the program allocated it and then registered it
 };
 
 constexpr size_t PAGE = 4096;
@@ -107,7 +107,7 @@ API cudaError_t cudaMalloc(void** pointer, size_t bytes) {
 }
 
 API cudaError_t cudaFree(void* pointer) {
-  if (!pointer) return cudaSuccess;  // a way to set up the device, and not a call that waits
+  if (!pointer) return cudaSuccess;  // only initialises the device
   const cudaError_t error = wait_for_device("cudaFree");
   return error == cudaSuccess ? give_back(pointer) : error;
 }

@@ -13,7 +13,7 @@ static_assert(CUDART_VERSION / 1000 == 13, "the signatures are those of CUDA 13"
 
 #define API extern "C" __attribute__((visibility("default")))
 
-// Several parts offer functions that have nothing to do but succeed.
+// Defines a function that has nothing to do.
 #define SUCCEEDS(result, name, ...) \
   API result name(__VA_ARGS__) { return static_cast<result>(0); }
 
@@ -25,7 +25,7 @@ struct Counters {
   long kernels;          // the same with the contents of graphs, one by one
   long graph_launches;   // replays of graphs
   long syncs;            // calls that wait for the device
-  long pageable_copies;  // asynchronous copies that wait all the same, since the host's side is not pinned
+  long pageable_copies;  // copies from or to host memory that is not pinned: they make the host wait
   long mallocs;          // cudaMalloc
   long host_allocs;      // cudaHostAlloc and cudaHostRegister
   long captures;         // captures begun
@@ -33,10 +33,12 @@ struct Counters {
 };
 
 // ---- counters.cpp
-enum class Count { launches, kernels, graph_launches, syncs, pageable_copies, mallocs, host_allocs, captures, violations };
+enum class Count {
+  launches, kernels, graph_launches, syncs, pageable_copies, mallocs, host_allocs, captures, violations
+};
 void add(Count what, long amount = 1);
-void note(const char* name);                  // adds 1 to the count of `name`, which must stay where it is
-const char* interned(const std::string& name);  // a copy that stays where it is
+void note(const char* name);  // adds 1 to the count of `name`, whose address must stay valid
+const char* interned(const std::string& name);  // a copy that is never freed
 cudaError_t fail(cudaError_t error);          // remembers it for cudaGetLastError
 cudaError_t wait(const char* call, cudaStream_t stream);  // counts a call that waits for work on `stream`
 cudaError_t wait_for_device(const char* call);
@@ -44,8 +46,8 @@ cudaError_t wait_for_device(const char* call);
 // ---- capture.cpp
 cudaError_t launch(cudaStream_t stream, const char* name);  // starts work, or adds it to the graph being captured
 bool is_captured(cudaStream_t stream);
-cudaError_t violate(const char* call);             // counts a violation, and ends the capture's hopes
-cudaError_t unsafe_in_capture(const char* call);   // a violation unless this thread's capture mode allows such calls
+cudaError_t violate(const char* call);            // counts a violation and invalidates the capture
+cudaError_t unsafe_in_capture(const char* call);  // a violation unless this thread's capture mode allows such calls
 
 // ---- memory.cpp
 enum class Memory { pageable, device, pinned };

@@ -1,5 +1,5 @@
-// What is not simulated and would crash if the real library answered, since it would be given handles of ours.
-// No CUDA header: none of these reads its arguments.
+// Functions that are not simulated return an error. Without them the real library would be called with handles of ours,
+// and crash.
 
 #define REFUSES(name, error) \
   extern "C" __attribute__((visibility("default"))) int name(...) { return error; }

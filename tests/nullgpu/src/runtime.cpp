@@ -19,7 +19,7 @@ struct Configuration {
 
 std::mutex& lock = *new std::mutex;
 std::unordered_map<const void*, const char*>& kernels = *new std::unordered_map<const void*, const char*>;
-thread_local std::vector<Configuration> configurations;  // of launches by <<<…>>>, which come in two calls
+thread_local std::vector<Configuration> configurations;  // a launch by <<<…>>> first pushes one, then pops it
 thread_local int device_now = 0;
 
 const char* kernel_name(const void* function) {
@@ -209,8 +209,8 @@ API cudaError_t cudaDeviceGetStreamPriorityRange(int* lowest, int* highest) {
 }
 
 SUCCEEDS(cudaError_t, cudaDeviceEnablePeerAccess, int, unsigned)
-SUCCEEDS(cudaError_t, cudaProfilerStart)
-SUCCEEDS(cudaError_t, cudaProfilerStop)
+SUCCEEDS(cudaError_t, cudaProfilerStart, void)
+SUCCEEDS(cudaError_t, cudaProfilerStop, void)
 
 // PyTorch asks for functions of the driver by name, and does without those that are not there.
 API cudaError_t cudaGetDriverEntryPointByVersion(

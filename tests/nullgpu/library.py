@@ -15,22 +15,22 @@ import torch
 
 SOURCES = Path(__file__).parent / "src"
 BUILDS = Path(__file__).parents[2] / "build" / "nullgpu"
-"""``make clean`` removes it."""
+"""Removed by ``make clean``."""
 
 LIBRARY = "libcuda.so.1"
 ALIAS = "libcuda.so"
 NVML = "libnvidia-ml.so.1"
 CUDA_MAJOR = "13"
-"""The stand-ins have the signatures of this version of CUDA."""
+"""CUDA version whose signatures the sources follow."""
 
 
 class UnavailableError(Exception):
-    """There can be no null GPU here; the message says why."""
+    """The null GPU cannot be built on this machine; the message says why."""
 
 
 @cache
 def build() -> Path:
-    """Compile the library if it is not there yet. Returns its path.
+    """Compile the library, unless that was done before, and return its path.
 
     Its folder is named by the sources and PyTorch's version, so a stale one is never used. Raises UnavailableError
     where it cannot be built, and CalledProcessError where the compiler refuses the sources.
@@ -57,7 +57,7 @@ def _check_machine() -> Path:
         raise UnavailableError("the null GPU needs g++, and there is none")
     for folder in _include_folders():
         header = folder / "cuda_runtime_api.h"
-        # NVIDIA's own wheels leave out crt/, without which no header works; Triton's brings all.
+        # NVIDIA's wheel of the runtime lacks crt/, which its headers include; Triton's wheel has all of them.
         if header.is_file() and (folder / "crt" / "host_defines.h").is_file():
             version = re.search(r"#define CUDART_VERSION\s+(\d+)", header.read_text(encoding="utf-8"))
             if version and int(version[1]) // 1000 == int(CUDA_MAJOR):
@@ -75,7 +75,7 @@ def _include_folders() -> list[Path]:
 
 
 def _compile(sources: list[Path], include: Path, library: Path) -> None:
-    """Compile into a folder that appears at once: several processes may do so at the same time."""
+    """Compile into a temporary folder and rename it: several processes may build at the same time."""
     BUILDS.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILDS) as temporary:
         made = Path(temporary) / "made"
@@ -83,9 +83,9 @@ def _compile(sources: list[Path], include: Path, library: Path) -> None:
         options = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-shared", "-fPIC", "-fvisibility=hidden"]
         subprocess.run(["g++", *options, f"-I{include}", *sources, "-o", made / LIBRARY], check=True)
         (made / ALIAS).symlink_to(LIBRARY)
-        (made / NVML).touch()  # no library: found before a real one, which would tell PyTorch of real devices
+        (made / NVML).touch()  # not a library: hides a real one, by which PyTorch would count real devices
         try:
             os.rename(made, library.parent)
         except OSError:
-            if not library.exists():  # nobody else was faster
+            if not library.exists():  # another process was not faster either
                 raise
