@@ -1,6 +1,6 @@
 """Measure what commands of the program do to the GPU, in total and while the clock runs.
 
-    python -m tests.nullgpu.budget REPORT.json train RECIPE … [-- COMMAND …]
+    python -m tests.nullgpu -m tests.nullgpu.budget REPORT.json train RECIPE … [-- COMMAND …]
 
 runs the commands one after the other in one process, as ``airbench COMMAND`` would, and writes a report of each. The
 clock is the one that the program times a trial with, and each clock that ran stands for a trial.
