@@ -1,6 +1,7 @@
 """Small images, a small net, and a cache that is nobody's."""
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from airbench.data.dataset import Dataset
 from airbench.data.shapes import draw_shapes
 from airbench.device import Machine
 from airbench.recipe import LoadedRecipe, load_recipe
+from tests import nullgpu
 
 settings.register_profile("no deadline", deadline=None)  # machines differ, and CI's are shared
 settings.load_profile("no deadline")
@@ -54,6 +56,16 @@ def few_shapes(small_shapes: Dataset, monkeypatch: pytest.MonkeyPatch) -> Datase
 @pytest.fixture
 def cpu() -> Machine:
     return Machine(torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture(scope="session")
+def null_gpu() -> ModuleType:
+    """The package ``tests.nullgpu``, where a GPU that computes nothing can be had; else the test is skipped."""
+    try:
+        nullgpu.build()
+    except nullgpu.UnavailableError as reason:
+        pytest.skip(str(reason))
+    return nullgpu
 
 
 def tiny(config: str = "airbench94_muon.yaml", *overrides: str) -> LoadedRecipe:

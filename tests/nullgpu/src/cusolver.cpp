@@ -1,0 +1,104 @@
+// cuSOLVER's singular values and symmetric eigenvalues. PyTorch reads whether a method converged: zero, as everything
+// on the device, says yes. What else the library does is refused (refused.cpp).
+//
+// The library's header is not included, for the reason given in cublas.cpp.
+#include "nullgpu.h"
+
+namespace {
+
+struct Handle {
+  cudaStream_t stream;
+};
+
+constexpr int SUCCESS = 0;
+constexpr int EXECUTION_FAILED = 6;
+
+int start(Handle* handle, const char* name) {
+  return nullgpu::launch(handle->stream, name) == cudaSuccess ? SUCCESS : EXECUTION_FAILED;
+}
+
+constexpr int WORKSPACE = 1 << 10;
+
+int need(int* elements) {
+  *elements = WORKSPACE;
+  return SUCCESS;
+}
+
+int need(size_t* bytes_on_device, size_t* bytes_on_host) {
+  *bytes_on_device = *bytes_on_host = WORKSPACE;
+  return SUCCESS;
+}
+
+}  // namespace
+
+#define LAUNCHES(name) \
+  API int name(Handle* handle, ...) { return start(handle, #name); }
+
+#define DECOMPOSITIONS(type)                                                                                        \
+  LAUNCHES(cusolverDn##type##gesvd)                                                                                 \
+  LAUNCHES(cusolverDn##type##gesvdj)                                                                                \
+  LAUNCHES(cusolverDn##type##gesvdjBatched)                                                                         \
+  LAUNCHES(cusolverDn##type##gesvdaStridedBatched)                                                                  \
+  API int cusolverDn##type##gesvd_bufferSize(Handle*, int, int, int* elements) { return need(elements); }           \
+  API int cusolverDn##type##gesvdj_bufferSize(                                                                      \
+      Handle*, int, int, int, int, void*, int, void*, void*, int, void*, int, int* elements, void*) {               \
+    return need(elements);                                                                                          \
+  }                                                                                                                 \
+  API int cusolverDn##type##gesvdjBatched_bufferSize(                                                               \
+      Handle*, int, int, int, void*, int, void*, void*, int, void*, int, int* elements, void*, int) {               \
+    return need(elements);                                                                                          \
+  }                                                                                                                 \
+  API int cusolverDn##type##gesvdaStridedBatched_bufferSize(                                                        \
+      Handle*, int, int, int, int, void*, int, long long, void*, long long, void*, int, long long, void*, int,      \
+      long long, int* elements, int) {                                                                              \
+    return need(elements);                                                                                          \
+  }
+
+DECOMPOSITIONS(S)
+DECOMPOSITIONS(D)
+
+LAUNCHES(cusolverDnXsyevd)
+LAUNCHES(cusolverDnXsyevBatched)
+
+API int cusolverDnXsyevd_bufferSize(
+    Handle*, void*, int, int, long long, int, void*, long long, int, void*, int, size_t* on_device, size_t* on_host) {
+  return need(on_device, on_host);
+}
+
+API int cusolverDnXsyevBatched_bufferSize(
+    Handle*, void*, int, int, long long, int, void*, long long, int, void*, int, size_t* on_device, size_t* on_host,
+    long long) {
+  return need(on_device, on_host);
+}
+
+API int cusolverDnCreate(Handle** handle) {
+  nullgpu::note("cusolverDnCreate");
+  *handle = new Handle{};
+  return SUCCESS;
+}
+
+API int cusolverDnDestroy(Handle* handle) {
+  delete handle;
+  return SUCCESS;
+}
+
+API int cusolverDnSetStream(Handle* handle, cudaStream_t stream) {
+  handle->stream = stream;
+  return SUCCESS;
+}
+
+API int cusolverDnCreateGesvdjInfo(void** info) {
+  *info = nullptr;
+  return SUCCESS;
+}
+
+API int cusolverDnCreateParams(void** params) {
+  *params = nullptr;
+  return SUCCESS;
+}
+
+SUCCEEDS(int, cusolverDnDestroyGesvdjInfo, ...)
+SUCCEEDS(int, cusolverDnDestroyParams, ...)
+SUCCEEDS(int, cusolverDnXgesvdjSetTolerance, ...)
+SUCCEEDS(int, cusolverDnXgesvdjSetMaxSweeps, ...)
+SUCCEEDS(int, cusolverDnXgesvdjSetSortEig, ...)

@@ -1,0 +1,222 @@
+"""The program on a GPU that computes nothing: whole trials, and what they cost the host. Losses mean nothing here.
+
+Only the command line and the recipes are used. ``tests.nullgpu.budget`` runs the commands and counts.
+"""
+
+import json
+import pickle
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.nullgpu.budget import Report, launches_per_step, measure
+
+CUDA_GRAPH = "engine.cuda_graph"
+COMPILE = "engine.compile"
+
+LENGTHS: dict[str, tuple[float, float]] = {
+    "airbench94_muon": (4, 8),
+    "sgd": (5, 9.9),
+    "hiverge": (4, 7.59),
+    "quickstart": (1, 3),
+    "speedrun": (4, 8),
+}
+"""Epochs of a shorter trial and of the whole one: they differ by training steps only."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Upper bounds on launches per training step, and on a trial's calls while the clock runs. Only to be lowered."""
+
+    launches_per_step: float
+    mallocs: int = 0
+    host_allocs: int = 0
+    syncs: int = 2
+    pageable_copies: int = 2
+    captures: int = 0
+
+
+# As counted with PyTorch 2.14. Both waits, and both copies, are in whitening: covariance out, eigenvectors in.
+BUDGETS = {
+    ("airbench94_muon", "eager"): Budget(313),
+    ("sgd", "eager"): Budget(115, mallocs=1),
+    ("hiverge", "eager"): Budget(192),
+    ("quickstart", "eager"): Budget(312, mallocs=1),
+    ("speedrun", "eager"): Budget(313),
+    ("airbench94_muon", "captured"): Budget(17.5, host_allocs=3),
+    ("sgd", "captured"): Budget(17.1, host_allocs=3),
+    ("hiverge", "captured"): Budget(20.9, host_allocs=3),
+    ("quickstart", "captured"): Budget(15.5, host_allocs=3),
+    ("speedrun", "captured"): Budget(17.5, host_allocs=3),
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A recipe that was trained at both lengths."""
+
+    report: Report
+    runs: list[Path]
+    """Run folders, in the order of the lengths."""
+
+    @property
+    def steps(self) -> list[int]:
+        """Training steps of each trial."""
+        return [steps_of(run) for run in self.runs]
+
+
+def trials(run: Path) -> list[dict[str, Any]]:
+    """The lines that a run's trials left."""
+    return [json.loads(line) for line in (run / "trials.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def steps_of(run: Path) -> int:
+    """Training steps of a run's trials; a failed one has none."""
+    return sum(line.get("steps", 0) for line in trials(run))
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small copy of CIFAR-10: 5,000 training images and 1,000 test images of noise."""
+    folder = tmp_path_factory.mktemp("null_gpu")
+    copy = folder / "cifar-10-batches-py"
+    copy.mkdir()
+    rng = np.random.default_rng(0)
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        images = rng.integers(0, 256, (1000, 3072), dtype=np.uint8)
+        (copy / name).write_bytes(pickle.dumps({b"data": images, b"labels": list(range(10)) * 100}))
+    return folder
+
+
+def train_command(workshop: Path, recipe: str, *words: str) -> list[str]:
+    images = ("data.name=cifar10", "--data", str(workshop / "cifar-10-batches-py"))
+    return ["train", f"configs/{recipe}.yaml", "--device", "cuda", *images, *words]
+
+
+def measured(workshop: Path, *commands: Sequence[str]) -> list[Report]:
+    return measure(commands, workshop, variables={"AIRBENCH_CACHE": str(workshop / "cache")})
+
+
+@pytest.fixture(scope="session")
+def reports(null_gpu: ModuleType, workshop: Path) -> dict[tuple[str, str], Report]:
+    """Reports of all commands of the quick tests, run in one process because PyTorch takes long to load."""
+    commands = {}
+    for recipe, way in BUDGETS:
+        epochs = ",".join(map(str, LENGTHS[recipe]))
+        captured = f"{CUDA_GRAPH}={str(way == 'captured').lower()}"
+        out = str(workshop / f"{recipe}-{way}")
+        commands[recipe, way] = train_command(workshop, recipe, "--epochs", epochs, captured, "--out", out)
+    for command in ("profile", "scaling"):
+        commands["quickstart", command] = [command, "configs/quickstart.yaml", "--device", "cuda"]
+    return dict(zip(commands, measured(workshop, *commands.values()), strict=True))
+
+
+@pytest.fixture(scope="session")
+def trained(workshop: Path, reports: dict[tuple[str, str], Report]) -> dict[tuple[str, str], Trained]:
+    """Every recipe at both lengths, by name and by ``eager`` or ``captured``."""
+    found = {}
+    for recipe, way in BUDGETS:
+        runs = [path.parent for path in (workshop / f"{recipe}-{way}").glob("*/trials.jsonl")]
+        found[recipe, way] = Trained(reports[recipe, way], sorted(runs, key=steps_of))
+    return found
+
+
+@pytest.fixture(params=BUDGETS, ids="-".join)
+def one(request: pytest.FixtureRequest, trained: dict[tuple[str, str], Trained]) -> Trained:
+    """A recipe, trained eagerly or captured."""
+    return trained[request.param]
+
+
+@pytest.fixture
+def budget(request: pytest.FixtureRequest) -> Budget:
+    """The budget of ``one``."""
+    return BUDGETS[request.node.callspec.params["one"]]
+
+
+def test_whole_trials_finish_and_leave_their_run_folders(one: Trained) -> None:
+    assert one.report.code == 0, one.report.output
+    assert len(one.runs) == 2
+    for run in one.runs:
+        assert [line["status"] for line in trials(run)] == ["finished"]
+        assert all((run / name).is_file() for name in ("recipe.yaml", "run.json", "summary.json"))
+
+
+def test_no_call_violates_a_capture(one: Trained) -> None:
+    assert one.report.counters.violations == 0
+    assert {name for name in one.report.names if "violation" in name} == set()
+
+
+def test_a_step_launches_no_more_than_its_budget(one: Trained, budget: Budget) -> None:
+    shorter, longer = one.report.trials
+    steps = one.steps[1] - one.steps[0]
+    assert steps > 0
+    assert launches_per_step(shorter, longer, steps) <= budget.launches_per_step
+
+
+@pytest.mark.parametrize("what", ["syncs", "pageable_copies", "mallocs", "host_allocs", "captures"])
+def test_a_trial_stays_within_its_budget_on_the_clock(what: str, one: Trained, budget: Budget) -> None:
+    for trial in one.report.trials:
+        assert getattr(trial.total, what) <= getattr(budget, what), dict(trial.waits)
+
+
+@pytest.mark.parametrize("recipe", LENGTHS)
+def test_every_step_of_a_captured_trial_is_one_replay(recipe: str, trained: dict[tuple[str, str], Trained]) -> None:
+    one = trained[recipe, "captured"]
+    assert [trial.total.graph_launches for trial in one.report.trials] == one.steps
+    assert trained[recipe, "eager"].report.counters.captures == 0
+
+
+def test_a_run_with_a_missing_trial_is_resumed(
+    null_gpu: ModuleType, workshop: Path, trained: dict[tuple[str, str], Trained], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained["quickstart", "eager"].runs[0], run)
+    before = trials(run)
+    (run / "trials.jsonl").write_text("", encoding="utf-8")
+    outcome = null_gpu.run(["train.py", "--resume", run], variables={"AIRBENCH_CACHE": str(workshop / "cache")})
+    assert outcome.code == 0, outcome.output
+    assert [line["status"] for line in trials(run)] == ["finished"]
+    assert trials(run)[0]["seeds"] == before[0]["seeds"]
+
+
+@pytest.mark.parametrize("command", ["profile", "scaling"])
+def test_measuring_speed_runs_on_a_gpu(command: str, reports: dict[tuple[str, str], Report]) -> None:
+    report = reports["quickstart", command]
+    assert report.code == 0, report.output
+    assert "Null GPU 0" in report.output
+
+
+@pytest.mark.slow
+def test_bench_runs_on_a_gpu(null_gpu: ModuleType, workshop: Path) -> None:
+    (report,) = measured(workshop, ("bench", "--device", "cuda"))
+    assert report.code == 0, report.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["eager", "captured"])
+def test_trials_of_full_size_finish(way: str, null_gpu: ModuleType, workshop: Path) -> None:
+    captured = f"{CUDA_GRAPH}={str(way == 'captured').lower()}"
+    out = str(workshop / f"full-{way}")
+    recipes = [f"configs/{recipe}.yaml" for recipe in LENGTHS]
+    (report,) = measured(workshop, ("train", *recipes, "data.name=shapes", captured, "--device", "cuda", "--out", out))
+    assert report.code == 0, report.output
+    assert report.counters.violations == 0
+    assert len(report.trials) == len(recipes)
+
+
+@pytest.mark.slow
+def test_a_compiled_net_trains_eagerly_and_captured(null_gpu: ModuleType, workshop: Path) -> None:
+    words = (f"{COMPILE}=default", "--epochs", "1", "--out", str(workshop / "compiled"))
+    command = train_command(workshop, "quickstart", *words)
+    eager, captured = measured(workshop, command, (*command, f"{CUDA_GRAPH}=true"))
+    for report in (eager, captured):
+        assert report.code == 0, report.output
+        assert any(name.startswith("triton ") for name in report.names)
+    assert captured.counters.violations == 0
+    assert captured.trials[0].total.graph_launches > 0
