@@ -16,6 +16,10 @@ Watch = Callable[[TrialJob], Callback]
 """Makes the callback that is told how a job's trial goes."""
 
 
+CHILD = ("-m", "airbench.experiment.child")
+"""What Python runs in the process of a trial."""
+
+
 class Executor(Protocol):
     """Trains jobs, in whatever way. Only the caller writes run folders."""
 
@@ -49,8 +53,7 @@ class ProcessExecutor:
             yield from self._train(job, watch(job))
 
     def _train(self, job: TrialJob, callback: Callback) -> Iterator[TrialOutcome | TrialExtra]:
-        command = [sys.executable, "-m", "airbench.experiment.child"]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        with subprocess.Popen([sys.executable, *CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
             assert child.stdin is not None
             assert child.stdout is not None
             try:

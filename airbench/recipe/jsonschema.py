@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from airbench.recipe.schema import Recipe
+from airbench.recipe.transforms import TRANSFORMS, TransformConfig
 
 
 def recipe_json_schema() -> dict[str, Any]:
@@ -24,7 +25,20 @@ def recipe_json_schema() -> dict[str, Any]:
     epochs["anyOf"] = [number, {"type": "array", "items": number, "minItems": 1}]
     groups = loose["properties"]["optimizers"]
     groups["additionalProperties"] = {"anyOf": [groups["additionalProperties"], {"type": "null"}]}
+    augment = loose["$defs"]["Data"]["properties"]["augment"]
+    augment["properties"] = {name: _augmentation(loose, name) for name in TRANSFORMS}
+    augment["additionalProperties"] = {"anyOf": [augment["additionalProperties"], {"type": "null"}]}
     return loose
+
+
+def _augmentation(schema: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return what may stand under an augmentation's name: its settings, the value of the main one, or null."""
+    config = TRANSFORMS[name].config
+    assert issubclass(config, TransformConfig)
+    choices: list[dict[str, Any]] = [{"$ref": f"#/$defs/{config.__name__}"}, {"type": "null"}]
+    if config.shorthand:
+        choices.append(schema["$defs"][config.__name__]["properties"][config.shorthand])
+    return {"anyOf": choices, "description": config.__doc__}
 
 
 def _loosen(part: Any) -> Any:

@@ -79,7 +79,7 @@ def test_twenty_steps_equal_the_reference(config: dict[str, Any], padded: bool, 
     for _ in range(20):
         for p, e, b in zip(params, expected, buffers, strict=True):
             p.grad = torch.randn(p.shape, dtype=torch.float64, generator=g)
-            reference_step(e, p.grad, b, settings)
+            reference_step(e, p.grad, b, config)
         muon.step()
     for p, e in zip(params, expected, strict=True):
         assert torch.allclose(p, e, atol=1e-8)

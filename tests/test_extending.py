@@ -1,0 +1,92 @@
+"""What the page on extending says works: each component on it is registered from outside and trains from YAML."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airbench.cli import main
+from airbench.data.dataset import Dataset
+from airbench.recipe import plugins
+from airbench.recipe.data import DATASETS
+from airbench.recipe.nets import NETS
+from airbench.recipe.optimizers import OPTIMIZERS
+from airbench.recipe.schedules import SCHEDULES
+from airbench.recipe.transforms import TRANSFORMS
+from airbench.runs import read_run
+from tests.conftest import CONFIGS
+
+PAGE = (CONFIGS.parent / "airbench" / "docs" / "extending.md").read_text(encoding="utf-8")
+SECTIONS = re.findall(r"^## An? (.*?)\n.*?```python\n(.*?)```.*?```yaml\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
+REGISTRIES = (DATASETS, NETS, OPTIMIZERS, SCHEDULES, TRANSFORMS)
+SHORT = ("train.batch_size=50", "data.train_images=100", "train.epochs=1", "evaluate.tta=[]", "net.whiten.images=50")
+
+
+@pytest.fixture
+def clean_registries() -> Iterator[None]:
+    """Remove what a plugin added."""
+    before = [set(registry) for registry in REGISTRIES]
+    yield
+    for registry, names in zip(REGISTRIES, before, strict=True):
+        for added in set(registry) - names:
+            registry.remove(added)
+    plugins._loaded.clear()
+
+
+def test_the_page_has_all_five_kinds() -> None:
+    assert [kind for kind, _, _ in SECTIONS] == ["optimizer", "schedule", "augmentation", "net", "data set"]
+
+
+@pytest.mark.parametrize(("kind", "code", "recipe"), SECTIONS, ids=[kind for kind, _, _ in SECTIONS])
+def test_component_of_the_page_trains_two_steps(
+    kind: str, code: str, recipe: str, few_shapes: Dataset, clean_registries: None, tmp_path: Path
+) -> None:
+    assert len(code.splitlines()) <= 30
+    (tmp_path / "mine.py").write_text(code, encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(recipe, encoding="utf-8")
+    (tmp_path / "configs").symlink_to(CONFIGS)
+    overrides = [word for word in SHORT if not (kind == "net" and word.startswith("net."))]
+    if kind != "net":
+        overrides.append("net.widths=[4,8,8]")
+    if kind != "data set":
+        overrides.append("data.name=shapes")
+    out = tmp_path / "runs"
+    command = [
+        "train",
+        str(tmp_path / "mine.yaml"),
+        *overrides,
+        "--plugin",
+        str(tmp_path / "mine.py"),
+        "--device",
+        "cpu",
+    ]
+    assert main([*command, "--out", str(out)]) == 0
+    (folder,) = out.iterdir()
+    run = read_run(folder)
+    assert run.fact("steps") == 2
+    assert len(run.finished) == 1
+    assert list(run.fact("source", "plugins")) == ["mine.py"]
+    assert run.fact("source", "committed") is False
+
+
+def test_a_plugin_that_fails_says_so_in_one_line(
+    tmp_path: Path, clean_registries: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(CONFIGS / "quickstart.yaml")
+    (tmp_path / "broken.py").write_text("raise ValueError('no\\nway')\n")
+    for plugin, said in (("broken.py", "ValueError: no way"), ("gone.py", "no such Python file")):
+        assert main(["train", recipe, "--plugin", str(tmp_path / plugin)]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert said in error
+
+
+def test_names_that_are_taken_or_do_not_match_are_refused() -> None:
+    config = OPTIMIZERS["sgd"].config
+    with pytest.raises(ValueError, match=r'needs name: Literal\["other"\]'):
+        OPTIMIZERS.add("other", config, lambda *_: None)
+    with pytest.raises(ValueError, match="must be new"):
+        OPTIMIZERS.add("sgd", config, lambda *_: None)
+    with pytest.raises(ValueError, match="there is one of this name"):
+        DATASETS.add("cifar10", DATASETS["cifar10"])
