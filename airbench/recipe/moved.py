@@ -27,9 +27,10 @@ def move_settings(root: Node) -> tuple[Node, list[tuple[str, str]]]:
     """
     moved: list[tuple[str, str]] = []
     for old, new in MOVED.items():
-        for path in _matches(root, tuple(old.split("."))):
-            wildcard = path[1]
-            target = tuple(wildcard if step == "*" else step for step in new.split("."))
+        pattern = old.split(".")
+        for path in _matches(root, tuple(pattern)):
+            keys = dict(zip(pattern, path, strict=True))  # of "*", the one that it matched
+            target = tuple(keys[step] if step == "*" else step for step in new.split("."))
             if _get(root, target) is None:
                 value = _get(root, path)
                 assert value is not None
