@@ -21,6 +21,8 @@ class Machine:
     dtype: torch.dtype
     threads: int = field(default_factory=torch.get_num_threads)
     """Threads that PyTorch computes with on a CPU."""
+    fp32: str = "ieee"
+    """What convolutions in float32 are computed in: ``ieee``, or ``tf32`` on CUDA."""
 
     @property
     def precision(self) -> str:
@@ -65,7 +67,8 @@ def choose_machine(engine: Engine = Engine()) -> Machine:  # noqa: B008 - frozen
         precision = "fp16" if device.type == "cuda" else "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
     if precision == "fp16" and device.type == "cpu":
         raise DeviceError("engine.precision = fp16: too slow on a CPU to be of use; give bf16, fp32 or auto")
-    return Machine(device, _DTYPES[precision], engine.threads or torch.get_num_threads())
+    fp32 = "tf32" if device.type == "cuda" and engine.tf32 else "ieee"
+    return Machine(device, _DTYPES[precision], engine.threads or torch.get_num_threads(), fp32)
 
 
 def cpu_has_bf16() -> bool:
@@ -87,6 +90,8 @@ def prepare(machine: Machine) -> None:
         torch.cuda.set_device(machine.device.index or 0)
         torch.backends.cudnn.benchmark = True
         torch.backends.cudnn.benchmark_limit = 0  # try every algorithm, not the first ten
+        torch.backends.cudnn.conv.fp32_precision = machine.fp32  # type: ignore[attr-defined]
+        torch._dynamo.config.recompile_limit = 64  # a process may train many recipes, in several modes and shapes
 
 
 def keep_freed_memory() -> bool:

@@ -14,6 +14,7 @@ from airbench.optim.groups import route
 from airbench.optim.lookahead import Lookahead
 from airbench.optim.optimizers import Optimizers
 from airbench.recipe import Recipe
+from airbench.training.engine import EAGER, forward_loss
 from airbench.training.evaluate import num_correct
 from airbench.training.step import train_step
 from tests.conftest import tiny
@@ -49,7 +50,7 @@ def test_whole_training_step_runs_on_meta(config: str, dtype: torch.dtype) -> No
     step = 0
     for batch in loader.epoch():
         optimizers.before_step(step)
-        loss, logits = train_step(net, optimizers, batch, 0.2)
+        loss, logits = train_step(forward_loss(net, 0.2, EAGER), optimizers, batch)
         step += 1
         if lookahead:
             lookahead.after_step(step)

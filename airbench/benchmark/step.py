@@ -11,6 +11,7 @@ from airbench.net.base import Net, build_net, prepare
 from airbench.optim.groups import route
 from airbench.optim.optimizers import Optimizers
 from airbench.recipe import Recipe
+from airbench.training.engine import EAGER, ForwardLoss, forward_loss
 from airbench.training.results import TrialSeeds
 from airbench.training.setup import net_context
 from airbench.training.step import train_step
@@ -27,11 +28,12 @@ class MeasuredStep:
     net: Net
     optimizers: Optimizers
     batch: Batch
+    forward_loss: ForwardLoss
     label_smoothing: float
 
     def __call__(self) -> None:
         """Forward, backward, update."""
-        train_step(self.net, self.optimizers, self.batch, self.label_smoothing)
+        train_step(self.forward_loss, self.optimizers, self.batch)
 
 
 def new_net(recipe: Recipe, machine: Machine, dtype: torch.dtype, shape: ImageShape = CIFAR) -> Net:
@@ -58,7 +60,8 @@ def build_step(
     prepare(net, lambda count: images[:count].float())
     optimizers = Optimizers(route(net, recipe.optimizers), batch_size=batch, total_steps=10**6, steps_per_epoch=10**6)
     optimizers.before_step(0)
-    return MeasuredStep(net, optimizers, Batch(images, labels, labels), recipe.train.label_smoothing)
+    smoothing = recipe.train.label_smoothing
+    return MeasuredStep(net, optimizers, Batch(images, labels, labels), forward_loss(net, smoothing, EAGER), smoothing)
 
 
 def with_fused(recipe: Recipe, fused: bool) -> Recipe:

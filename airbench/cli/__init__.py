@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from airbench.cli import analyze, benchmark, study, train
+from airbench.cli import analyze, benchmark, devices, study, train
 from airbench.errors import AirbenchError
 
 
@@ -48,4 +48,5 @@ def build_parser() -> argparse.ArgumentParser:
     analyze.add_commands(commands)
     study.add_commands(commands)
     benchmark.add_commands(commands)
+    devices.add_commands(commands)
     return parser

@@ -57,6 +57,10 @@ def normalize(images: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> 
     return out
 
 
+Epoch = tuple[Tensor, list[tuple[Transform, Tensor]]]
+"""The order of the images, and what each augmentation draws for each of them."""
+
+
 class Loader:
     """Shuffled, augmented batches of a split, epoch after epoch; the last incomplete batch is dropped.
 
@@ -79,21 +83,27 @@ class Loader:
         self.crop = next((t for t in transforms if isinstance(t, Crop)), None)
         to_float = partial(normalize, mean=split.mean, std=split.std, dtype=dtype)
         self.images = self.crop.padded(split.images, to_float) if self.crop else to_float(split.images)
+        self._next: Epoch | None = None
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
         return len(self.labels) // self.batch_size
 
     def epoch(self) -> Iterator[Batch]:
-        """Return the batches of the next epoch."""
-        order = self._to_device(torch.randperm(len(self.labels), generator=self.order))
-        drawn = [(t, t.draw(len(self.labels), self.augment)) for t in self.transforms]
-        draws = [(t, self._to_device(draw)) for t, draw in drawn if draw is not None]
+        """Return the batches of the next epoch. Ends by drawing another: a GPU still has the last batches to do."""
+        order, draws = self._next or self._draw()
         for index in order.split(self.batch_size)[: len(self)]:
             batch = self._gather(index, draws)
             for transform, draw in draws:
                 batch = transform.apply(batch, draw[index])
             yield batch
+        self._next = self._draw()
+
+    def _draw(self) -> "Epoch":
+        """Draw the order of an epoch and what happens to each image, and send both to the device."""
+        order = self._to_device(torch.randperm(len(self.labels), generator=self.order))
+        drawn = [(t, t.draw(len(self.labels), self.augment)) for t in self.transforms]
+        return order, [(t, self._to_device(draw)) for t, draw in drawn if draw is not None]
 
     def _gather(self, index: Tensor, draws: Sequence[tuple[Transform, Tensor]]) -> Batch:
         corner = next((draw[index] for transform, draw in draws if transform is self.crop), None)

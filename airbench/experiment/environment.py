@@ -38,6 +38,7 @@ def describe_machine(machine: Machine) -> dict[str, Any]:
         "device": machine.name,
         "device_type": machine.device.type,
         "precision": machine.precision,
+        "fp32": machine.fp32,
         "fused_kernels": kernels_hash() if machine.device.type == "cpu" else None,
         "threads": machine.threads,
         "cpu": cpu_name(),

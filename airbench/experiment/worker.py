@@ -49,14 +49,15 @@ class Worker:
     def warm_up(self, job: TrialJob) -> None:
         """Warm up for ``job``. Raises AirbenchError where memory runs out."""
         try:
-            warm_up(self.setup(job.recipe, job.path))
+            for note in warm_up(self.setup(job.recipe, job.path)):
+                self.say(f"{job.recipe.name}: {note}")
         except TrialError as error:
             raise AirbenchError(f"{job.recipe.name}: {error}") from None
 
     def train(self, job: TrialJob, callback: Callback) -> Iterator[TrialOutcome | TrialExtra]:
         """Train ``job``. Yields its outcome, then what else was asked for."""
         setup = self.setup(job.recipe, job.path)
-        machine = describe_machine(setup.machine)
+        machine = {**describe_machine(setup.machine), **vars(setup.execution)}
         keeper = _KeepOptimizers()
         try:
             result = run_trial(setup, job.seeds, Callbacks(callback, keeper))

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from airbench.device import send
+
 
 def patch_covariance(images: Tensor, kernel: int) -> Tensor:
     """Second moments of all ``kernel``×``kernel`` patches of ``(N, C, H, W)``: ``(C·k², C·k²)``, float64, on the cpu.
@@ -24,10 +26,11 @@ def whitening_filters(images: Tensor, kernel: int, eps: float) -> Tensor:
     """Filters ``(2·C·k², C, k, k)`` that whiten the patches of the normalised ``images`` ``(N, C, H, W)``.
 
     With C = V Λ Vᵀ they are vᵢ / √(λᵢ + eps), then the same negated, so that the activation that follows
-    loses nothing (Page 2019; Jordan 2024, section 3.1). Float32, on the device of the images.
+    loses nothing (Page 2019; Jordan 2024, section 3.1). Float32, on the device of the images. The host waits for the
+    device once, for the covariance; its few eigenvectors are found on the host, in float64.
     """
     eigenvalues, eigenvectors = torch.linalg.eigh(patch_covariance(images, kernel))
     # Rounding can leave the smallest eigenvalue of a singular covariance just below zero.
     filters = eigenvectors.T / (eigenvalues[:, None].clamp(min=0) + eps).sqrt()
     filters = filters.reshape(-1, images.shape[1], kernel, kernel)
-    return torch.cat([filters, -filters]).float().to(images.device)
+    return send(torch.cat([filters, -filters]).float(), images.device)

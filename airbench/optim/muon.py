@@ -43,7 +43,7 @@ class Muon(Optimizer):
     - ``max_update_norm``: an update orthogonalize(u) of larger Frobenius norm is scaled down to it.
     - ``lr``: a group's may be a tensor on the device, as a captured CUDA graph needs it.
     - ``orthogonalize``: matrices ``(..., m, n)`` → the same shape; ``padded``: in one call for all parameters,
-      padded with zeros, instead of one call for each shape.
+      padded with zeros, instead of one call for each shape. None: on CUDA, where calls cost more than arithmetic.
 
     Raises ValueError for a setting out of range, a parameter that is no matrix, and a sparse gradient.
     """
@@ -61,7 +61,7 @@ class Muon(Optimizer):
         adjust_lr: str = "none",
         max_update_norm: float | None = None,
         orthogonalize: Orthogonalizer = newton_schulz,
-        padded: bool = False,
+        padded: bool | None = None,
     ):
         for name, value, fine in (
             ("lr", lr, lr >= 0),
@@ -117,7 +117,7 @@ class Muon(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
+            params = [p for p in group["params"] if p.grad is not None and p.numel()]
             if any(p.grad is not None and p.grad.is_sparse for p in params):
                 raise ValueError("Muon: a gradient is sparse; leave its parameter to another optimizer")
             if params:
@@ -128,7 +128,7 @@ class Muon(Optimizer):
         lr = group["lr"]
         updates = self._updates(group, params)
         if group["weight_decay"]:
-            _multiply(params, 1 - lr * group["weight_decay"])
+            _decay(params, lr * group["weight_decay"])
         matrices = [_FLATTEN[group["flatten"]](update) for update in updates]
         adjust = _ADJUST_LR[group["adjust_lr"]]
         factors = orthogonalize_all(matrices, self.orthogonalize, padded=self.padded)
@@ -167,17 +167,18 @@ class Muon(Optimizer):
         return buffer
 
 
-def _multiply(params: list[Tensor], by: float | Tensor) -> None:
-    if isinstance(by, Tensor):  # a half-precision product would round it first
+def _decay(params: list[Tensor], share: float | Tensor) -> None:
+    """Multiply by 1 - share. As a tensor, 1 - share would be rounded to half precision; share may be."""
+    if isinstance(share, Tensor):
         for p in params:
-            p.copy_(p.float() * by)
+            p.addcmul_(p, -share)
     else:
-        torch._foreach_mul_(params, by)
+        torch._foreach_mul_(params, 1 - share)
 
 
 def _add(p: Tensor, update: Tensor, times: float | Tensor) -> None:
     if isinstance(times, Tensor):
-        p.copy_(p.float() + update.float() * times)
+        p.addcmul_(update, times)
     else:
         p.add_(update, alpha=times)
 
@@ -209,5 +210,5 @@ def build_muon(config: schema.Muon, group: ParamGroup, context: OptimizerContext
         adjust_lr=config.adjust_lr,
         max_update_norm=config.max_update_norm,
         orthogonalize=build_orthogonalizer(config.orthogonalize, context.weight_dtype),
-        padded=config.batching == "padded",
+        padded=None if config.batching == "auto" else config.batching == "padded",
     )

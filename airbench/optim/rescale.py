@@ -5,10 +5,27 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+_TINY = 1e-30
+"""In place of a norm of zero: zeros stay zeros."""
+
 
 @torch.no_grad()
 def rescale(params: Sequence[Tensor], norm: float = 1.0) -> None:
-    """Rescale each parameter ``(out, …)`` to Frobenius norm ``norm`` · √out, in place. Zeros stay zeros."""
+    """Rescale each parameter ``(out, …)`` to Frobenius norm ``norm`` · √out, in place."""
+    params = [p for p in params if p.numel()]
+    if params and all(p.is_cuda for p in params):
+        _together(params, norm)
+        return
     for p in params:
         current = torch.linalg.vector_norm(p, dtype=torch.promote_types(p.dtype, torch.float32))
-        p.mul_(norm * len(p) ** 0.5 / current.clamp(min=1e-30))
+        p.mul_(norm * len(p) ** 0.5 / current.clamp(min=_TINY))
+
+
+def _together(params: list[Tensor], norm: float) -> None:
+    """The same in few launches."""
+    scales = list(torch._foreach_norm(params, dtype=torch.promote_types(params[0].dtype, torch.float32)))
+    torch._foreach_clamp_min_(scales, _TINY)
+    torch._foreach_reciprocal_(scales)
+    torch._foreach_mul_(scales, [norm * len(p) ** 0.5 for p in params])
+    for p, scale in zip(params, scales, strict=True):
+        p.mul_(scale)

@@ -1,8 +1,8 @@
 """How a recipe is computed. Recipes that differ only here are the same experiment on other engines."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from airbench.recipe.config import Config
 
@@ -20,13 +20,17 @@ class Engine(Config):
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Threads that PyTorch computes with on a CPU. Unset: PyTorch's own choice."""
 
-    compile: Literal["none", "default", "max-autotune"] = "none"
-    """Compile the net's forward and backward pass with torch.compile, in this mode, before the clock starts. Meant
-    for a GPU: on a CPU it was slower than none, and took minutes."""
+    tf32: bool = True
+    """On CUDA with precision fp32, let convolutions round their factors to TF32 (10 bits of mantissa), as PyTorch does
+    by default. `false`: IEEE float32 throughout."""
 
-    cuda_graph: bool = False
-    """On CUDA, capture forward, backward and update as a CUDA graph before the clock starts, and replay it: the host
-    launches them as one. Pays where steps are so short that the GPU waits for the host."""
+    compile: Literal["auto", "none", "default", "max-autotune"] = "auto"
+    """Compile net and loss with torch.compile, in this mode, before the clock starts. `auto`: `default` on CUDA where
+    Triton is there, else `none`. (On a CPU it was slower than none, and took minutes.)"""
+
+    cuda_graph: bool | None = None
+    """Capture forward, backward and update as a CUDA graph before the clock starts, and replay it: the host launches
+    them as one. Unset: on CUDA, if every optimizer of the recipe can be captured."""
 
     fused: bool = True
     """On a CPU, pool, normalise and activate in one pass by compiled kernels, where installation could build them;
@@ -37,9 +41,3 @@ class Engine(Config):
     """On a CPU, compute 3×3 convolutions by Winograd's method in tiles of at most so many pixels a side: larger ones
     are faster, and round more in bf16. 0: by PyTorch. `auto`: 4 where there are kernels (built by GCC 12 or
     newer; AVX2, for bf16 AVX512-BF16), 0 where there are none, for bf16 with AMX, and for few channels."""
-
-    @model_validator(mode="after")
-    def _one_graph(self) -> Self:
-        if self.cuda_graph and self.compile == "max-autotune":
-            raise ValueError("cuda_graph cannot capture compile = max-autotune, which captures graphs itself")
-        return self

@@ -179,9 +179,9 @@ class Muon(Group):
     orthogonalize: Orthogonalizer = NewtonSchulz()
     """How the update is orthogonalised."""
 
-    batching: Literal["same_shape", "padded"] = "same_shape"
+    batching: Literal["auto", "same_shape", "padded"] = "auto"
     """Orthogonalise matrices of one shape in one call, or all of them, padded with zeros to one shape: fewer
-    kernels, more arithmetic, the same result."""
+    kernels, more arithmetic, the same result. `auto`: padded on CUDA."""
 
     def not_capturable(self) -> str | None:
         """Return the way to orthogonalise, if it makes the host wait."""

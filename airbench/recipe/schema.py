@@ -105,9 +105,15 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _can_be_captured(self) -> Self:
-        if self.engine.cuda_graph:
-            for name, group in self.optimizers.items():
-                obstacle = group.not_capturable()
-                if obstacle:
-                    raise ValueError(f"engine.cuda_graph cannot capture {obstacle}, of optimizers.{name}")
+        obstacle = self.not_capturable()
+        if self.engine.cuda_graph and obstacle:
+            raise ValueError(f"engine.cuda_graph cannot capture {obstacle}")
         return self
+
+    def not_capturable(self) -> str | None:
+        """Return what keeps a CUDA graph from capturing a training step; None if nothing does."""
+        for name, group in self.optimizers.items():
+            obstacle = group.not_capturable()
+            if obstacle:
+                return f"{obstacle}, of optimizers.{name}"
+        return None

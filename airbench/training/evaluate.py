@@ -2,12 +2,16 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from airbench.data.transforms.crop import pad_reflect
 from airbench.recipe.schema import Evaluate
+
+Forward = Callable[[Tensor], Tensor]
+"""Images ``(N, C, H, W)`` → logits ``(N, classes)``."""
 
 View = Callable[[Tensor], Tensor]
 """Images ``(N, C, H, W)`` → the same images seen differently."""
@@ -55,34 +59,42 @@ def num_augmented(config: Evaluate, count: int) -> int:
 
 
 @torch.no_grad()
-def predict(net: nn.Module, images: Tensor, config: Evaluate) -> Tensor:
-    """Logits ``(N, classes)`` in float32 for ``(N, C, H, W)``, averaged over the views that ``config`` ask for.
+def predict(net: nn.Module, images: Tensor, config: Evaluate, forward: Forward | None = None) -> Tensor:
+    """Logits ``(N, classes)`` in float32 for ``(N, C, H, W)``, averaged over the views that ``config`` asks for.
 
     With ``config.uncertain`` below 1, first without views, then once more for the images whose largest probability is
-    smallest. Puts the net into evaluation mode and leaves it there.
+    smallest. Puts the net into evaluation mode and leaves it there. ``forward`` is a compiled version of ``net``.
     """
     net.eval()
+    average = partial(_averaged, forward or net, batch_size=config.batch_size)
     count = num_augmented(config, len(images))
     if count == len(images):
-        return _averaged(net, images, views(config), config.batch_size)
-    logits = _averaged(net, images, views(config.without_tta()), config.batch_size)
+        return average(images, views(config))
+    logits = average(images, views(config.without_tta()))
     if count:
         doubtful = logits.softmax(1).amax(1).topk(count, largest=False).indices
         again = images.index_select(0, doubtful).contiguous(memory_format=torch.channels_last)
         # The image itself was seen already.
         (weight, _), *others = views(config)
-        logits[doubtful] = weight * logits[doubtful] + _averaged(net, again, others, config.batch_size)
+        logits[doubtful] = weight * logits[doubtful] + average(again, others)
     return logits
 
 
-def _averaged(net: nn.Module, images: Tensor, weighted: Sequence[tuple[float, View]], batch_size: int) -> Tensor:
+def _averaged(forward: Forward, images: Tensor, weighted: Sequence[tuple[float, View]], batch_size: int) -> Tensor:
+    """Average over the views of each image: one after the other, or on a GPU in one batch, for fewer launches."""
     rows = []
     for batch in images.split(batch_size):
-        outputs = [weight * net(view(batch)).float() for weight, view in weighted]
-        rows.append(torch.stack(outputs).sum(0))
+        if batch.is_cuda:
+            seen = torch.cat([view(batch) for _, view in weighted])
+            outputs = forward(seen.contiguous(memory_format=torch.channels_last)).float().chunk(len(weighted))
+        else:
+            outputs = tuple(forward(view(batch)).float() for _, view in weighted)
+        rows.append(torch.stack([weight * out for (weight, _), out in zip(weighted, outputs, strict=True)]).sum(0))
     return torch.cat(rows)
 
 
-def num_correct(net: nn.Module, images: Tensor, labels: Tensor, config: Evaluate) -> Tensor:
+def num_correct(
+    net: nn.Module, images: Tensor, labels: Tensor, config: Evaluate, forward: Forward | None = None
+) -> Tensor:
     """Return how many of the images are classified correctly, as a tensor on the device: the caller may wait for it."""
-    return (predict(net, images, config).argmax(1) == labels).sum()
+    return (predict(net, images, config, forward).argmax(1) == labels).sum()

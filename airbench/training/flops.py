@@ -9,6 +9,7 @@ from airbench.net.base import build_net
 from airbench.optim.groups import route
 from airbench.optim.optimizers import Optimizers
 from airbench.recipe import Recipe
+from airbench.training.engine import EAGER, forward_loss
 from airbench.training.evaluate import num_augmented, num_correct, views
 from airbench.training.setup import net_context
 from airbench.training.step import train_step
@@ -30,7 +31,7 @@ def count_flop(recipe: Recipe, steps: int, test_images: int, shape: ImageShape) 
     labels = torch.empty(size, dtype=torch.int64, device=meta)
     optimizers.before_step(0)
     with FlopCounterMode(display=False) as counter:
-        train_step(net, optimizers, Batch(images, labels, labels), recipe.train.label_smoothing)
+        train_step(forward_loss(net, recipe.train.label_smoothing, EAGER), optimizers, Batch(images, labels, labels))
     step = counter.get_total_flops()
     evaluate = recipe.evaluate
     with FlopCounterMode(display=False) as counter:

@@ -10,7 +10,6 @@ from airbench.data.batch import Batch
 from airbench.errors import TrialError
 from airbench.training.callback import Callback
 from airbench.training.clock import Clock
-from airbench.training.evaluate import num_correct
 from airbench.training.results import EpochRow, TrialResult, TrialSeeds
 from airbench.training.setup import TrialSetup, memory_errors
 from airbench.training.warmup import warm_up
@@ -23,7 +22,7 @@ def run_trial(setup: TrialSetup, seeds: TrialSeeds, callback: Callback | None = 
     """
     with memory_errors():
         setup.machine.use_threads()
-        if setup.recipe.engine.cuda_graph and setup.graph is None:
+        if setup.execution.cuda_graph and setup.graph is None:
             warm_up(setup)
         callback = callback or Callback()
         result = fit(setup, seeds, callback)
@@ -65,7 +64,7 @@ def fit(setup: TrialSetup, seeds: TrialSeeds, callback: Callback) -> TrialResult
             break
 
     with clock:
-        right = num_correct(net, setup.test.normalized(setup.machine.dtype), setup.test.labels, setup.recipe.evaluate)
+        right = setup.num_correct(setup.recipe.evaluate)
     return TrialResult(
         seeds=seeds,
         accuracy=right.item() / len(setup.test),
@@ -84,8 +83,7 @@ def _diverged(losses: Tensor) -> bool:
 
 def _after_epoch(setup: TrialSetup, step: int, batch: Batch, losses: Tensor, logits: Tensor, clock: Clock) -> EpochRow:
     """Evaluate without test-time augmentation, off the clock."""
-    test = setup.test.normalized(setup.machine.dtype)
-    right = num_correct(setup.net, test, setup.test.labels, setup.recipe.evaluate.without_tta())
+    right = setup.num_correct(setup.recipe.evaluate.without_tta())
     return EpochRow(
         epoch=round(step / setup.steps_per_epoch, 4),
         train_loss=losses.sum().item() / len(batch),

@@ -1,11 +1,11 @@
 """What the trials of a recipe share: images on the device, a net that each trial resets, the parameter groups."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from airbench.data.batch import Batch
 from airbench.data.dataset import Dataset
@@ -19,6 +19,9 @@ from airbench.optim.lookahead import Lookahead
 from airbench.optim.optimizers import Optimizers
 from airbench.recipe import Recipe
 from airbench.recipe.schedules import epochs_to_steps
+from airbench.recipe.schema import Evaluate
+from airbench.training.engine import Execution, forward, forward_loss
+from airbench.training.evaluate import num_correct
 from airbench.training.results import TrialSeeds
 from airbench.training.step import GraphStep, Step, train_step
 
@@ -40,14 +43,16 @@ class TrialSetup:
         self.steps_per_epoch = len(self.train) // batch
         self.total_steps = epochs_to_steps(recipe.train.epochs, self.steps_per_epoch)
         self.net = build_net(recipe.net, net_context(recipe, self.shape), machine.device, machine.dtype)
-        self.forward = _compiled(self.net, recipe.engine.compile)
         self.groups = route(self.net, recipe.optimizers)
+        self.execute(Execution.choose(recipe, machine))
+
+    def execute(self, execution: Execution) -> None:
+        """Execute steps in this way from now on."""
+        self.execution = execution
+        self.forward_loss = forward_loss(self.net, self.recipe.train.label_smoothing, execution)
+        self.forward = forward(self.net, execution)
         self.graph: GraphStep | None = None
-        """The captured step, from the warm-up on, if the recipe asks for one."""
-        if recipe.engine.cuda_graph and machine.device.type != "cuda":
-            raise RecipeError(
-                f"engine.cuda_graph = true: there are no CUDA graphs on {machine.device.type}; leave it out"
-            )
+        """The captured step, from the warm-up on, if there is to be one."""
 
     def new_optimizers(self) -> Optimizers:
         """Build optimizers that have taken no step."""
@@ -56,7 +61,7 @@ class TrialSetup:
             batch_size=self.recipe.train.batch_size,
             total_steps=self.total_steps,
             steps_per_epoch=self.steps_per_epoch,
-            captured=self.recipe.engine.cuda_graph,
+            captured=self.execution.cuda_graph,
         )
 
     def new_step(self) -> tuple[Optimizers, Step]:
@@ -67,7 +72,7 @@ class TrialSetup:
         optimizers = self.new_optimizers()
 
         def step(batch: Batch) -> tuple[Tensor, Tensor]:
-            return train_step(self.forward, optimizers, batch, self.recipe.train.label_smoothing)
+            return train_step(self.forward_loss, optimizers, batch)
 
         return optimizers, step
 
@@ -86,6 +91,11 @@ class TrialSetup:
         """Compute the layers of the net that depend on training images."""
         prepare(self.net, partial(self.train.normalized, self.machine.dtype))
 
+    def num_correct(self, evaluate: Evaluate) -> Tensor:
+        """Normalise the test images and return how many are classified correctly, as a tensor on the device."""
+        test = self.test.normalized(self.machine.dtype)
+        return num_correct(self.net, test, self.test.labels, evaluate, self.forward)
+
     def new_lookahead(self) -> Lookahead | None:
         """Start averaging the net's weights as they are now, if the recipe asks for it."""
         return Lookahead(self.net, self.recipe.lookahead, self.total_steps) if self.recipe.lookahead else None
@@ -100,14 +110,6 @@ def image_shape(dataset: Dataset) -> ImageShape:
 def net_context(recipe: Recipe, shape: ImageShape) -> NetContext:
     """Return what the factory of the recipe's net needs to know."""
     return NetContext(shape.classes, shape.side, shape.channels, recipe.engine.fused, recipe.engine.winograd)
-
-
-def _compiled(net: nn.Module, mode: str) -> Callable[[Tensor], Tensor]:
-    """Return ``net``, or its compiled version, which shares its weights."""
-    if mode == "none":
-        return net
-    compiled: Callable[[Tensor], Tensor] = torch.compile(net, mode=mode, dynamic=False)
-    return compiled
 
 
 @contextmanager

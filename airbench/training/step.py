@@ -10,10 +10,7 @@ from torch import Tensor
 
 from airbench.data.batch import Batch
 from airbench.optim.optimizers import Optimizers
-from airbench.training.loss import losses
-
-Forward = Callable[[Tensor], Tensor]
-"""Images ``(B, C, H, W)`` → logits ``(B, classes)``."""
+from airbench.training.engine import ForwardLoss
 
 StepResult = tuple[Tensor, Tensor]
 """The loss of each example ``(B,)`` and the logits ``(B, classes)``, without a gradient."""
@@ -27,13 +24,12 @@ EAGER_STEPS = 3
 """Before a capture: optimizers make their state, and libraries choose their algorithms, in the first steps."""
 
 
-def train_step(forward: Forward, optimizers: Optimizers, batch: Batch, label_smoothing: float) -> StepResult:
+def train_step(forward_loss: ForwardLoss, optimizers: Optimizers, batch: Batch) -> StepResult:
     """Forward, backward, update. The loss is summed over the batch."""
-    logits = forward(batch.images)
-    loss = losses(logits, batch.targets, label_smoothing)
-    loss.sum().backward()
+    losses, logits = forward_loss(batch.images, batch.targets)
+    losses.sum().backward()
     optimizers.step()
-    return loss.detach(), logits.detach()
+    return losses.detach(), logits.detach()
 
 
 def capture_cuda_graph(work: Callable[[], StepResult]) -> tuple[Callable[[], Any], StepResult]:
@@ -54,17 +50,16 @@ class GraphStep:
 
     def __init__(
         self,
-        forward: Forward,
+        forward_loss: ForwardLoss,
         optimizers: Optimizers,
         example: Batch,
-        label_smoothing: float,
         capture: Capture | None = None,
     ):
         """``example`` is a batch; any other must be of its shape."""
         self.optimizers, self.capture = optimizers, capture or capture_cuda_graph
         images = example.images.clone(memory_format=torch.preserve_format)
         self.batch = replace(example, images=images, targets=example.targets.clone())
-        self._work = lambda: train_step(forward, optimizers, self.batch, label_smoothing)
+        self._work = lambda: train_step(forward_loss, optimizers, self.batch)
         self._graphs: dict[Hashable, tuple[Callable[[], Any], StepResult]] = {}
 
     def prepare(self) -> None:

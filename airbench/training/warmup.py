@@ -1,72 +1,110 @@
 """Warm-up: everything that a trial does for the first time is done once, off the clock."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 
-from airbench.data.loader import Loader
+from airbench.data.batch import Batch
 from airbench.recipe.schedules import epochs_to_steps
 from airbench.training.evaluate import num_correct
 from airbench.training.results import TrialSeeds
 from airbench.training.setup import TrialSetup, memory_errors
 from airbench.training.step import GraphStep
 
-STEPS = 2
-"""On a CPU one is enough: nothing is chosen or compiled in the second."""
+SEEDS = TrialSeeds(0, 0, 0)
 
 
-def warm_up(setup: TrialSetup) -> None:
-    """Prepare the net, load, take a few steps and evaluate, on random labels: nothing shall be new on the clock.
+def warm_up(setup: TrialSetup) -> list[str]:
+    """Do on random labels what a trial does, so that nothing is new on the clock. Leaves no trace.
 
-    Leaves no trace: a trial resets all that it uses. Raises TrialError where memory runs out.
+    On a GPU this is a whole trial, as airbench has it, for memory, kernels and captures; on a CPU a step or two are
+    enough. Returns a line for each way to execute steps that failed and was replaced, where the recipe leaves the
+    choice to the machine. Raises TrialError where memory runs out.
     """
-    with memory_errors():
-        seeds = TrialSeeds(0, 0, 0)
-        setup.machine.use_threads()
-        setup.net.reset(seeds.generator("init"))
-        setup.net.train()
-        setup.graph = None
-        setup.prepare_net()
-        _take_steps(setup, setup.new_loader(seeds), seeds.generator("order"))
-        _evaluate(setup)
+    notes: list[str] = []
+    while True:
+        try:
+            with memory_errors():
+                _warm_up(setup)
+            return notes
+        except Exception as error:
+            other = setup.execution.without(error, setup.recipe)
+            if other is None:
+                raise
+            reason = " ".join(str(error).split())[:200]
+            notes.append(f"steps are {other}: {setup.execution} failed ({type(error).__name__}: {reason})")
+            setup.execute(other)
 
 
-def _take_steps(setup: TrialSetup, loader: Loader, generator: torch.Generator) -> None:
-    recipe, device = setup.recipe, setup.machine.device
+def _warm_up(setup: TrialSetup) -> None:
+    setup.machine.use_threads()
+    setup.net.reset(SEEDS.generator("init"))
+    setup.net.train()
+    setup.graph = None
+    setup.prepare_net()
+    if setup.execution.cuda_graph:
+        _capture(setup)
+    if setup.machine.device.type == "cuda":
+        _whole_trial(setup)
+    else:
+        _few_steps(setup)
+
+
+def _batches(setup: TrialSetup) -> Iterator[Batch]:
+    """Return batches with random labels, epoch after epoch."""
+    loader, generator = setup.new_loader(SEEDS), SEEDS.generator("order")
+    labels = torch.randint(setup.shape.classes, (len(setup.train),), generator=generator).to(setup.machine.device)
+    while True:
+        for batch in loader.epoch():
+            yield replace(batch, targets=labels[batch.index]) if batch.targets.ndim == 1 else batch
+
+
+def _capture(setup: TrialSetup) -> None:
+    graph = GraphStep(setup.forward_loss, setup.new_optimizers(), next(_batches(setup)))
+    graph.prepare()
+    setup.graph = graph
+
+
+def _whole_trial(setup: TrialSetup) -> None:
+    """Train from beginning to end, and evaluate after the first epoch, as after each, and at the end."""
+    setup.net.reset(SEEDS.generator("init"))
+    setup.prepare_net()
     optimizers, take_step = setup.new_step()
     lookahead = setup.new_lookahead()
-    batch = next(loader.epoch())
-    labels = torch.randint(setup.shape.classes, (len(batch),), generator=generator).to(device)
-    if batch.targets.ndim == 1:
-        batch = replace(batch, targets=labels)
-    steps = STEPS if device.type != "cpu" or recipe.engine.compile != "none" else 1
-    for step in (*range(steps), *_freezing_steps(setup)):
+    batches = _batches(setup)
+    for step in range(setup.total_steps):
+        setup.net.train()
         optimizers.before_step(step)
-        take_step(batch)
-    if recipe.engine.cuda_graph:
-        graph = GraphStep(setup.forward, optimizers, batch, recipe.train.label_smoothing)
-        graph.prepare()
-        setup.graph = graph
+        take_step(next(batches))
+        if lookahead:
+            lookahead.after_step(step + 1)
+        if (step + 1) % setup.steps_per_epoch == 0:
+            setup.num_correct(setup.recipe.evaluate.without_tta())
     if lookahead:
         lookahead.finish()
+    setup.num_correct(setup.recipe.evaluate).item()
+
+
+def _few_steps(setup: TrialSetup) -> None:
+    optimizers, take_step = setup.new_step()
+    lookahead = setup.new_lookahead()
+    compiled = setup.execution.compile != "none"
+    batch = next(_batches(setup))
+    for step in (*range(2 if compiled else 1), *(_freezing_steps(setup) if compiled else ())):
+        optimizers.before_step(step)
+        take_step(batch)
+    if lookahead:
+        lookahead.finish()
+    test, evaluate, dtype = setup.test, setup.recipe.evaluate, setup.machine.dtype
+    # One view is like another, so two images are enough to have seen them all.
+    num_correct(setup.net, test.normalized(dtype, 2), test.labels[:2], evaluate, setup.forward)
+    count = min(len(test), evaluate.batch_size + len(test) % evaluate.batch_size)
+    num_correct(setup.net, test.normalized(dtype, count), test.labels[:count], evaluate.without_tta(), setup.forward)
 
 
 def _freezing_steps(setup: TrialSetup) -> list[int]:
-    """Return the steps at which a group is frozen, if the net is compiled: it is then compiled again."""
-    if setup.recipe.engine.compile == "none":
-        return []
+    """Return the steps at which a group is frozen: a compiled net is then compiled again."""
     lengths = {g.config.train_epochs for g in setup.groups if g.config.train_epochs is not None}
     steps = sorted(epochs_to_steps(epochs, setup.steps_per_epoch) for epochs in lengths)
     return [step for step in steps if step < setup.total_steps]
-
-
-def _evaluate(setup: TrialSetup) -> None:
-    test, evaluate, dtype = setup.test, setup.recipe.evaluate, setup.machine.dtype
-    if setup.machine.device.type == "cpu":
-        # One view is like another, so two images are enough to have seen them all.
-        num_correct(setup.net, test.normalized(dtype, 2), test.labels[:2], evaluate)
-        count = min(len(test), evaluate.batch_size + len(test) % evaluate.batch_size)
-        evaluate = evaluate.without_tta()
-    else:
-        count = len(test)  # cuDNN looks for the best algorithm for every new shape
-    num_correct(setup.net, test.normalized(dtype, count), test.labels[:count], evaluate).item()

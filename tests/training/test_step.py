@@ -17,6 +17,7 @@ from airbench.net.base import Net, NetContext, build_net
 from airbench.optim.groups import route
 from airbench.optim.optimizers import Optimizers
 from airbench.recipe import Recipe
+from airbench.training.engine import EAGER, Execution, forward_loss
 from airbench.training.loop import run_trial
 from airbench.training.results import TrialSeeds
 from airbench.training.setup import TrialSetup
@@ -97,14 +98,14 @@ def test_replayed_steps_are_the_steps(overrides: tuple[str, ...]) -> None:
     recipe = tiny("airbench94_muon.yaml", SLOW, *overrides).recipe
     net, optimizers = start(recipe, captured=False)
     twin, captured = start(recipe, captured=True)
-    step = GraphStep(twin, captured, batches()[0], 0.2, capture=record)
+    step = GraphStep(forward_loss(twin, 0.2, EAGER), captured, batches()[0], capture=record)
     step.prepare()
     twin.reset(TrialSeeds(0, 0, 0).generator("init"))
     captured.reset()
     for i, batch in enumerate(batches()):
         optimizers.before_step(i)
         captured.before_step(i)
-        expected = train_step(net, optimizers, batch, 0.2)
+        expected = train_step(forward_loss(net, 0.2, EAGER), optimizers, batch)
         result = step(batch)
         for ours, theirs in zip(result, expected, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)  # what rounding grows to in some steps
@@ -125,7 +126,7 @@ def test_a_tensor_as_learning_rate_rounds_no_worse_than_a_number() -> None:
     for captured, dtype in ((False, torch.bfloat16), (True, torch.bfloat16), (False, torch.float32)):
         net, optimizers = start(recipe, captured, dtype)
         optimizers.before_step(0)
-        train_step(net, optimizers, batches(dtype)[0], 0.2)
+        train_step(forward_loss(net, 0.2, EAGER), optimizers, batches(dtype)[0])
         nets.append(torch.cat([p.detach().float().flatten() for n, p in net.named_parameters() if "conv" in n]))
     number, tensor, exact = nets
     assert (tensor - exact).norm() <= 1.1 * (number - exact).norm()
@@ -135,7 +136,7 @@ def test_trials_with_a_graph_leave_no_trace_in_the_next(
     small_shapes: Dataset, cpu: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     eager, setup = (TrialSetup(tiny("airbench94_muon.yaml", SLOW).recipe, small_shapes, cpu) for _ in range(2))
-    setup.recipe = tiny("airbench94_muon.yaml", SLOW, "engine.cuda_graph=true").recipe
+    setup.execute(Execution("none", cuda_graph=True))
     monkeypatch.setattr("airbench.training.step.capture_cuda_graph", record)
     first, other, again = (run_trial(setup, TrialSeeds(s, s, s), Silent()) for s in (0, 1, 0))
     assert first.epochs[-1].train_loss == again.epochs[-1].train_loss != other.epochs[-1].train_loss
@@ -149,7 +150,6 @@ def test_what_no_graph_can_hold_is_refused(small_shapes: Dataset, cpu: Machine) 
     for override in (
         ("optimizers.biases.name=normalized_momentum", "optimizers.biases.lr=0.01"),
         ("optimizers.filters.orthogonalize.method=svd",),
-        ("engine.compile=max-autotune",),
     ):
         with pytest.raises(RecipeError, match=r"cuda_graph cannot capture"):
             tiny("airbench94_muon.yaml", "engine.cuda_graph=true", *override)

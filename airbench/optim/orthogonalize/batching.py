@@ -1,10 +1,9 @@
 """Many matrices in few calls."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 Orthogonalizer = Callable[[Tensor], Tensor]
@@ -12,36 +11,42 @@ Orthogonalizer = Callable[[Tensor], Tensor]
 
 
 def orthogonalize_all(
-    matrices: Sequence[Tensor], orthogonalize: Orthogonalizer, *, padded: bool = False
+    matrices: Sequence[Tensor], orthogonalize: Orthogonalizer, *, padded: bool | None = None
 ) -> list[Tensor]:
-    """``orthogonalize`` applied to each of ``matrices``, tensors ``(..., m, n)`` of any shapes, in their own types.
+    """Apply ``orthogonalize`` to each of ``matrices``, tensors ``(..., m, n)`` of any shapes, types and devices.
 
-    Tensors of one shape share a call; with ``padded`` all do, turned to be wide and padded with zeros. Rows and
-    columns of zeros stay zero in every method here, so that padding changes nothing but the order of additions.
+    Tensors of one shape share a call; with ``padded`` all of a device do, turned to be wide and padded with zeros
+    (None: on CUDA). Rows and columns of zeros stay zero in every method here, so that padding changes nothing but the
+    order of additions. Results have the types of ``matrices``, or, padded, that of ``orthogonalize``.
     """
-    return _padded(matrices, orthogonalize) if padded else _by_shape(matrices, orthogonalize)
-
-
-def _by_shape(matrices: Sequence[Tensor], orthogonalize: Orthogonalizer) -> list[Tensor]:
-    same_shape: dict[torch.Size, list[int]] = defaultdict(list)
-    for i, matrix in enumerate(matrices):
-        same_shape[matrix.shape].append(i)
+    in_one = {m.device: m.is_cuda if padded is None else padded for m in matrices}
+    calls: dict[Hashable, list[int]] = defaultdict(list)
+    for i, m in enumerate(matrices):
+        calls[(m.device,) if in_one[m.device] else (m.device, m.dtype, m.shape)].append(i)
     out = list(matrices)
-    for places in same_shape.values():
-        results = orthogonalize(torch.stack([matrices[i] for i in places]))
+    for places in calls.values():
+        mine = [matrices[i] for i in places]
+        results = _padded(mine, orthogonalize) if in_one[mine[0].device] else _stacked(mine, orthogonalize)
         for i, result in zip(places, results, strict=True):
-            out[i] = result.to(matrices[i].dtype)
+            out[i] = result
     return out
+
+
+def _stacked(matrices: Sequence[Tensor], orthogonalize: Orthogonalizer) -> list[Tensor]:
+    return [result.to(matrices[0].dtype) for result in orthogonalize(torch.stack(list(matrices)))]
 
 
 def _padded(matrices: Sequence[Tensor], orthogonalize: Orthogonalizer) -> list[Tensor]:
     wide = [m.mT if m.shape[-2] > m.shape[-1] else m for m in matrices]
     stacks = [m.reshape(-1, *m.shape[-2:]) for m in wide]
     rows, columns = (max(m.shape[d] for m in wide) for d in (-2, -1))
-    together = torch.cat([F.pad(s, (0, columns - s.shape[-1], 0, rows - s.shape[-2])) for s in stacks])
+    together = stacks[0].new_zeros(sum(map(len, stacks)), rows, columns)
+    places = together.split([len(s) for s in stacks])
+    for place, stack in zip(places, stacks, strict=True):
+        place[:, : stack.shape[-2], : stack.shape[-1]].copy_(stack)
     results = orthogonalize(together).split([len(s) for s in stacks])
     out = []
     for matrix, turned, result in zip(matrices, wide, results, strict=True):
-        cut = result[..., : turned.shape[-2], : turned.shape[-1]].reshape(turned.shape).to(matrix.dtype)
+        cut = result[..., : turned.shape[-2], : turned.shape[-1]].reshape(turned.shape)
         out.append(cut.mT if matrix.shape[-2] > matrix.shape[-1] else cut)
     return out

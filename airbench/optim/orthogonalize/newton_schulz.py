@@ -32,9 +32,20 @@ def newton_schulz(
     for a, b, c in triples(coefficients, steps):
         if gram is None:
             gram = x @ x.mT
-        x = a * x + ((b * gram + c * gram @ gram) @ x if c else b * gram @ x)
+        x = (fused_quintic if x.is_cuda and x.ndim == 3 else quintic)(x, gram, a, b, c)
         gram = None
     return x.mT if tall else x
+
+
+def quintic(x: Tensor, gram: Tensor, a: float, b: float, c: float) -> Tensor:
+    """Return a X + (b G + c G²) X for matrices ``(..., m, n)`` and G = X Xᵀ."""
+    return a * x + ((b * gram + c * gram @ gram) @ x if c else b * gram @ x)
+
+
+def fused_quintic(x: Tensor, gram: Tensor, a: float, b: float, c: float) -> Tensor:
+    """:func:`quintic` for ``(L, m, n)``, its sums left to the products: fewer launches, and fewer roundings."""
+    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) if c else b * gram
+    return torch.baddbmm(x, factor, x, beta=a)
 
 
 def normalized(x: Tensor, how: str, dtype: torch.dtype, eps: float = 1e-7) -> tuple[Tensor, Tensor | None]:
@@ -51,7 +62,7 @@ def normalized(x: Tensor, how: str, dtype: torch.dtype, eps: float = 1e-7) -> tu
     """
     # In float32 at least, and by the largest element first: a sum of squares overflows early.
     x = x.to(torch.promote_types(x.dtype, torch.float32))
-    largest = x.abs().amax(dim=(-2, -1), keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
+    largest = _largest(x).clamp(min=torch.finfo(x.dtype).tiny)
     x = x / largest
     x = (x / (torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True) + eps / largest)).to(dtype)
     if how == "frobenius":
@@ -66,6 +77,12 @@ def normalized(x: Tensor, how: str, dtype: torch.dtype, eps: float = 1e-7) -> tu
         scale = wide.abs().sum(-1, keepdim=True).clamp(min=_LEAST).rsqrt()
         return (x * scale).to(dtype), (wide * scale * scale.mT).to(dtype)
     raise ValueError(f"{how}: no such normalisation; there are frobenius, gram, aol")
+
+
+def _largest(x: Tensor) -> Tensor:
+    if x.is_cuda:  # one kernel
+        return torch.linalg.vector_norm(x, ord=torch.inf, dim=(-2, -1), keepdim=True)
+    return x.abs().amax(dim=(-2, -1), keepdim=True)
 
 
 _LEAST = 1e-30

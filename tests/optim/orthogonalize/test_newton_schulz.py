@@ -5,6 +5,7 @@ import torch
 
 from airbench.optim.orthogonalize import newton_schulz
 from airbench.optim.orthogonalize.coefficients import MUON, response
+from airbench.optim.orthogonalize.newton_schulz import fused_quintic, quintic
 
 
 def test_scalar_iteration_oscillates_around_one_as_published() -> None:
@@ -54,3 +55,25 @@ def test_five_steps_bring_random_matrices_close_to_orthogonal() -> None:
     values = torch.linalg.svdvals(newton_schulz(torch.randn(8, 64, 256), steps=5).float())
     assert values.min() > 0.6
     assert values.max() < 1.3
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 9), (1, 16, 16), (3, 1, 4)])
+@pytest.mark.parametrize("c", [2.0315, 0.0])
+def test_the_quintic_in_two_products_is_the_quintic(shape: tuple[int, int, int], c: float) -> None:
+    x = torch.randn(shape, dtype=torch.float64)
+    a, b = 3.4445, -4.7750
+    gram = x @ x.mT
+    expected = a * x + b * gram @ x + c * gram @ gram @ x
+    assert torch.allclose(quintic(x, gram, a, b, c), expected)
+    assert torch.allclose(fused_quintic(x, gram, a, b, c), expected)
+
+
+def test_two_products_round_no_worse_than_six_operations() -> None:
+    x = torch.randn(4, 64, 256, generator=torch.Generator().manual_seed(0), dtype=torch.float64) / 64
+    exact = quintic(x, x @ x.mT, 3.4445, -4.7750, 2.0315)
+    half = x.bfloat16()
+    fused, plain = (
+        (step(half, half @ half.mT, 3.4445, -4.7750, 2.0315).double() - exact).norm()
+        for step in (fused_quintic, quintic)
+    )
+    assert fused <= 1.05 * plain

@@ -1,0 +1,46 @@
+"""The command that lists devices."""
+
+import argparse
+import os
+from typing import Any
+
+_HELP = """\
+List the devices of this machine, what each computes in by default, how it would execute a recipe's steps, and which of
+them a recipe would use that leaves engine.device at auto.
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``devices``."""
+    devices = commands.add_parser(
+        "devices", help="list devices", description=_HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    devices.set_defaults(command=_devices)
+
+
+def _devices(options: argparse.Namespace) -> int:
+    import torch
+
+    from airbench.analysis.summary import table
+    from airbench.device import choose_machine
+    from airbench.recipe.engine import Engine
+    from airbench.training.engine import can_compile
+
+    names = [f"cuda:{i}" for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)]
+    names += ["mps"] if torch.backends.mps.is_available() else []
+    names += ["cpu"]
+    rows: list[tuple[str, ...]] = [("--device", "what it is", "memory", "precision", "steps", "")]
+    for position, name in enumerate(names):
+        machine = choose_machine(Engine(device=name))
+        memory, steps = "", "as they are"
+        if machine.device.type == "cuda":
+            memory = f"{torch.cuda.get_device_properties(machine.device).total_memory / 2**30:.0f} GiB"
+            steps = ("compiled, " if can_compile(machine.device) else "not compiled, ") + "captured as a CUDA graph"
+        rows.append((name, machine.name, memory, machine.precision, steps, "" if position else "used by default"))
+    print("\n".join(table(rows)))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        print(f"CUDA_VISIBLE_DEVICES = {visible}: other GPUs are hidden, and those shown are numbered from 0")
+    elif len(names) == 1:
+        print(f"PyTorch {torch.__version__} finds no GPU")
+    return 0

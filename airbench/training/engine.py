@@ -1,0 +1,96 @@
+"""How the training step is executed on this machine: compiled, captured, or as it is."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from airbench.device import Machine
+from airbench.errors import RecipeError
+from airbench.net.base import Net
+from airbench.recipe import Recipe
+from airbench.training.loss import losses
+
+ForwardLoss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Images ``(B, C, H, W)`` and targets → the loss of each example ``(B,)`` and the logits ``(B, classes)``."""
+
+MIN_CAPABILITY = (7, 0)
+"""Of a GPU that Triton compiles for."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a step is executed, with what the recipe leaves to the machine decided."""
+
+    compile: str
+    """``none``, or the mode of torch.compile."""
+    cuda_graph: bool
+
+    @classmethod
+    def choose(cls, recipe: Recipe, machine: Machine) -> "Execution":
+        """Decide for ``recipe`` on ``machine``. Raises RecipeError for a CUDA graph where there is no CUDA."""
+        on_cuda = machine.device.type == "cuda"
+        compile_mode, graph = recipe.engine.compile, recipe.engine.cuda_graph
+        if compile_mode == "auto":
+            compile_mode = "default" if on_cuda and can_compile(machine.device) else "none"
+        if graph and not on_cuda:
+            raise RecipeError(
+                f"engine.cuda_graph = true: there are no CUDA graphs on {machine.device.type}; leave it out"
+            )
+        return cls(compile_mode, on_cuda and recipe.not_capturable() is None if graph is None else graph)
+
+    def without(self, error: Exception, recipe: Recipe) -> "Execution | None":
+        """Return what to fall back on after ``error`` in the warm-up; None if the recipe leaves no choice.
+
+        Compilation goes first, since a step that does not compile cannot be captured compiled either.
+        """
+        if self.compile != "none" and recipe.engine.compile == "auto" and _is_about_compiling(error):
+            return replace(self, compile="none")
+        if self.cuda_graph and recipe.engine.cuda_graph is None and isinstance(error, RuntimeError):
+            return replace(self, cuda_graph=False)
+        return None
+
+    def __str__(self) -> str:
+        compiled = "not compiled" if self.compile == "none" else f"compiled ({self.compile})"
+        return f"{compiled}, {'captured as a CUDA graph' if self.cuda_graph else 'not captured'}"
+
+
+EAGER = Execution("none", cuda_graph=False)
+"""As it is."""
+
+
+def can_compile(device: torch.device) -> bool:
+    """Return whether torch.compile can be expected to work for a CUDA ``device``: Triton is there and knows the GPU."""
+    known = find_spec("triton") is not None and sys.platform != "win32"
+    return known and torch.cuda.get_device_capability(device) >= MIN_CAPABILITY
+
+
+def forward_loss(net: Net, label_smoothing: float, execution: Execution) -> ForwardLoss:
+    """Return net and loss as one function, compiled if ``execution`` says so."""
+
+    def compute(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        logits = net(images)
+        return losses(logits, targets, label_smoothing), logits
+
+    return compute if execution.compile == "none" else _compiled(compute, execution)
+
+
+def forward(net: Net, execution: Execution) -> Callable[[Tensor], Tensor]:
+    """Return the net for evaluation, compiled if ``execution`` says so."""
+    return net if execution.compile == "none" else _compiled(lambda images: net(images), execution)
+
+
+def _compiled(function: Callable[..., Any], execution: Execution) -> Any:
+    mode = execution.compile
+    if mode == "max-autotune" and execution.cuda_graph:
+        mode = "max-autotune-no-cudagraphs"  # the whole step is captured instead
+    return torch.compile(function, mode=mode, dynamic=False)
+
+
+def _is_about_compiling(error: Exception) -> bool:
+    module = type(error).__module__
+    return module.startswith(("torch._dynamo", "torch._inductor", "triton"))
