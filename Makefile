@@ -4,12 +4,12 @@ VENV   ?= .venv
 TRIALS ?=
 SEED   ?= 0
 ARGS   ?=
+PEER   ?=
 
 BIN   := $(VENV)/bin
 TRAIN := $(BIN)/python train.py
 BASE  := $(VENV)/.installed
 DEV   := $(VENV)/.installed-dev
-CHECK := runs/gpu-check
 KERNELS := $(wildcard airbench/kernels/*.cpp airbench/kernels/*.h airbench/kernels/*.inc)
 
 .DEFAULT_GOAL := help
@@ -30,15 +30,8 @@ speedrun: $(BASE) ## timed trial of our best recipe on CIFAR-10; TRIALS=5 for fi
 bench: $(BASE) ## fast ways against slow ones on this machine, in minutes
 	$(BIN)/airbench bench $(ARGS)
 
-gpu-check: $(DEV) ## on a CUDA machine: correctness, benchmark, profile, timed trials; all into runs/gpu-check
-	mkdir -p $(CHECK)
-	nvidia-smi -q > $(CHECK)/nvidia-smi.txt
-	$(BIN)/python -m pytest -m cuda -v > $(CHECK)/pytest.txt || { cat $(CHECK)/pytest.txt; exit 1; }
-	$(BIN)/airbench bench --device cuda --json $(CHECK)/bench.json
-	$(BIN)/airbench profile configs/airbench94_muon.yaml --device cuda --json $(CHECK)/profile.json
-	$(TRAIN) configs/airbench94_muon.yaml configs/hiverge.yaml configs/speedrun.yaml --device cuda \
-		--trials $(or $(TRIALS),10) --seed $(SEED) --out $(CHECK) $(ARGS)
-	$(BIN)/airbench report $(CHECK)/*/ --out $(CHECK)/report.html
+gpu-check: $(DEV) ## on a CUDA machine: tests, benchmark, profile, timed trials; PEER=script.py beside yours
+	$(BIN)/airbench gpu-check $(if $(PEER),--peer $(PEER)) $(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
 
 test: $(DEV) ## the test suite: no network, no GPU, minutes
 	$(BIN)/python -m pytest $(ARGS)

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from airbench.training.trial import Trainer
 
 from airbench.cli import main
 from airbench.data.dataset import Dataset
@@ -51,7 +50,7 @@ def test_memory_that_runs_out_is_a_failed_trial(
     def exhausted(*_: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory: 1 bytes")
 
-    monkeypatch.setattr(Trainer, "_run", exhausted)
+    monkeypatch.setattr("airbench.training.loop.fit", exhausted)
     assert main(["train", MUON, *TINY, "--out", str(tmp_path)]) == 1
     assert "memory ran out: lower train.batch_size" in capsys.readouterr().out
 

@@ -165,27 +165,30 @@ def _optimizers(step: MeasuredStep, machine: Machine, repeats: int) -> list[Part
     return [Part(name, seconds[name], NAN, NAN, 0.0) for name in works]
 
 
-def profile_rows(profile: Profile, peak_tflops: float | None) -> list[tuple[str, ...]]:
-    """A table: milliseconds by part and pass, the part's share of the sum, and how near products are to the peak."""
+def profile_rows(profile: Profile, peak_tflops: float | None, unit: str = "ms") -> list[tuple[str, ...]]:
+    """Return a table: time by part and pass in ``unit`` (ms or µs), shares of the sum, and how near products are to
+    the peak.
+    """
+    scale = {"ms": 1e3, "µs": 1e6}[unit]
     whole = sum(part.seconds for part in profile.parts)
     rows: list[tuple[str, ...]] = [
-        ("part", "forward", "input grad", "weight grad", "ms", "share", "GFLOP", "TFLOP/s", "of peak")
+        ("part", "forward", "input grad", "weight grad", unit, "share", "GFLOP", "TFLOP/s", "of peak")
     ]
     for part in profile.parts:
         passes = (part.forward, part.input_gradient, part.weight_gradient)
         rows.append(
             (
                 part.name,
-                *("-" if s != s else f"{1e3 * s:.1f}" for s in passes),
-                f"{1e3 * part.seconds:.1f}",
-                f"{part.seconds / whole:.1%}",
+                *("-" if s != s else f"{scale * s:.1f}" for s in passes),
+                f"{scale * part.seconds:.1f}",
+                f"{part.seconds / whole:.1%}" if whole else "-",
                 f"{part.flop / 1e9:.1f}" if part.flop else "-",
-                f"{part.tflops:.2f}" if part.flop else "-",
-                f"{part.tflops / peak_tflops:.0%}" if part.flop and peak_tflops else "-",
+                f"{part.tflops:.2f}" if part.flop and part.seconds else "-",
+                f"{part.tflops / peak_tflops:.0%}" if part.flop and part.seconds and peak_tflops else "-",
             )
         )
-    rows.append(("sum of parts", "", "", "", f"{1e3 * whole:.1f}", "100.0%", "", "", ""))
+    rows.append(("sum of parts", "", "", "", f"{scale * whole:.1f}", "100.0%", "", "", ""))
     step = profile.step
-    spread = f"{1e3 * step.median:.1f} ({1e3 * step.min:.1f} to {1e3 * step.max:.1f})"
-    rows.append(("a whole step", "", "", "", spread, f"{step.median / whole:.1%}", "", "", ""))
+    spread = f"{scale * step.median:.1f} ({scale * step.min:.1f} to {scale * step.max:.1f})"
+    rows.append(("a whole step", "", "", "", spread, f"{step.median / whole:.1%}" if whole else "-", "", "", ""))
     return rows

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from airbench.cli import analyze, benchmark, devices, study, train
+from airbench.cli import analyze, benchmark, devices, gpu_check, study, train
 from airbench.errors import AirbenchError
 
 
@@ -49,4 +49,5 @@ def build_parser() -> argparse.ArgumentParser:
     study.add_commands(commands)
     benchmark.add_commands(commands)
     devices.add_commands(commands)
+    gpu_check.add_commands(commands)
     return parser

@@ -98,10 +98,11 @@ def _profile(options: argparse.Namespace) -> int:
     from airbench.benchmark.bench import rates
     from airbench.benchmark.profile import profile_rows, profile_step
 
-    print(f"{recipe.name}: {machine}, batch {recipe.train.batch_size}; medians in milliseconds", flush=True)
+    unit = "µs" if machine.device.type == "cuda" else "ms"
+    print(f"{recipe.name}: {machine}, batch {recipe.train.batch_size}; medians in {unit}", flush=True)
     peak = rates(machine)
     profile = profile_step(recipe, machine, repeats=options.repeats)
-    print("\n".join(table(profile_rows(profile, peak[f"{machine.precision}_tflops"]))))
+    print("\n".join(table(profile_rows(profile, peak[f"{machine.precision}_tflops"], unit))))
     print(f"peak: {peak[f'{machine.precision}_tflops']} TFLOP/s in a {machine.precision} product of large matrices")
     if machine.device.type == "cpu":
         print(

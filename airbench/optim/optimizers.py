@@ -49,6 +49,8 @@ class Optimizers:
         self.now = 0
         """The step that was announced last."""
         self.trained = [self._build(group, batch_size) for group in groups]
+        if captured:
+            self._put_rates_on_device()
 
     def _build(self, group: ParamGroup, batch_size: int) -> Trained:
         context = OptimizerContext(batch_size, group.params[0].dtype, self.captured)
@@ -57,22 +59,30 @@ class Optimizers:
             master = MasterWeights(group.params)
             stepped = replace(group, params=tuple(master.copies))
         optimizer: torch.optim.Optimizer = OPTIMIZERS.build(group.config, stepped, context)
-        lr = float(optimizer.param_groups[0]["lr"])
-        if self.captured:
-            for options in optimizer.param_groups:
-                options["lr"] = torch.tensor(float(options["lr"]), device=group.params[0].device)
-        return Trained(group, stepped, optimizer, master, lr)
+        return Trained(group, stepped, optimizer, master, float(optimizer.param_groups[0]["lr"]))
+
+    def _put_rates_on_device(self) -> None:
+        """Make every learning rate a number on the device, all of which one launch sets for a step."""
+        device = self.trained[0].group.params[0].device
+        steps = [[t.lr * self._factor(t, step) for t in self.trained] for step in range(self.total_steps)]
+        self._rates_of_steps = torch.tensor(steps, device=device)
+        self._rates = self._rates_of_steps[0].clone()
+        for t, rate in zip(self.trained, self._rates, strict=True):
+            for options in t.optimizer.param_groups:
+                options["lr"] = rate
+
+    def _factor(self, t: Trained, step: int) -> float:
+        return t.group.config.schedule.factor(step, self.total_steps, self.steps_per_epoch)
 
     def before_step(self, step: int) -> None:
         """Set every learning rate for ``step`` (from 0) and freeze the groups whose time is over."""
         self.now = step
+        if self.captured:
+            self._rates.copy_(self._rates_of_steps[step])
         for t in self.trained:
-            factor = t.group.config.schedule.factor(step, self.total_steps, self.steps_per_epoch)
-            for options in t.optimizer.param_groups:
-                if self.captured:
-                    options["lr"].fill_(t.lr * factor)
-                else:
-                    options["lr"] = t.lr * factor
+            if not self.captured:
+                for options in t.optimizer.param_groups:
+                    options["lr"] = t.lr * self._factor(t, step)
             if t.group.config.train_epochs is not None:
                 trains = self._trains(t.group, step)
                 for p in t.group.params:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from airbench.training.trial import Trainer
 
 from airbench.cli import main
 from airbench.data.cache import write_cache
@@ -18,6 +17,7 @@ from airbench.data.dataset import Dataset
 from airbench.data.shapes import SHAPES_VERSION
 from airbench.experiment.facts import what_changed
 from airbench.runs import read_run
+from airbench.training.loop import run_trial
 from tests.conftest import CONFIGS, TINY
 
 MUON, SGD = str(CONFIGS / "airbench94_muon.yaml"), str(CONFIGS / "sgd.yaml")
@@ -33,15 +33,15 @@ def accuracies(path: Path) -> list[float]:
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
-    run, calls = Trainer.run, [0]
+    calls = [0]
 
-    def counting(self: Trainer, *arguments: object) -> object:
+    def counting(*arguments: object) -> object:
         calls[0] += 1
         if calls[0] == call:
             raise KeyboardInterrupt
-        return run(self, *arguments)  # type: ignore[arg-type]
+        return run_trial(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Trainer, "run", counting)
+    monkeypatch.setattr("airbench.experiment.worker.run_trial", counting)
 
 
 def interrupted_run(out: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -120,17 +120,16 @@ def test_full_disk_prints_the_finished_trial_also_when_the_summary_fails(
     few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     real = os.fsync
-    run = Trainer.run
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    def then_fill(self: Trainer, *arguments: object) -> object:
-        result = run(self, *arguments)  # type: ignore[arg-type]
+    def then_fill(*arguments: object) -> object:
+        result = run_trial(*arguments)  # type: ignore[arg-type]
         monkeypatch.setattr(os, "fsync", full)
         return result
 
-    monkeypatch.setattr(Trainer, "run", then_fill)
+    monkeypatch.setattr("airbench.experiment.worker.run_trial", then_fill)
     assert main(["train", MUON, *TINY, "--trials", "2", "--out", str(tmp_path)]) == 2
     monkeypatch.setattr(os, "fsync", real)
     error = capsys.readouterr().err
@@ -151,7 +150,7 @@ def test_training_goes_on_when_nobody_reads(few_shapes: Dataset, tmp_path: Path,
 
 def test_each_recipe_computes_with_its_own_threads(few_shapes: Dataset, tmp_path: Path) -> None:
     one = tmp_path / "one.yaml"
-    one.write_text(f"extends: {MUON}\nthreads: 1\n")
+    one.write_text(f"extends: {MUON}\nengine: {{threads: 1}}\n")
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)

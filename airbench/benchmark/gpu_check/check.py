@@ -1,0 +1,120 @@
+"""The checks: each a command in a process of its own, so that one that fails or crashes leaves the others."""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from airbench.benchmark.gpu_check.page import write_page
+
+WAYS = {
+    "eager": "{compile: none, cuda_graph: false}",
+    "graph": "{compile: none, cuda_graph: true}",
+    "compile": "{compile: default, cuda_graph: false}",
+    "compile-graph": "{compile: default, cuda_graph: true}",
+}
+"""Ways to execute training steps, and the ``engine`` section of each. The last is the default on CUDA."""
+
+RECIPES = ("airbench94_muon", "hiverge", "speedrun")
+
+_NVIDIA_SMI = (
+    "nvidia-smi",
+    "--query-gpu=name,driver_version,pstate,clocks.sm,clocks.max.sm,clocks.mem,power.draw,power.limit,temperature.gpu",
+    "--format=csv",
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is checked, and where the results go."""
+
+    out: Path
+    configs: Path
+    device: str = "cuda"
+    trials: int = 2
+    peer: Path | None = None
+    """A script of the user's own that is timed beside ours, such as airbench94_muon.py."""
+    overrides: tuple[str, ...] = ()
+    """For every command that takes a recipe: ``--data=PATH``, ``train.epochs=1``."""
+    recipes: tuple[str, ...] = RECIPES
+    tests: tuple[str, ...] = ("-m", "cuda")
+    """Arguments of pytest."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a check."""
+
+    name: str
+    command: tuple[str, ...]
+    code: int | None
+    """Exit code; None if the command could not be started."""
+    seconds: float
+    output: Path
+
+    @property
+    def passed(self) -> bool:
+        """Whether the command ended well."""
+        return self.code == 0
+
+
+def run_checks(options: Options, say: Callable[[str], None]) -> list[Outcome]:
+    """Run every check, whatever becomes of the others, and write ``index.html`` into the folder."""
+    options.out.mkdir(parents=True, exist_ok=True)
+    outcomes = []
+    for name, command in _commands(options):
+        say(f"{name} …")
+        outcome = _run(name, command, options.out)
+        say(f"  {'ok' if outcome.passed else 'FAILED'} in {outcome.seconds:.0f} s, see {outcome.output}")
+        outcomes.append(outcome)
+    page = write_page(options.out, outcomes, options.recipes, tuple(WAYS))
+    say(f"written: {page}")
+    return outcomes
+
+
+def _commands(options: Options) -> list[tuple[str, Sequence[str]]]:
+    airbench = (sys.executable, "-m", "airbench")
+    muon = str(options.configs / "airbench94_muon.yaml")
+    words = ("--device", options.device, *options.overrides)
+    found: list[tuple[str, Sequence[str]]] = [
+        ("gpu-before", _NVIDIA_SMI),
+        ("devices", (*airbench, "devices")),
+        ("tests", (sys.executable, "-m", "pytest", *options.tests)),
+        ("profile", (*airbench, "profile", muon, *words, "--json", str(options.out / "profile.json"))),
+        ("bench", (*airbench, "bench", muon, *words, "--json", str(options.out / "bench.json"))),
+    ]
+    for recipe in options.recipes:
+        files = [_write_way(options, recipe, way) for way in WAYS]
+        trials = ("--trials", str(options.trials), "--out", str(options.out / "runs" / recipe))
+        found.append((f"trials-{recipe}", (*airbench, "train", *files, *words, *trials)))
+    if options.peer is not None:
+        alone = ("--trials", "1", "--out", str(options.out / "runs" / "beside-peer"))
+        for turn in range(options.trials):
+            found.append((f"peer-{turn + 1}", (sys.executable, str(options.peer))))
+            found.append((f"beside-peer-{turn + 1}", (*airbench, "train", muon, *words, *alone)))
+    found.append(("gpu-after", _NVIDIA_SMI))
+    return found
+
+
+def _write_way(options: Options, recipe: str, way: str) -> str:
+    """Write a recipe file that executes steps in this way, and return its name."""
+    file = options.out / "recipes" / f"{recipe}-{way}.yaml"
+    file.parent.mkdir(exist_ok=True)
+    parent = (options.configs / f"{recipe}.yaml").resolve()
+    file.write_text(f"extends: {parent}\nengine: {WAYS[way]}\n", encoding="utf-8")
+    return str(file)
+
+
+def _run(name: str, command: Sequence[str], out: Path) -> Outcome:
+    output = out / f"{name}.txt"
+    started = time.monotonic()
+    code = None
+    with output.open("w", encoding="utf-8") as stream:
+        if shutil.which(command[0]) is None:
+            stream.write(f"{command[0]}: not found\n")
+        else:
+            code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False).returncode
+    return Outcome(name, tuple(command), code, time.monotonic() - started, output)
