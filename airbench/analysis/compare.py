@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from airbench.analysis.statistics import (
     UNKNOWN,
     Difference,
+    has_spread,
     holm,
     paired,
     pooled_std,
@@ -45,20 +46,51 @@ class Comparison:
     needed: int | None
     """Trials of each to see a difference of 0.1% with a chance of 80%, at the level that the number of
     comparisons leaves; None where the spread is not known."""
+    no_test: str
+    """Why there is no test of the accuracies, and what to do about it; empty where there is one."""
     names: tuple[str, str]
     """What to call a and b: the recipe, or the folder where both have the same."""
 
     @property
     def verdict(self) -> str:
-        """One line: who is better, or that it can't be told."""
+        """One line: who is better, or that it can't be told, and why."""
+        if self.no_test:
+            return f"no test is possible: {self.no_test}"
         if self.p < 0.05:
             better, worse = self.names if self.accuracy.difference > 0 else self.names[::-1]
             return f"{better} is more accurate than {worse} by {abs(self.accuracy.difference):.3%} (p = {self.p:.2g})"
-        if self.needed is None:
-            return "can't tell: it takes two trials of each at least, that differ"
-        if self.needed <= min(len(self.a.finished), len(self.b.finished)):
-            return f"can't tell; there are enough trials to see a difference of {SMALL:.1%}, so it is likely smaller"
-        return f"can't tell; n = {self.needed} would be needed to see a difference of {SMALL:.1%}"
+        bound = max(abs(self.accuracy.low), abs(self.accuracy.high))
+        if bound <= SMALL:
+            return f"can't tell them apart; a difference, if there is one, is at most {bound:.3%}"
+        if self.needed is not None and self.needed > min(len(self.a.finished), len(self.b.finished)):
+            return f"can't tell; n = {self.needed} would be needed to see a difference of {SMALL:.1%}"
+        return f"can't tell; the difference may be up to {bound:.3%}, and more trials would narrow that down"
+
+
+def reason_for_no_test(a: RunRecord, b: RunRecord, names: tuple[str, str]) -> str:
+    """Why no test can tell the accuracies of two runs apart, and what to do about it; empty where one can."""
+    for run, name in zip((a, b), names, strict=True):
+        if len(run.finished) < 2:
+            return f"{name} has a single trial; train two or more of each"
+    for run, name in zip((a, b), names, strict=True):
+        if _all_seeds_fixed(run):
+            return (
+                f"all seeds of {name} are held fixed, so its trials repeat one another and show no spread; "
+                "train with seeds.init, seeds.order or seeds.augment left to vary"
+            )
+    if has_spread(_accuracies(a)) or has_spread(_accuracies(b)):
+        return ""
+    reached = [_accuracies(run)[0] for run in (a, b)]
+    if reached == [1, 1]:
+        return "every trial of both reached 100%, so there is no room to differ; train for fewer epochs"
+    return (
+        f"the trials show no spread ({names[0]}: {reached[0]:.2%} each time, {names[1]}: {reached[1]:.2%}); "
+        "train more of each"
+    )
+
+
+def _all_seeds_fixed(run: RunRecord) -> bool:
+    return all(run.knob("seeds", stream) is not None for stream in ("init", "order", "augment"))
 
 
 def compare_runs(runs: Sequence[RunRecord], alpha: float = 0.05) -> list[Comparison]:
@@ -75,10 +107,16 @@ def compare_runs(runs: Sequence[RunRecord], alpha: float = 0.05) -> list[Compari
         raise AirbenchError("these runs were tested on different images, so their accuracies cannot be compared")
     pairs = list(itertools.combinations(runs, 2))
     names = list(itertools.combinations(labels(runs), 2))
+    no_test = [reason_for_no_test(a, b, pair) for (a, b), pair in zip(pairs, names, strict=True)]
     confidence = 1 - alpha / len(pairs)
-    accuracy = [welch(_accuracies(a), _accuracies(b), confidence) for a, b in pairs]
+    accuracy = [
+        _no_interval(a, b) if reason else welch(_accuracies(a), _accuracies(b), confidence)
+        for (a, b), reason in zip(pairs, no_test, strict=True)
+    ]
     adjusted = holm([difference.p for difference in accuracy])
-    by_seed = [_same_seeds(a, b, confidence) for a, b in pairs]
+    by_seed = [
+        UNKNOWN if reason else _same_seeds(a, b, confidence) for (a, b), reason in zip(pairs, no_test, strict=True)
+    ]
     by_seed_adjusted = holm([difference.p for difference in by_seed])
     return [
         Comparison(
@@ -86,7 +124,8 @@ def compare_runs(runs: Sequence[RunRecord], alpha: float = 0.05) -> list[Compari
             welch(_seconds(a), _seconds(b), confidence),
             welch([math.log(s) for s in _seconds(a)], [math.log(s) for s in _seconds(b)], confidence),
             statistics.median(_seconds(a)) / statistics.median(_seconds(b)),
-            _needed(a, b, alpha / len(pairs)),
+            None if no_test[i] else _needed(a, b, alpha / len(pairs)),
+            no_test[i],
             names[i],
         )
         for i, (a, b) in enumerate(pairs)
@@ -141,6 +180,11 @@ def _accuracies(run: RunRecord) -> list[float]:
     return [t.accuracy for t in run.finished]
 
 
+def _no_interval(a: RunRecord, b: RunRecord) -> Difference:
+    difference = statistics.fmean(_accuracies(a)) - statistics.fmean(_accuracies(b))
+    return Difference(difference, math.nan, math.nan, math.nan)
+
+
 def _seconds(run: RunRecord) -> list[float]:
     return [t.seconds for t in run.finished]
 
@@ -178,7 +222,7 @@ def comparison_lines(comparison: Comparison) -> list[str]:
 
 def _interval(difference: Difference, form: str) -> str:
     if math.isnan(difference.low):
-        return " (no interval: two trials of each at least, that differ)"
+        return " (no interval)"
     return f" ({form.format(difference.low)} to {form.format(difference.high)})"
 
 

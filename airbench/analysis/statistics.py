@@ -8,6 +8,18 @@ from dataclasses import dataclass
 
 import scipy
 
+RESOLUTION = 1e-9
+"""Values closer together than this count as equal.
+
+Accuracies are counts of images over the number of images: two that differ do so by 1/N, 1e-4 on CIFAR-10, and two
+that are equal can differ by a float's rounding, 1e-16. Seconds are read from a clock of nanoseconds.
+"""
+
+
+def has_spread(values: Sequence[float]) -> bool:
+    """Whether ``values`` differ by more than the rounding of floats. False for fewer than two."""
+    return len(values) > 1 and max(values) - min(values) > RESOLUTION
+
 
 @dataclass(frozen=True)
 class Summary:

@@ -35,10 +35,15 @@ def test_no_difference_says_what_it_would_take(tmp_path: Path) -> None:
     assert comparison.verdict == f"can't tell; n = {comparison.needed} would be needed to see a difference of 0.1%"
 
 
-def test_no_difference_with_trials_enough_says_so(tmp_path: Path) -> None:
-    same = [0.9400, 0.9401, 0.9402] * 10
-    (comparison,) = compare_runs([fake_run(tmp_path / "a", same), fake_run(tmp_path / "b", same[::-1])])
-    assert comparison.verdict.startswith("can't tell; there are enough trials")
+def test_a_bound_is_claimed_only_where_the_interval_gives_one(tmp_path: Path) -> None:
+    close = [0.9400, 0.9401, 0.9402] * 10
+    (comparison,) = compare_runs([fake_run(tmp_path / "a", close), fake_run(tmp_path / "b", close[::-1])])
+    bound = comparison.accuracy.high
+    assert 0 < bound < 0.001
+    assert comparison.verdict == f"can't tell them apart; a difference, if there is one, is at most {bound:.3%}"
+    apart = [0.9400, 0.9401, 0.9402], [0.9400, 0.9430, 0.9402]
+    (comparison,) = compare_runs([fake_run(tmp_path / f"c{i}", values) for i, values in enumerate(apart)])
+    assert "at most" not in comparison.verdict
 
 
 def test_runs_of_one_recipe_are_called_by_their_folders(tmp_path: Path) -> None:
@@ -62,11 +67,47 @@ def test_ratio_of_times_covers_as_often_as_it_says(tmp_path: Path) -> None:
     assert covered / runs >= 0.91
 
 
-def test_single_trials_claim_nothing(tmp_path: Path) -> None:
-    (comparison,) = compare_runs([fake_run(tmp_path / "a", [0.95]), fake_run(tmp_path / "b", [0.90])])
+FIXED = ("seeds.init=0", "seeds.order=0", "seeds.augment=0")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "overrides", "reason"),
+    [
+        ([0.94] * 3, [0.93] * 3, (), "the trials show no spread (a: 94.00% each time, b: 93.00%); train more"),
+        ([0.94] * 3, [0.94] * 3, (), "no spread (a: 94.00% each time, b: 94.00%)"),
+        ([0.94] * 3, [0.93] * 3, FIXED, "all seeds of a are held fixed, so its trials repeat one another"),
+        ([0.9401, 0.9402], [0.93, 0.931], FIXED, "all seeds of a are held fixed"),
+        ([1.0] * 3, [1.0] * 5, (), "every trial of both reached 100%, so there is no room to differ"),
+        ([0.94, 0.95, 0.93], [0.90], (), "b has a single trial; train two or more of each"),
+        ([0.95], [0.90], (), "a has a single trial"),
+        ([0.1 + 0.2 - 0.3 + 0.94, 0.94], [0.93] * 2, (), "the trials show no spread"),
+    ],
+)
+def test_where_no_test_is_possible_nothing_is_claimed(
+    a: list[float], b: list[float], overrides: tuple[str, ...], reason: str, tmp_path: Path
+) -> None:
+    runs = [fake_run(tmp_path / name, values, overrides=overrides) for name, values in (("a", a), ("b", b))]
+    (comparison,) = compare_runs(runs)
+    assert comparison.verdict.startswith("no test is possible: ")
+    assert reason in comparison.verdict
     assert math.isnan(comparison.accuracy.low)
-    assert comparison.verdict.startswith("can't tell: it takes two trials of each")
-    assert "no interval" in "\n".join(comparison_lines(comparison))
+    assert math.isnan(comparison.p)
+    assert comparison.needed is None
+    text = "\n".join(comparison_lines(comparison))
+    assert "(no interval)" in text
+    for claim in ("at most", "likely", "more accurate", "would be needed"):
+        assert claim not in text
+
+
+def test_one_run_without_spread_is_tested_by_the_spread_of_the_other(tmp_path: Path) -> None:
+    (comparison,) = compare_runs([fake_run(tmp_path / "a", [1.0] * 5), fake_run(tmp_path / "b", B)])
+    assert comparison.verdict.startswith("a is more accurate than b by 6.458%")
+
+
+def test_a_tie_of_trials_that_differ_is_tested(tmp_path: Path) -> None:
+    (comparison,) = compare_runs([fake_run(tmp_path / "a", A), fake_run(tmp_path / "b", A)])
+    assert comparison.p == pytest.approx(1)
+    assert comparison.verdict.startswith("can't tell")
 
 
 def test_several_comparisons_are_corrected(tmp_path: Path) -> None:
