@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from airbench.analysis.experiments import refuse_duplicates
 from airbench.analysis.statistics import (
     UNKNOWN,
     Difference,
@@ -96,10 +97,12 @@ def _all_seeds_fixed(run: RunRecord) -> bool:
 def compare_runs(runs: Sequence[RunRecord], alpha: float = 0.05) -> list[Comparison]:
     """Every pair of ``runs``.
 
-    Raises AirbenchError for fewer than two, for a run in which no trial finished, and for other test images.
+    Raises AirbenchError for fewer than two, for one that is named twice, for one in which no trial finished, and for
+    runs on different test images.
     """
     if len(runs) < 2:
         raise AirbenchError("name two runs or more to compare")
+    refuse_duplicates(runs)
     for run in runs:
         if not run.finished:
             raise AirbenchError(f"{run.path}: no trial finished, so there is nothing to compare")

@@ -21,9 +21,14 @@ def has_spread(values: Sequence[float]) -> bool:
     return len(values) > 1 and max(values) - min(values) > RESOLUTION
 
 
+def reaches(mean: float, target: float) -> bool:
+    """Whether ``mean`` is at the target or above; the rounding of a mean of floats does not count against it."""
+    return mean >= target - RESOLUTION
+
+
 @dataclass(frozen=True)
 class Summary:
-    """Of n values. ``std`` and the interval need two values and are NaN below that."""
+    """Of n values. ``std`` needs two values, the interval two that differ; they are NaN otherwise."""
 
     n: int
     mean: float
@@ -43,8 +48,12 @@ def summarize(values: Sequence[float], confidence: float = 0.95) -> Summary:
     if not values:
         raise ValueError("no values to summarize")
     n, mean = len(values), statistics.fmean(values)
-    std = statistics.stdev(values) if n > 1 else math.nan
-    reach = float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1)) * std / math.sqrt(n) if n > 1 else math.nan
+    reach = math.nan
+    if has_spread(values):
+        std = statistics.stdev(values)
+        reach = float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1)) * std / math.sqrt(n)
+    else:
+        std = 0.0 if n > 1 else math.nan
     return Summary(n, mean, std, mean - reach, mean + reach, statistics.median(values), min(values), max(values))
 
 
@@ -53,7 +62,7 @@ def p_mean_reaches(values: Sequence[float], target: float) -> float:
 
     NaN for fewer than two values, or values that are all the same, which say nothing about spread.
     """
-    if len(values) < 2 or statistics.stdev(values) == 0:
+    if not has_spread(values):
         return math.nan
     return float(scipy.stats.ttest_1samp(values, target, alternative="greater").pvalue)
 
@@ -79,7 +88,7 @@ def welch(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> D
     The interval is NaN where a sample has fewer than two values or neither has any spread.
     """
     difference = statistics.fmean(a) - statistics.fmean(b)
-    if min(len(a), len(b)) < 2 or statistics.stdev(a) == statistics.stdev(b) == 0:  # nothing to test with
+    if min(len(a), len(b)) < 2 or not (has_spread(a) or has_spread(b)):  # nothing to test with
         return Difference(difference, math.nan, math.nan, math.nan)
     with warnings.catch_warnings():  # a sample without spread (times to the same digit) is fine beside one with
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -89,9 +98,12 @@ def welch(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> D
 
 
 def paired(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Difference:
-    """Student's t-test of the differences of values that belong together (the same seeds)."""
+    """Student's t-test of the differences of values that belong together (the same seeds).
+
+    The interval is NaN for fewer than two pairs, and where all differences are the same.
+    """
     differences = [x - y for x, y in zip(a, b, strict=True)]
-    if len(differences) < 2 or statistics.stdev(differences) == 0:
+    if not has_spread(differences):
         return Difference(statistics.fmean(differences), math.nan, math.nan, math.nan)
     summary = summarize(differences, confidence)
     p = float(scipy.stats.ttest_1samp(differences, 0.0).pvalue)
@@ -121,10 +133,8 @@ def power(n: int, difference: float, std: float, alpha: float = 0.05) -> float:
 
 def trials_needed(difference: float, std: float, chance: float = 0.8, alpha: float = 0.05) -> int:
     """Trials of each recipe for the ``chance`` to see a true ``difference``. At least 2. Raises ValueError."""
-    if not (difference > 0 and std >= 0 and 0 < alpha < 1 and alpha < chance < 1):
-        raise ValueError("difference must be positive, std not negative, and alpha < chance < 1")
-    if std == 0:
-        return 2
+    if not (difference > 0 and std > 0 and 0 < alpha < 1 and alpha < chance < 1):
+        raise ValueError("difference and std must be positive, and alpha < chance < 1")
     low, high = 1, 2
     while power(high, difference, std, alpha) < chance:
         low, high = high, high * 2
@@ -137,9 +147,9 @@ def trials_needed(difference: float, std: float, chance: float = 0.8, alpha: flo
 
 
 def pooled_std(samples: Sequence[Sequence[float]]) -> tuple[float, int]:
-    """Standard deviation common to several samples, and its degrees of freedom; NaN and 0 where none has two values."""
+    """Standard deviation common to several samples, and its degrees of freedom; NaN and 0 where none has a spread."""
     degrees = sum(len(s) - 1 for s in samples)
-    if degrees == 0:
+    if not any(has_spread(s) for s in samples):
         return math.nan, 0
     return math.sqrt(sum(statistics.variance(s) * (len(s) - 1) for s in samples if len(s) > 1) / degrees), degrees
 
@@ -157,10 +167,13 @@ def variance_share(all_vary: Sequence[float], one_fixed: Sequence[float], confid
     """The share of the variance that goes away when one source of randomness is held fixed.
 
     1 - s²(fixed) / s²(all); the interval is that of a ratio of two normal variances (F distribution).
-    NaN where a sample has fewer than two values or the first has no spread.
+    NaN where a sample has fewer than two values or the first has no spread; where only the second has none, the
+    share is 1 and the interval NaN, since a variance of zero is no estimate to reason from.
     """
-    if min(len(all_vary), len(one_fixed)) < 2 or statistics.variance(all_vary) == 0:
+    if min(len(all_vary), len(one_fixed)) < 2 or not has_spread(all_vary):
         return Share(math.nan, math.nan, math.nan)
+    if not has_spread(one_fixed):
+        return Share(1.0, math.nan, math.nan)
     ratio = statistics.variance(one_fixed) / statistics.variance(all_vary)
     d1, d2 = len(one_fixed) - 1, len(all_vary) - 1
     tail = (1 - confidence) / 2

@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from airbench.analysis.statistics import pooled_std
+from airbench.analysis.experiments import refuse_duplicates
+from airbench.analysis.statistics import RESOLUTION, pooled_std, reaches
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
 
@@ -40,6 +41,7 @@ class Crossing:
 
 def collect_lengths(runs: Sequence[RunRecord]) -> list[Length]:
     """Group the finished trials of runs of one recipe by its epochs. Raises AirbenchError if nothing else fits."""
+    refuse_duplicates(runs)
     groups: dict[float, tuple[list[float], list[float]]] = {}
     recipes = set()
     for run in runs:
@@ -57,6 +59,12 @@ def collect_lengths(runs: Sequence[RunRecord]) -> list[Length]:
             "time to target compares one recipe at several lengths; these differ in more than train.epochs"
         )
     lengths = [Length(e, tuple(a), tuple(s)) for e, (a, s) in sorted(groups.items()) if a]
+    if not lengths:
+        failed = [trial for run in runs for trial in run.failed]
+        why = f": {failed[0].reason}" if failed else ""
+        raise AirbenchError(f"no trial of these runs finished, so there are no accuracies to go by{why}")
+    if len(groups) > 1 and len(lengths) == 1:
+        raise AirbenchError(f"trials finished only at {lengths[0].epochs:g} epochs, and it takes two lengths")
     if len(lengths) < 2:
         raise AirbenchError("give runs of at least two lengths: python train.py RECIPE train.epochs=[4,6,8] --trials 3")
     return lengths
@@ -67,12 +75,14 @@ def time_to_target(lengths: Sequence[Length], target: float, confidence: float =
 
     The interval is a parametric bootstrap: each length's mean is drawn from its t distribution, with the
     standard deviation common to all lengths, and the crossing is found anew. Where it crosses before the
-    shortest length or after the longest, an end of the interval is 0 or infinite: train there to know.
+    shortest length or after the longest, an end of the interval is 0 or infinite: train there to know. It is NaN
+    where no length has trials that differ.
     """
     epochs = np.array([length.epochs for length in lengths])
     means = np.array([np.mean(length.accuracies) for length in lengths])
     seconds = np.array([np.median(length.seconds) for length in lengths])
-    at = _cross(epochs, means, target)
+    level = target - RESOLUTION  # means are rounded: one that is the target exactly reaches it
+    at = _cross(epochs, means, level)
     std, degrees = pooled_std([length.accuracies for length in lengths])
     if math.isnan(std):
         low, high = math.nan, math.nan
@@ -80,7 +90,7 @@ def time_to_target(lengths: Sequence[Length], target: float, confidence: float =
         rng = np.random.default_rng(0)
         errors = std / np.sqrt([len(length.accuracies) for length in lengths])
         draws = means + errors * rng.standard_t(degrees, (DRAWS, len(lengths)))
-        found = np.sort([_cross(epochs, draw, target) for draw in draws])
+        found = np.sort([_cross(epochs, draw, level) for draw in draws])
         tail = (1 - confidence) / 2
         low, high = found[int(tail * (DRAWS - 1))], found[math.ceil((1 - tail) * (DRAWS - 1))]
     known = at if 0 < at < math.inf else math.nan
@@ -109,7 +119,7 @@ def crossing_lines(lengths: Sequence[Length], target: float, crossing: Crossing)
              f"median {np.median(length.seconds):.2f} s" for length in lengths]  # fmt: skip
     c = crossing
     if math.isnan(c.epochs):
-        above = np.mean(lengths[0].accuracies) >= target
+        above = reaches(float(np.mean(lengths[0].accuracies)), target)
         where = f"already below {lengths[0].epochs:g}" if above else f"not within {lengths[-1].epochs:g}"
         lines.append(f"reaches {target:.2%}: {where} epochs")
     else:

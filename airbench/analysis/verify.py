@@ -1,5 +1,6 @@
 """Is a run a record? The rule, and the verdict with its evidence."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -116,7 +117,7 @@ def _seeds_as_planned(run: RunRecord) -> bool:
 
 
 def _significance(accuracies: Sequence[float], p: float, target: float) -> str:
-    if p != p:
+    if math.isnan(p):
         return f"no test that the mean reaches {target:.2%} is possible: the trials show no spread"
     return f"one-sided t-test that the mean reaches {target:.2%}: p = {p:.3g}; a record needs p < {P_VALUE}"
 
@@ -143,7 +144,7 @@ def verdict_lines(verdict: Verdict) -> list[str]:
     lines.append(f"timed     {', '.join(map(str, timed)) if isinstance(timed, list) else 'not recorded'}")
     if verdict.accuracy:
         a = verdict.accuracy
-        spread = "" if a.std != a.std else f" ± {a.std:.3%}, 95% interval {a.low:.3%} to {a.high:.3%}"
+        spread = "" if math.isnan(a.low) else f" ± {a.std:.3%}, 95% interval {a.low:.3%} to {a.high:.3%}"
         lines.append(f"accuracy  n = {a.n}, mean {a.mean:.3%}{spread}")
         lines.append("trials    " + "  ".join(f"{t.accuracy:.2%} in {t.seconds:.2f} s" for t in run.finished))
     lines += [f"  {'ok  ' if check.passed else 'FAIL'}  {check.what}" for check in verdict.checks]

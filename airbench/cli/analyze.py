@@ -198,16 +198,22 @@ def _time_to_target(options: argparse.Namespace) -> int:
     from airbench.analysis.time_to_target import collect_lengths, crossing_lines, time_to_target
 
     runs = _named_runs(options)
-    if runs is None:
+    if runs is not None:
+        target = options.target if options.target is not None else runs[0].target
+    else:
         recipes = read_recipes(options)
-        if len(split_items(options.items)[0]) != 1 or len(recipes) < 2:
+        target = options.target if options.target is not None else recipes[0].recipe.target
+        lengths = [each.recipe.train.epochs for each in recipes]
+        if len(split_items(options.items)[0]) != 1 or len(set(lengths)) < 2:
             raise AirbenchError("name one recipe and two lengths or more, such as --epochs 4,6,8")
-        runs = _train(options, recipes, options.seed)
-    target = options.target if options.target is not None else runs[0].target
+        if len(set(lengths)) < len(lengths):
+            raise AirbenchError(f"a length is named twice: {', '.join(f'{e:g}' for e in lengths)} epochs")
     if target is None:
         raise AirbenchError("the recipe names no target; give one with --target")
-    lengths = collect_lengths(runs)
-    print("\n".join(crossing_lines(lengths, target, time_to_target(lengths, target))))
+    if runs is None:
+        runs = _train(options, recipes, options.seed)
+    found = collect_lengths(runs)
+    print("\n".join(crossing_lines(found, target, time_to_target(found, target))))
     return 0
 
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from airbench.analysis.compare import against_first, compare_runs, comparison_lines, warnings
+from airbench.analysis.report import write_report
 from airbench.analysis.statistics import welch
 from airbench.errors import AirbenchError
+from airbench.runs import read_run
 from tests.analysis.fake_runs import fake_run
 
 A = [0.9412, 0.9405, 0.9409, 0.9415, 0.9408]
@@ -140,6 +142,16 @@ def test_nothing_to_compare(tmp_path: Path) -> None:
         compare_runs([fake_run(tmp_path / "a", A)])
     with pytest.raises(AirbenchError, match="no trial finished"):
         compare_runs([fake_run(tmp_path / "b", A), fake_run(tmp_path / "c", [])])
+
+
+def test_a_run_named_twice_is_refused(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "a", A)
+    again = read_run(tmp_path / "a" / ".." / "a")
+    for runs in ([run, run], [run, again]):
+        with pytest.raises(AirbenchError, match="is named twice"):
+            compare_runs(runs)
+        with pytest.raises(AirbenchError, match="is named twice"):
+            write_report(runs, "csv", tmp_path / "report.csv")
 
 
 def test_a_column_of_differences_to_the_first(tmp_path: Path) -> None:

@@ -1,17 +1,22 @@
 """Statistics against known answers, and against what they promise on simulated data."""
 
 import math
+import statistics
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from airbench.analysis.statistics import (
+    has_spread,
     holm,
     p_mean_reaches,
     paired,
     pooled_std,
     power,
+    reaches,
     summarize,
     trials_needed,
     variance_share,
@@ -56,6 +61,47 @@ def test_welch_of_a_textbook_case() -> None:
     assert (swapped.difference, swapped.low) == (pytest.approx(-found.difference), pytest.approx(-found.high))
 
 
+@given(
+    st.lists(st.integers(0, 9000), min_size=2, max_size=8),
+    st.integers(1, 1000),
+    st.sampled_from([10_000, 123_457]),
+)
+def test_equal_differences_of_accuracies_are_no_spread_however_floats_round(
+    counts: list[int], step: int, images: int
+) -> None:
+    a, b = [(k + step) / images for k in counts], [k / images for k in counts]
+    found = paired(a, b)
+    assert found.difference == pytest.approx(step / images)
+    assert math.isnan(found.p)
+    assert math.isnan(found.low)
+
+
+def test_equal_differences_by_hand() -> None:
+    assert math.isnan(paired([0.93, 0.94, 0.96], [0.94, 0.95, 0.97]).p)
+
+
+@given(st.integers(0, 10_000), st.integers(2, 9))
+def test_the_rounding_of_floats_is_no_spread_and_one_image_is(count: int, n: int) -> None:
+    value = count / 10_000
+    equal = [value + i % 2 * 1e-16 for i in range(n)]
+    assert not has_spread(equal)
+    assert math.isnan(p_mean_reaches(equal, 0.5))
+    assert math.isnan(welch(equal, equal).p)
+    assert math.isnan(variance_share(equal, [0.1, 0.2]).share)
+    assert math.isnan(pooled_std([equal, equal])[0])
+    summary = summarize(equal)
+    assert summary.std == 0
+    assert math.isnan(summary.low)
+    assert has_spread([*equal, (count + 1) / 10_000])
+
+
+def test_a_mean_of_floats_that_is_the_target_reaches_it() -> None:
+    values = [0.938, 0.942, 0.942, 0.938, 0.94]
+    assert statistics.fmean(values) < 0.94  # by the rounding of floats
+    assert reaches(statistics.fmean(values), 0.94)
+    assert not reaches(0.9399, 0.94)
+
+
 def test_no_spread_gives_no_interval() -> None:
     assert math.isnan(welch([0.9, 0.9], [0.8, 0.8]).p)
     assert math.isnan(welch([0.9], [0.8, 0.7]).low)
@@ -92,9 +138,9 @@ def test_trials_needed_is_the_least_number_that_suffices() -> None:
     assert n == 37  # textbook normal approximation: 2 · (1.96 + 0.84)² · 1.5² = 35.3
     assert power(n, 0.001, 0.0015) >= 0.8 > power(n - 1, 0.001, 0.0015)
     assert trials_needed(0.5, 1e-9) == 2
-    assert trials_needed(0.001, 0.0) == 2
-    with pytest.raises(ValueError, match="must be positive"):
-        trials_needed(0.0, 0.1)
+    for difference, std in ((0.0, 0.1), (0.001, 0.0)):
+        with pytest.raises(ValueError, match="must be positive"):
+            trials_needed(difference, std)
 
 
 def test_holm_by_hand() -> None:
@@ -113,6 +159,9 @@ def test_variance_share_by_hand() -> None:
     assert share.share == pytest.approx(0.75)
     assert share.low < 0.75 < share.high < 1
     assert math.isnan(variance_share([1.0, 1.0], [1.0, 2.0]).share)
+    without = variance_share([1.0, 2.0], [1.0, 1.0])
+    assert without.share == 1
+    assert math.isnan(without.low)
 
 
 def test_pooled_std() -> None:
