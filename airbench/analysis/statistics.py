@@ -57,16 +57,6 @@ def summarize(values: Sequence[float], confidence: float = 0.95) -> Summary:
     return Summary(n, mean, std, mean - reach, mean + reach, statistics.median(values), min(values), max(values))
 
 
-def p_mean_reaches(values: Sequence[float], target: float) -> float:
-    """One-sided p-value of Student's t-test: how likely such values are if their true mean is below ``target``.
-
-    NaN for fewer than two values, or values that are all the same, which say nothing about spread.
-    """
-    if not has_spread(values):
-        return math.nan
-    return float(scipy.stats.ttest_1samp(values, target, alternative="greater").pvalue)
-
-
 @dataclass(frozen=True)
 class Difference:
     """Of two means, a - b."""

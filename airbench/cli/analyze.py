@@ -16,10 +16,10 @@ _RUNS = Path("runs")
 _VERIFY_HELP = """\
 Hold a run to the rule for records. The last line is the verdict, and the exit code is 0 only for a record.
 
-A record is a run whose folder is whole, of a number of trials that was fixed before the first (3 or more), all
+A record is a run whose folder is whole, of a number of trials that was fixed before the first (8 or more), all
 there, none failed, with seeds that follow from the first and none held fixed; whose mean accuracy reaches the
-target in a one-sided t-test with p < 0.01; on all of the genuine data; by committed code; on one machine, unchanged
-throughout.
+target with p < 0.01, in a one-sided t-test that is corrected for skewness; on all of the genuine data; by committed
+code; on one machine, unchanged throughout.
 """
 _COMPARE_HELP = """\
 Compare runs pair by pair: difference in accuracy and in time, with intervals. Given recipes, train them first,

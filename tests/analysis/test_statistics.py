@@ -12,7 +12,6 @@ from scipy import stats
 from airbench.analysis.statistics import (
     has_spread,
     holm,
-    p_mean_reaches,
     paired,
     pooled_std,
     power,
@@ -41,14 +40,6 @@ def test_one_value_has_no_spread_and_none_is_refused() -> None:
     assert math.isnan(s.low)
     with pytest.raises(ValueError, match="no values"):
         summarize([])
-
-
-def test_p_value_by_hand() -> None:
-    values = [0.941, 0.943, 0.939, 0.944, 0.942]
-    t = (np.mean(values) - 0.94) / (np.std(values, ddof=1) / math.sqrt(5))
-    assert p_mean_reaches(values, 0.94) == pytest.approx(stats.t.sf(t, 4))
-    assert math.isnan(p_mean_reaches([0.95], 0.94))
-    assert math.isnan(p_mean_reaches([0.95, 0.95, 0.95], 0.94))
 
 
 def test_welch_of_a_textbook_case() -> None:
@@ -85,7 +76,6 @@ def test_the_rounding_of_floats_is_no_spread_and_one_image_is(count: int, n: int
     value = count / 10_000
     equal = [value + i % 2 * 1e-16 for i in range(n)]
     assert not has_spread(equal)
-    assert math.isnan(p_mean_reaches(equal, 0.5))
     assert math.isnan(welch(equal, equal).p)
     assert math.isnan(variance_share(equal, [0.1, 0.2]).share)
     assert math.isnan(pooled_std([equal, equal])[0])
