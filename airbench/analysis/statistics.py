@@ -5,6 +5,7 @@ import statistics
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import scipy
 
@@ -57,82 +58,87 @@ def summarize(values: Sequence[float], confidence: float = 0.95) -> Summary:
     return Summary(n, mean, std, mean - reach, mean + reach, statistics.median(values), min(values), max(values))
 
 
+ALPHA = 0.05
+"""The level of tests that compare: a difference is claimed where p is below it."""
+
+
 @dataclass(frozen=True)
 class Difference:
-    """Of two means, a - b."""
+    """Of two means, a - b. The interval excludes 0 exactly where p < ALPHA: both come from one t-test."""
 
     difference: float
     low: float
     high: float
-    """Interval of the difference."""
+    """Interval of the difference; with several comparisons, 95% is for all of them together."""
     p: float
-    """Two-sided."""
+    """Two-sided, times the number of comparisons (Bonferroni), at most 1."""
 
 
-UNKNOWN = Difference(math.nan, math.nan, math.nan, math.nan)
+def untested(difference: float) -> Difference:
+    """A difference of which nothing more can be said."""
+    return Difference(difference, math.nan, math.nan, math.nan)
 
 
-def welch(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Difference:
-    """Welch's t-test of two independent samples (unequal variances).
+def welch(a: Sequence[float], b: Sequence[float], comparisons: int = 1) -> Difference:
+    """Welch's t-test of two independent samples (unequal variances), one of so many ``comparisons``.
 
     The interval is NaN where a sample has fewer than two values or neither has any spread.
     """
     difference = statistics.fmean(a) - statistics.fmean(b)
     if min(len(a), len(b)) < 2 or not (has_spread(a) or has_spread(b)):  # nothing to test with
-        return Difference(difference, math.nan, math.nan, math.nan)
+        return untested(difference)
     with warnings.catch_warnings():  # a sample without spread (times to the same digit) is fine beside one with
         warnings.simplefilter("ignore", RuntimeWarning)
         result = scipy.stats.ttest_ind(a, b, equal_var=False)
-    interval = result.confidence_interval(confidence)
-    return Difference(difference, float(interval.low), float(interval.high), float(result.pvalue))
+    return _bonferroni(difference, result, comparisons)
 
 
-def paired(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Difference:
+def paired(a: Sequence[float], b: Sequence[float], comparisons: int = 1) -> Difference:
     """Student's t-test of the differences of values that belong together (the same seeds).
 
     The interval is NaN for fewer than two pairs, and where all differences are the same.
     """
     differences = [x - y for x, y in zip(a, b, strict=True)]
     if not has_spread(differences):
-        return Difference(statistics.fmean(differences), math.nan, math.nan, math.nan)
-    summary = summarize(differences, confidence)
-    p = float(scipy.stats.ttest_1samp(differences, 0.0).pvalue)
-    return Difference(summary.mean, summary.low, summary.high, p)
+        return untested(statistics.fmean(differences))
+    return _bonferroni(statistics.fmean(differences), scipy.stats.ttest_1samp(differences, 0.0), comparisons)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for several comparisons (Holm 1979); NaN stays NaN and is not counted."""
-    known = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))
-    adjusted = [math.nan] * len(p_values)
-    largest = 0.0
-    for rank, (p, i) in enumerate(known):
-        largest = max(largest, min(1.0, p * (len(known) - rank)))
-        adjusted[i] = largest
-    return adjusted
+def _bonferroni(difference: float, result: Any, comparisons: int) -> Difference:
+    """Interval and p-value of one of several t-tests, so that the error of all together is at most ALPHA."""
+    interval = result.confidence_interval(1 - ALPHA / comparisons)
+    return Difference(
+        difference, float(interval.low), float(interval.high), min(1.0, float(result.pvalue) * comparisons)
+    )
 
 
-def power(n: int, difference: float, std: float, alpha: float = 0.05) -> float:
+def power(n: int, difference: float, std: float, alpha: float = ALPHA, *, paired: bool = False) -> float:
     """Chance that a two-sided t-test of two samples of ``n`` values each sees a true ``difference``.
 
-    Both have standard deviation ``std``; from the noncentral t distribution.
+    Both have standard deviation ``std``; from the noncentral t distribution. If ``paired``, of ``n`` pairs, whose
+    differences have standard deviation ``std``.
     """
-    degrees, shift = 2 * n - 2, difference / std * math.sqrt(n / 2)
+    degrees = n - 1 if paired else 2 * n - 2
+    shift = difference / std * math.sqrt(n if paired else n / 2)
     critical = float(scipy.stats.t.ppf(1 - alpha / 2, degrees))
     return float(scipy.stats.nct.sf(critical, degrees, shift) + scipy.stats.nct.cdf(-critical, degrees, shift))
 
 
-def trials_needed(difference: float, std: float, chance: float = 0.8, alpha: float = 0.05) -> int:
+def trials_needed(
+    difference: float, std: float, chance: float = 0.8, alpha: float = ALPHA, *, paired: bool = False
+) -> int:
     """Trials of each recipe for the ``chance`` to see a true ``difference``. At least 2. Raises ValueError."""
     if not (difference > 0 and std > 0 and 0 < alpha < 1 and alpha < chance < 1):
         raise ValueError("difference and std must be positive, and alpha < chance < 1")
     low, high = 1, 2
-    while power(high, difference, std, alpha) < chance:
+    while power(high, difference, std, alpha, paired=paired) < chance:
         low, high = high, high * 2
         if high > 10**8:
             raise ValueError("more than a hundred million trials")
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if power(middle, difference, std, alpha) >= chance else (middle, high)
+        enough = power(middle, difference, std, alpha, paired=paired) >= chance
+        low, high = (low, middle) if enough else (middle, high)
     return high
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from airbench.analysis.statistics import (
+    ALPHA,
     has_spread,
-    holm,
     paired,
     pooled_std,
     power,
@@ -133,15 +133,32 @@ def test_trials_needed_is_the_least_number_that_suffices() -> None:
             trials_needed(difference, std)
 
 
-def test_holm_by_hand() -> None:
-    assert holm([0.01, 0.04, 0.03, math.nan])[:3] == pytest.approx([0.03, 0.06, 0.06])
-    assert math.isnan(holm([math.nan])[0])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
+ACCURACIES = st.lists(st.integers(9300, 9500), min_size=2, max_size=8).map(lambda ks: [k / 10_000 for k in ks])
 
 
-def test_holm_keeps_the_rate_of_false_discoveries() -> None:
-    false = sum(min(holm(RNG.uniform(size=5).tolist())) < 0.05 for _ in range(2000))
-    assert false / 2000 < 0.065
+@given(ACCURACIES, ACCURACIES, st.integers(1, 20))
+def test_an_interval_excludes_zero_exactly_where_p_is_below_alpha(a: list[float], b: list[float], m: int) -> None:
+    size = min(len(a), len(b))
+    for found in (welch(a, b, m), paired(a[:size], b[:size], m)):
+        if not math.isnan(found.p) and abs(found.p - ALPHA) > 1e-9:
+            assert (found.p < ALPHA) == (found.low > 0 or found.high < 0)
+
+
+def test_bonferroni_by_hand() -> None:
+    a, b = [0.94, 0.941, 0.942], [0.938, 0.9395, 0.94]
+    alone, of_four = welch(a, b), welch(a, b, 4)
+    assert of_four.p == pytest.approx(min(1, 4 * alone.p))
+    test = stats.ttest_ind(a, b, equal_var=False)
+    assert of_four.low == pytest.approx(test.confidence_interval(1 - 0.05 / 4).low)
+    assert welch(a, a, 4).p == 1
+
+
+def test_power_of_pairs_is_what_it_says() -> None:
+    differences = RNG.normal(0.001, 0.0015, (4000, 12))
+    seen = (stats.ttest_1samp(differences, 0, axis=1).pvalue < 0.05).mean()
+    assert power(12, 0.001, 0.0015, paired=True) == pytest.approx(seen, abs=0.03)
+    n = trials_needed(0.001, 0.0015, paired=True)
+    assert power(n, 0.001, 0.0015, paired=True) >= 0.8 > power(n - 1, 0.001, 0.0015, paired=True)
 
 
 def test_variance_share_by_hand() -> None:
