@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airbench.analysis.experiments import refuse_duplicates
+from airbench.analysis.experiments import engine_differences, refuse_duplicates, same_experiment
 from airbench.analysis.statistics import (
     ALPHA,
     Difference,
@@ -231,10 +231,17 @@ def comparison_lines(comparison: Comparison) -> list[str]:
     medians = " and ".join(f"{statistics.median(_seconds(run)):.2f} s" for run in (c.a, c.b))
     return [
         f"{c.names[0]} (n = {len(c.a.finished)}) against {c.names[1]} (n = {len(c.b.finished)})",
+        *_engine_line(c),
         f"  accuracy  {c.accuracy.difference:+.3%}{interval}{_p(c.accuracy.p)}{tested}",
         f"  time      {math.exp(ratio.difference):.3f} times as long{times}{_p(ratio.p)}; medians {medians}",
         f"  {c.verdict}",
     ]
+
+
+def _engine_line(comparison: Comparison) -> list[str]:
+    a, b = comparison.a, comparison.b
+    differences = engine_differences([a, b]) if same_experiment(a, b) else []
+    return [f"  same recipe on different engines: {'; '.join(differences)}"] if differences else []
 
 
 def _p(p: float) -> str:

@@ -4,14 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airbench.analysis.experiments import refuse_duplicates
+from airbench.analysis.experiments import refuse_duplicates, same_experiment
 from airbench.analysis.statistics import Share, summarize, variance_share
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
 
 STREAMS = ("init", "order", "augment")
-OWN = ("name", "description", "seeds")
-"""Keys in which the runs may differ."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +34,13 @@ def fixed_stream(run: RunRecord) -> str | None:
 def variance_sources(runs: Sequence[RunRecord]) -> tuple[float, int, list[Source]]:
     """Standard deviation with everything varying, its n, and each source's share, from runs of one recipe.
 
+    Runs on different engines count as the same recipe; see ``pooling_note``.
+
     Raises AirbenchError where a run in which all seeds vary is missing or has fewer than two trials, and for runs
     that are not of one recipe.
     """
-    if len({repr({k: v for k, v in run.recipe.items() if k not in OWN}) for run in runs}) > 1:
-        raise AirbenchError("the runs are of different recipes; only their seeds may differ")
+    if not all(same_experiment(runs[0], run, besides=[("seeds",)]) for run in runs[1:]):
+        raise AirbenchError("the runs are of different recipes; only their seeds and engines may differ")
     refuse_duplicates(runs)
     by_stream: dict[str | None, list[float]] = {}
     for run in runs:

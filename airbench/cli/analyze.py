@@ -197,6 +197,7 @@ def _power(options: argparse.Namespace) -> int:
 
 
 def _time_to_target(options: argparse.Namespace) -> int:
+    from airbench.analysis.experiments import pooling_note
     from airbench.analysis.time_to_target import collect_lengths, crossing_lines, time_to_target
 
     runs = _named_runs(options)
@@ -215,17 +216,18 @@ def _time_to_target(options: argparse.Namespace) -> int:
     if runs is None:
         runs = _train(options, recipes, options.seed)
     found = collect_lengths(runs)
-    print("\n".join(crossing_lines(found, target, time_to_target(found, target))))
+    print("\n".join([*crossing_lines(found, target, time_to_target(found, target)), *pooling_note(runs)]))
     return 0
 
 
 def _variance(options: argparse.Namespace) -> int:
+    from airbench.analysis.experiments import pooling_note
     from airbench.analysis.variance import STREAMS, variance_lines, variance_sources
 
     runs = _named_runs(options)
     if runs is None:
         runs = _train_variance(options, STREAMS)
-    print("\n".join(variance_lines(*variance_sources(runs))))
+    print("\n".join([*variance_lines(*variance_sources(runs)), *pooling_note(runs)]))
     return 0
 
 
