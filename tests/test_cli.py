@@ -88,6 +88,8 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(
         (["compare", "runs/typo", "runs/b"], "runs/typo: there is no such run"),
         (["time-to-target", "train.epochs=4"], "no recipe is named"),
         (["time-to-target", MUON, *TINY], "one recipe and two lengths"),
+        (["time-to-target", MUON, *TINY, "--epochs", "1,1"], "one recipe and two lengths"),
+        (["time-to-target", MUON, *TINY, "--epochs", "1,2,1"], "a length is named twice: 1, 2, 1 epochs"),
         (["variance", MUON, *TINY, "--trials", "1"], "two trials or more"),
         (["variance", MUON, *TINY, "seeds.init=1"], "holds seeds fixed"),
         (["runs", "/nowhere"], "no such folder"),
@@ -99,7 +101,7 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(
 def test_mistakes_are_one_line_and_exit_2(
     arguments: list[str], expected: str, few_shapes: Dataset, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    if arguments[0] == "train":
+    if arguments[0] in ("train", "time-to-target"):
         arguments = [*arguments, "--out", str(tmp_path)]
     assert main(arguments) == 2
     error = capsys.readouterr().err
@@ -107,6 +109,15 @@ def test_mistakes_are_one_line_and_exit_2(
     assert error.count("\n") == 1
     assert expected in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_target_is_said_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text((CONFIGS / "airbench94_muon.yaml").read_text().replace("target: 0.94\n", ""))
+    out = tmp_path / "runs"
+    assert main(["time-to-target", str(recipe), *TINY, "--epochs", "1,2", "--out", str(out)]) == 2
+    assert "names no target" in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_print_recipe_prints_a_recipe_and_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

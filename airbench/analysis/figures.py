@@ -1,6 +1,7 @@
 """Figures about runs, as inline SVG that follows the page's light or dark colours."""
 
 import io
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def _draw_strip(axes: Axes, runs: Sequence[RunRecord], labels: Sequence[str]) ->
         colour = COLOURS[row % len(COLOURS)]
         axes.plot(values, row + jitter, "o", color=colour, alpha=0.55, markersize=5)
         s = summarize(values)
-        if s.n > 1:
+        if not math.isnan(s.low):
             axes.plot([s.low, s.high], [row, row], color=colour, linewidth=2)
         axes.plot([s.mean], [row], "|", color=colour, markersize=18, markeredgewidth=2.5)
     _target_lines(axes, runs, vertical=True)
@@ -79,7 +80,7 @@ def accuracy_against_time(runs: Sequence[RunRecord], labels: Sequence[str]) -> P
             s = summarize([t.accuracy for t in run.finished])
             seconds = float(np.median([t.seconds for t in run.finished]))
             colour = COLOURS[row % len(COLOURS)]
-            if s.n > 1:
+            if not math.isnan(s.low):
                 axes.plot([seconds, seconds], [s.low, s.high], color=colour, linewidth=2)
             axes.plot([seconds], [s.mean], "o", color=colour, markersize=8, label=label)
             points.append((seconds, s.mean, label))

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from airbench.analysis.compare import compare_runs, comparison_lines, same_images, warnings
+from airbench.analysis.experiments import refuse_duplicates
 from airbench.analysis.summary import arithmetic_lines, labels, summarize_run, summary_rows
 from airbench.analysis.verify import verify
 from airbench.errors import AirbenchError
@@ -19,6 +20,7 @@ from airbench.runs import RunRecord
 
 def write_report(runs: Sequence[RunRecord], form: str, file: Path) -> None:
     """Write a report in ``form`` (html, md, csv or png), whole or not at all. Raises AirbenchError."""
+    refuse_duplicates(runs)
     if form == "png":
         from airbench.analysis import figures  # loads matplotlib
 

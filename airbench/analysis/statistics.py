@@ -5,13 +5,31 @@ import statistics
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import scipy
+
+RESOLUTION = 1e-9
+"""Values closer together than this count as equal.
+
+Accuracies are counts of images over the number of images: two that differ do so by 1/N, 1e-4 on CIFAR-10, and two
+that are equal can differ by a float's rounding, 1e-16. Seconds are read from a clock of nanoseconds.
+"""
+
+
+def has_spread(values: Sequence[float]) -> bool:
+    """Whether ``values`` differ by more than the rounding of floats. False for fewer than two."""
+    return len(values) > 1 and max(values) - min(values) > RESOLUTION
+
+
+def reaches(mean: float, target: float) -> bool:
+    """Whether ``mean`` is at the target or above; the rounding of a mean of floats does not count against it."""
+    return mean >= target - RESOLUTION
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Of n values. ``std`` and the interval need two values and are NaN below that."""
+    """Of n values. ``std`` needs two values, the interval two that differ; they are NaN otherwise."""
 
     n: int
     mean: float
@@ -31,103 +49,103 @@ def summarize(values: Sequence[float], confidence: float = 0.95) -> Summary:
     if not values:
         raise ValueError("no values to summarize")
     n, mean = len(values), statistics.fmean(values)
-    std = statistics.stdev(values) if n > 1 else math.nan
-    reach = float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1)) * std / math.sqrt(n) if n > 1 else math.nan
+    reach = math.nan
+    if has_spread(values):
+        std = statistics.stdev(values)
+        reach = float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1)) * std / math.sqrt(n)
+    else:
+        std = 0.0 if n > 1 else math.nan
     return Summary(n, mean, std, mean - reach, mean + reach, statistics.median(values), min(values), max(values))
 
 
-def p_mean_reaches(values: Sequence[float], target: float) -> float:
-    """One-sided p-value of Student's t-test: how likely such values are if their true mean is below ``target``.
-
-    NaN for fewer than two values, or values that are all the same, which say nothing about spread.
-    """
-    if len(values) < 2 or statistics.stdev(values) == 0:
-        return math.nan
-    return float(scipy.stats.ttest_1samp(values, target, alternative="greater").pvalue)
+ALPHA = 0.05
+"""The level of tests that compare: a difference is claimed where p is below it."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two means, a - b."""
+    """Of two means, a - b. The interval excludes 0 exactly where p < ALPHA: both come from one t-test."""
 
     difference: float
     low: float
     high: float
-    """Interval of the difference."""
+    """Interval of the difference; with several comparisons, 95% is for all of them together."""
     p: float
-    """Two-sided."""
+    """Two-sided, times the number of comparisons (Bonferroni), at most 1."""
 
 
-UNKNOWN = Difference(math.nan, math.nan, math.nan, math.nan)
+def untested(difference: float) -> Difference:
+    """A difference of which nothing more can be said."""
+    return Difference(difference, math.nan, math.nan, math.nan)
 
 
-def welch(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Difference:
-    """Welch's t-test of two independent samples (unequal variances).
+def welch(a: Sequence[float], b: Sequence[float], comparisons: int = 1) -> Difference:
+    """Welch's t-test of two independent samples (unequal variances), one of so many ``comparisons``.
 
     The interval is NaN where a sample has fewer than two values or neither has any spread.
     """
     difference = statistics.fmean(a) - statistics.fmean(b)
-    if min(len(a), len(b)) < 2 or statistics.stdev(a) == statistics.stdev(b) == 0:  # nothing to test with
-        return Difference(difference, math.nan, math.nan, math.nan)
+    if min(len(a), len(b)) < 2 or not (has_spread(a) or has_spread(b)):  # nothing to test with
+        return untested(difference)
     with warnings.catch_warnings():  # a sample without spread (times to the same digit) is fine beside one with
         warnings.simplefilter("ignore", RuntimeWarning)
         result = scipy.stats.ttest_ind(a, b, equal_var=False)
-    interval = result.confidence_interval(confidence)
-    return Difference(difference, float(interval.low), float(interval.high), float(result.pvalue))
+    return _bonferroni(difference, result, comparisons)
 
 
-def paired(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Difference:
-    """Student's t-test of the differences of values that belong together (the same seeds)."""
+def paired(a: Sequence[float], b: Sequence[float], comparisons: int = 1) -> Difference:
+    """Student's t-test of the differences of values that belong together (the same seeds).
+
+    The interval is NaN for fewer than two pairs, and where all differences are the same.
+    """
     differences = [x - y for x, y in zip(a, b, strict=True)]
-    if len(differences) < 2 or statistics.stdev(differences) == 0:
-        return Difference(statistics.fmean(differences), math.nan, math.nan, math.nan)
-    summary = summarize(differences, confidence)
-    p = float(scipy.stats.ttest_1samp(differences, 0.0).pvalue)
-    return Difference(summary.mean, summary.low, summary.high, p)
+    if not has_spread(differences):
+        return untested(statistics.fmean(differences))
+    return _bonferroni(statistics.fmean(differences), scipy.stats.ttest_1samp(differences, 0.0), comparisons)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for several comparisons (Holm 1979); NaN stays NaN and is not counted."""
-    known = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))
-    adjusted = [math.nan] * len(p_values)
-    largest = 0.0
-    for rank, (p, i) in enumerate(known):
-        largest = max(largest, min(1.0, p * (len(known) - rank)))
-        adjusted[i] = largest
-    return adjusted
+def _bonferroni(difference: float, result: Any, comparisons: int) -> Difference:
+    """Interval and p-value of one of several t-tests, so that the error of all together is at most ALPHA."""
+    interval = result.confidence_interval(1 - ALPHA / comparisons)
+    return Difference(
+        difference, float(interval.low), float(interval.high), min(1.0, float(result.pvalue) * comparisons)
+    )
 
 
-def power(n: int, difference: float, std: float, alpha: float = 0.05) -> float:
+def power(n: int, difference: float, std: float, alpha: float = ALPHA, *, paired: bool = False) -> float:
     """Chance that a two-sided t-test of two samples of ``n`` values each sees a true ``difference``.
 
-    Both have standard deviation ``std``; from the noncentral t distribution.
+    Both have standard deviation ``std``; from the noncentral t distribution. If ``paired``, of ``n`` pairs, whose
+    differences have standard deviation ``std``.
     """
-    degrees, shift = 2 * n - 2, difference / std * math.sqrt(n / 2)
+    degrees = n - 1 if paired else 2 * n - 2
+    shift = difference / std * math.sqrt(n if paired else n / 2)
     critical = float(scipy.stats.t.ppf(1 - alpha / 2, degrees))
     return float(scipy.stats.nct.sf(critical, degrees, shift) + scipy.stats.nct.cdf(-critical, degrees, shift))
 
 
-def trials_needed(difference: float, std: float, chance: float = 0.8, alpha: float = 0.05) -> int:
+def trials_needed(
+    difference: float, std: float, chance: float = 0.8, alpha: float = ALPHA, *, paired: bool = False
+) -> int:
     """Trials of each recipe for the ``chance`` to see a true ``difference``. At least 2. Raises ValueError."""
-    if not (difference > 0 and std >= 0 and 0 < alpha < 1 and alpha < chance < 1):
-        raise ValueError("difference must be positive, std not negative, and alpha < chance < 1")
-    if std == 0:
-        return 2
+    if not (difference > 0 and std > 0 and 0 < alpha < 1 and alpha < chance < 1):
+        raise ValueError("difference and std must be positive, and alpha < chance < 1")
     low, high = 1, 2
-    while power(high, difference, std, alpha) < chance:
+    while power(high, difference, std, alpha, paired=paired) < chance:
         low, high = high, high * 2
         if high > 10**8:
             raise ValueError("more than a hundred million trials")
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if power(middle, difference, std, alpha) >= chance else (middle, high)
+        enough = power(middle, difference, std, alpha, paired=paired) >= chance
+        low, high = (low, middle) if enough else (middle, high)
     return high
 
 
 def pooled_std(samples: Sequence[Sequence[float]]) -> tuple[float, int]:
-    """Standard deviation common to several samples, and its degrees of freedom; NaN and 0 where none has two values."""
+    """Standard deviation common to several samples, and its degrees of freedom; NaN and 0 where none has a spread."""
     degrees = sum(len(s) - 1 for s in samples)
-    if degrees == 0:
+    if not any(has_spread(s) for s in samples):
         return math.nan, 0
     return math.sqrt(sum(statistics.variance(s) * (len(s) - 1) for s in samples if len(s) > 1) / degrees), degrees
 
@@ -145,10 +163,13 @@ def variance_share(all_vary: Sequence[float], one_fixed: Sequence[float], confid
     """The share of the variance that goes away when one source of randomness is held fixed.
 
     1 - s²(fixed) / s²(all); the interval is that of a ratio of two normal variances (F distribution).
-    NaN where a sample has fewer than two values or the first has no spread.
+    NaN where a sample has fewer than two values or the first has no spread; where only the second has none, the
+    share is 1 and the interval NaN, since a variance of zero is no estimate to reason from.
     """
-    if min(len(all_vary), len(one_fixed)) < 2 or statistics.variance(all_vary) == 0:
+    if min(len(all_vary), len(one_fixed)) < 2 or not has_spread(all_vary):
         return Share(math.nan, math.nan, math.nan)
+    if not has_spread(one_fixed):
+        return Share(1.0, math.nan, math.nan)
     ratio = statistics.variance(one_fixed) / statistics.variance(all_vary)
     d1, d2 = len(one_fixed) - 1, len(all_vary) - 1
     tail = (1 - confidence) / 2

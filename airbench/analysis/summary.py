@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from airbench.analysis.statistics import Summary, summarize
+from airbench.analysis.statistics import Summary, reaches, summarize
 from airbench.runs import RunRecord
 
 
@@ -23,7 +23,7 @@ def summarize_run(run: RunRecord) -> dict[str, Any]:
         "failed": len(run.failed),
         "missing": len(run.missing),
         "target": run.target,
-        "target_reached": bool(accuracy and run.target and accuracy.mean >= run.target and not run.failed),
+        "target_reached": bool(accuracy and run.target and reaches(accuracy.mean, run.target) and not run.failed),
         "accuracy": _plain(accuracy),
         "plain_accuracy": _plain(summarize([t.plain_accuracy for t in done]) if done else None),
         "seconds": _plain(summarize([t.seconds for t in done]) if done else None),
@@ -101,7 +101,7 @@ def summary_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
                 run.name,
                 n,
                 f"{accuracy['mean']:.2%}" + ("" if accuracy["std"] is None else f" ± {accuracy['std']:.2%}"),
-                "-" if accuracy["std"] is None else f"{accuracy['low']:.2%} to {accuracy['high']:.2%}",
+                "-" if accuracy["low"] is None else f"{accuracy['low']:.2%} to {accuracy['high']:.2%}",
                 f"{plain['mean']:.2%}",
                 f"{seconds['median']:.2f}",
                 target,

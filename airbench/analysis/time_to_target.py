@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from airbench.analysis.statistics import pooled_std
+from airbench.analysis.experiments import engine_differences, refuse_duplicates, same_experiment
+from airbench.analysis.statistics import RESOLUTION, pooled_std, reaches
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
 
@@ -24,6 +25,7 @@ class Length:
     epochs: float
     accuracies: tuple[float, ...]
     seconds: tuple[float, ...]
+    """Empty where they cannot be compared: on different engines."""
 
 
 @dataclass(frozen=True)
@@ -39,24 +41,33 @@ class Crossing:
 
 
 def collect_lengths(runs: Sequence[RunRecord]) -> list[Length]:
-    """Group the finished trials of runs of one recipe by its epochs. Raises AirbenchError if nothing else fits."""
+    """Group the finished trials of runs of one recipe by its number of epochs.
+
+    Runs on different engines count as the same recipe: their accuracies are pooled, their seconds left out.
+    Raises AirbenchError for runs of different recipes, and where fewer than two lengths have a finished trial.
+    """
+    refuse_duplicates(runs)
     groups: dict[float, tuple[list[float], list[float]]] = {}
-    recipes = set()
     for run in runs:
         train = run.recipe.get("train")
         epochs = train.get("epochs") if isinstance(train, dict) else None
         if not isinstance(epochs, int | float):
             raise AirbenchError(f"{run.path}: its recipe does not say train.epochs")
-        rest = {k: v for k, v in run.recipe.items() if k not in ("name", "description", "train")}
-        recipes.add(repr((rest, {k: v for k, v in run.recipe["train"].items() if k != "epochs"})))
         accuracies, seconds = groups.setdefault(float(epochs), ([], []))
         accuracies += [t.accuracy for t in run.finished]
         seconds += [t.seconds for t in run.finished]
-    if len(recipes) > 1:
+    if not all(same_experiment(runs[0], run, besides=[("train", "epochs")]) for run in runs[1:]):
         raise AirbenchError(
             "time to target compares one recipe at several lengths; these differ in more than train.epochs"
         )
-    lengths = [Length(e, tuple(a), tuple(s)) for e, (a, s) in sorted(groups.items()) if a]
+    comparable = not engine_differences(runs)
+    lengths = [Length(e, tuple(a), tuple(s) if comparable else ()) for e, (a, s) in sorted(groups.items()) if a]
+    if not lengths:
+        failed = [trial for run in runs for trial in run.failed]
+        why = f": {failed[0].reason}" if failed else ""
+        raise AirbenchError(f"no trial of these runs finished, so there are no accuracies to go by{why}")
+    if len(groups) > 1 and len(lengths) == 1:
+        raise AirbenchError(f"trials finished only at {lengths[0].epochs:g} epochs, and it takes two lengths")
     if len(lengths) < 2:
         raise AirbenchError("give runs of at least two lengths: python train.py RECIPE train.epochs=[4,6,8] --trials 3")
     return lengths
@@ -67,12 +78,14 @@ def time_to_target(lengths: Sequence[Length], target: float, confidence: float =
 
     The interval is a parametric bootstrap: each length's mean is drawn from its t distribution, with the
     standard deviation common to all lengths, and the crossing is found anew. Where it crosses before the
-    shortest length or after the longest, an end of the interval is 0 or infinite: train there to know.
+    shortest length or after the longest, an end of the interval is 0 or infinite: train there to know. It is NaN
+    where no length has trials that differ.
     """
     epochs = np.array([length.epochs for length in lengths])
     means = np.array([np.mean(length.accuracies) for length in lengths])
-    seconds = np.array([np.median(length.seconds) for length in lengths])
-    at = _cross(epochs, means, target)
+    seconds = np.array([np.median(length.seconds) if length.seconds else math.nan for length in lengths])
+    level = target - RESOLUTION  # means are rounded: one that is the target exactly reaches it
+    at = _cross(epochs, means, level)
     std, degrees = pooled_std([length.accuracies for length in lengths])
     if math.isnan(std):
         low, high = math.nan, math.nan
@@ -80,7 +93,7 @@ def time_to_target(lengths: Sequence[Length], target: float, confidence: float =
         rng = np.random.default_rng(0)
         errors = std / np.sqrt([len(length.accuracies) for length in lengths])
         draws = means + errors * rng.standard_t(degrees, (DRAWS, len(lengths)))
-        found = np.sort([_cross(epochs, draw, target) for draw in draws])
+        found = np.sort([_cross(epochs, draw, level) for draw in draws])
         tail = (1 - confidence) / 2
         low, high = found[int(tail * (DRAWS - 1))], found[math.ceil((1 - tail) * (DRAWS - 1))]
     known = at if 0 < at < math.inf else math.nan
@@ -105,19 +118,24 @@ def _seconds_at(at: float, epochs: Vector, seconds: Vector) -> float:
 
 def crossing_lines(lengths: Sequence[Length], target: float, crossing: Crossing) -> list[str]:
     """The lengths as a table, and the crossing in one line."""
-    lines = [f"{length.epochs:>7g} epochs  n = {len(length.accuracies):<3} mean {np.mean(length.accuracies):.3%}  "
-             f"median {np.median(length.seconds):.2f} s" for length in lengths]  # fmt: skip
+    lines = [
+        f"{length.epochs:>7g} epochs  n = {len(length.accuracies):<3} mean {np.mean(length.accuracies):.3%}"
+        + (f"  median {np.median(length.seconds):.2f} s" if length.seconds else "")
+        for length in lengths
+    ]
     c = crossing
     if math.isnan(c.epochs):
-        above = np.mean(lengths[0].accuracies) >= target
+        above = reaches(float(np.mean(lengths[0].accuracies)), target)
         where = f"already below {lengths[0].epochs:g}" if above else f"not within {lengths[-1].epochs:g}"
         lines.append(f"reaches {target:.2%}: {where} epochs")
     else:
-        lines.append(
+        line = (
             f"reaches {target:.2%} at {c.epochs:.2f} epochs ({_end(c.epochs_low, lengths)} to "
-            f"{_end(c.epochs_high, lengths)}), {c.seconds:.1f} s "
-            f"({_seconds_end(c.seconds_low)} to {_seconds_end(c.seconds_high)})"
+            f"{_end(c.epochs_high, lengths)})"
         )
+        if not math.isnan(c.seconds):
+            line += f", {c.seconds:.1f} s ({_seconds_end(c.seconds_low)} to {_seconds_end(c.seconds_high)})"
+        lines.append(line)
     return lines
 
 

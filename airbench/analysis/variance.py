@@ -1,15 +1,15 @@
 """Where the accuracy's variance comes from: initialisation, order, augmentation."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from airbench.analysis.experiments import refuse_duplicates, same_experiment
 from airbench.analysis.statistics import Share, summarize, variance_share
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
 
 STREAMS = ("init", "order", "augment")
-OWN = ("name", "description", "seeds")
-"""Keys in which the runs may differ."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,14 @@ def fixed_stream(run: RunRecord) -> str | None:
 def variance_sources(runs: Sequence[RunRecord]) -> tuple[float, int, list[Source]]:
     """Standard deviation with everything varying, its n, and each source's share, from runs of one recipe.
 
+    Runs on different engines count as the same recipe; see ``pooling_note``.
+
     Raises AirbenchError where a run in which all seeds vary is missing or has fewer than two trials, and for runs
     that are not of one recipe.
     """
-    if len({repr({k: v for k, v in run.recipe.items() if k not in OWN}) for run in runs}) > 1:
-        raise AirbenchError("the runs are of different recipes; only their seeds may differ")
-    if len({run.path.resolve() for run in runs}) < len(runs):
-        raise AirbenchError("a run is named twice")
+    if not all(same_experiment(runs[0], run, besides=[("seeds",)]) for run in runs[1:]):
+        raise AirbenchError("the runs are of different recipes; only their seeds and engines may differ")
+    refuse_duplicates(runs)
     by_stream: dict[str | None, list[float]] = {}
     for run in runs:
         by_stream.setdefault(fixed_stream(run), []).extend(t.accuracy for t in run.finished)
@@ -62,11 +63,20 @@ def variance_sources(runs: Sequence[RunRecord]) -> tuple[float, int, list[Source
 def variance_lines(std: float, n: int, sources: Sequence[Source]) -> list[str]:
     """The table, as lines."""
     lines = [f"all seeds vary        std {std:.4%}  n = {n}"]
-    for s in sources:
-        share = f"share {s.share.share:+.0%} (95% interval {s.share.low:+.0%} to {s.share.high:+.0%})"
-        lines.append(f"{s.stream + ' held fixed':<20}  std {s.std_when_fixed:.4%}  n = {s.n}  {share}")
-    if all(s.share.low <= 0 for s in sources):
+    lines += [
+        f"{s.stream + ' held fixed':<20}  std {s.std_when_fixed:.4%}  n = {s.n}  {_share(s.share)}" for s in sources
+    ]
+    known = [s.share for s in sources if not math.isnan(s.share.low)]
+    if known and all(share.low <= 0 for share in known):
         lines.append(
             "no share can be told from zero with so many trials; the intervals narrow with the square root of n"
         )
     return lines
+
+
+def _share(share: Share) -> str:
+    if math.isnan(share.share):
+        return "share unknown: it takes two trials of each, and a spread where all seeds vary"
+    if math.isnan(share.low):
+        return f"share {share.share:+.0%} (no interval: these trials show no spread)"
+    return f"share {share.share:+.0%} (95% interval {share.low:+.0%} to {share.high:+.0%})"

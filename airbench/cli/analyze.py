@@ -16,14 +16,15 @@ _RUNS = Path("runs")
 _VERIFY_HELP = """\
 Hold a run to the rule for records. The last line is the verdict, and the exit code is 0 only for a record.
 
-A record is a run whose folder is whole, of a number of trials that was fixed before the first (3 or more), all
+A record is a run whose folder is whole, of a number of trials that was fixed before the first (8 or more), all
 there, none failed, with seeds that follow from the first and none held fixed; whose mean accuracy reaches the
-target in a one-sided t-test with p < 0.01; on all of the genuine data; by committed code; on one machine, unchanged
-throughout.
+target with p < 0.01, in a one-sided t-test that is corrected for skewness; on all of the genuine data; by committed
+code; on one machine, unchanged throughout.
 """
 _COMPARE_HELP = """\
-Compare runs pair by pair: difference in accuracy and in time, with intervals. Given recipes, train them first,
-in turn.
+Compare runs pair by pair: difference in accuracy and ratio of times, with intervals. Given recipes, train them
+first, in turn. A difference in accuracy is claimed where its interval excludes 0, which is where p < 0.05: both are
+of Welch's t-test (with --paired, of the paired one), corrected by Bonferroni for the number of comparisons.
 
   airbench compare runs/<a> runs/<b>
   airbench compare configs/airbench94_muon.yaml configs/sgd.yaml --trials 5
@@ -63,6 +64,9 @@ def add_commands(commands: Any) -> None:
 
     compare = commands.add_parser("compare", help="is one better?", description=_COMPARE_HELP, formatter_class=raw)
     _add_training(compare)
+    compare.add_argument(
+        "--paired", action="store_true", help="test the differences between trials of the same seed; choose beforehand"
+    )
     compare.set_defaults(command=_compare)
 
     power = commands.add_parser("power", help="how many trials does it take to see a difference?")
@@ -170,13 +174,11 @@ def _compare(options: argparse.Namespace) -> int:
         if len(recipes) < 2:
             raise AirbenchError("name two recipes or more to compare")
         runs = _train(options, recipes, options.seed)
-    comparisons = compare_runs(runs)
+    comparisons = compare_runs(runs, by_seed=options.paired)
     for line in warnings(runs):
         print(line, file=sys.stderr)
     for comparison in comparisons:
         print("\n".join(comparison_lines(comparison)))
-    if len(comparisons) > 1:
-        print(f"p-values and intervals of accuracy are corrected for {len(comparisons)} comparisons")
     return 0
 
 
@@ -195,29 +197,37 @@ def _power(options: argparse.Namespace) -> int:
 
 
 def _time_to_target(options: argparse.Namespace) -> int:
+    from airbench.analysis.experiments import pooling_note
     from airbench.analysis.time_to_target import collect_lengths, crossing_lines, time_to_target
 
     runs = _named_runs(options)
-    if runs is None:
+    if runs is not None:
+        target = options.target if options.target is not None else runs[0].target
+    else:
         recipes = read_recipes(options)
-        if len(split_items(options.items)[0]) != 1 or len(recipes) < 2:
+        target = options.target if options.target is not None else recipes[0].recipe.target
+        lengths = [each.recipe.train.epochs for each in recipes]
+        if len(split_items(options.items)[0]) != 1 or len(set(lengths)) < 2:
             raise AirbenchError("name one recipe and two lengths or more, such as --epochs 4,6,8")
-        runs = _train(options, recipes, options.seed)
-    target = options.target if options.target is not None else runs[0].target
+        if len(set(lengths)) < len(lengths):
+            raise AirbenchError(f"a length is named twice: {', '.join(f'{e:g}' for e in lengths)} epochs")
     if target is None:
         raise AirbenchError("the recipe names no target; give one with --target")
-    lengths = collect_lengths(runs)
-    print("\n".join(crossing_lines(lengths, target, time_to_target(lengths, target))))
+    if runs is None:
+        runs = _train(options, recipes, options.seed)
+    found = collect_lengths(runs)
+    print("\n".join([*crossing_lines(found, target, time_to_target(found, target)), *pooling_note(runs)]))
     return 0
 
 
 def _variance(options: argparse.Namespace) -> int:
+    from airbench.analysis.experiments import pooling_note
     from airbench.analysis.variance import STREAMS, variance_lines, variance_sources
 
     runs = _named_runs(options)
     if runs is None:
         runs = _train_variance(options, STREAMS)
-    print("\n".join(variance_lines(*variance_sources(runs))))
+    print("\n".join([*variance_lines(*variance_sources(runs)), *pooling_note(runs)]))
     return 0
 
 

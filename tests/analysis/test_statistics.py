@@ -1,17 +1,21 @@
 """Statistics against known answers, and against what they promise on simulated data."""
 
 import math
+import statistics
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from airbench.analysis.statistics import (
-    holm,
-    p_mean_reaches,
+    ALPHA,
+    has_spread,
     paired,
     pooled_std,
     power,
+    reaches,
     summarize,
     trials_needed,
     variance_share,
@@ -38,14 +42,6 @@ def test_one_value_has_no_spread_and_none_is_refused() -> None:
         summarize([])
 
 
-def test_p_value_by_hand() -> None:
-    values = [0.941, 0.943, 0.939, 0.944, 0.942]
-    t = (np.mean(values) - 0.94) / (np.std(values, ddof=1) / math.sqrt(5))
-    assert p_mean_reaches(values, 0.94) == pytest.approx(stats.t.sf(t, 4))
-    assert math.isnan(p_mean_reaches([0.95], 0.94))
-    assert math.isnan(p_mean_reaches([0.95, 0.95, 0.95], 0.94))
-
-
 def test_welch_of_a_textbook_case() -> None:
     a = [27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9, 20.1, 21.9, 22.6, 23.1, 19.6, 19.0, 21.7, 21.4]
     b = [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2, 21.9, 22.1, 22.9, 30.5, 33.2]
@@ -54,6 +50,46 @@ def test_welch_of_a_textbook_case() -> None:
     assert found.low < found.difference < found.high < 0
     swapped = welch(b, a)
     assert (swapped.difference, swapped.low) == (pytest.approx(-found.difference), pytest.approx(-found.high))
+
+
+@given(
+    st.lists(st.integers(0, 9000), min_size=2, max_size=8),
+    st.integers(1, 1000),
+    st.sampled_from([10_000, 123_457]),
+)
+def test_equal_differences_of_accuracies_are_no_spread_however_floats_round(
+    counts: list[int], step: int, images: int
+) -> None:
+    a, b = [(k + step) / images for k in counts], [k / images for k in counts]
+    found = paired(a, b)
+    assert found.difference == pytest.approx(step / images)
+    assert math.isnan(found.p)
+    assert math.isnan(found.low)
+
+
+def test_equal_differences_by_hand() -> None:
+    assert math.isnan(paired([0.93, 0.94, 0.96], [0.94, 0.95, 0.97]).p)
+
+
+@given(st.integers(0, 10_000), st.integers(2, 9))
+def test_the_rounding_of_floats_is_no_spread_and_one_image_is(count: int, n: int) -> None:
+    value = count / 10_000
+    equal = [value + i % 2 * 1e-16 for i in range(n)]
+    assert not has_spread(equal)
+    assert math.isnan(welch(equal, equal).p)
+    assert math.isnan(variance_share(equal, [0.1, 0.2]).share)
+    assert math.isnan(pooled_std([equal, equal])[0])
+    summary = summarize(equal)
+    assert summary.std == 0
+    assert math.isnan(summary.low)
+    assert has_spread([*equal, (count + 1) / 10_000])
+
+
+def test_a_mean_of_floats_that_is_the_target_reaches_it() -> None:
+    values = [0.938, 0.942, 0.942, 0.938, 0.94]
+    assert statistics.fmean(values) < 0.94  # by the rounding of floats
+    assert reaches(statistics.fmean(values), 0.94)
+    assert not reaches(0.9399, 0.94)
 
 
 def test_no_spread_gives_no_interval() -> None:
@@ -92,20 +128,37 @@ def test_trials_needed_is_the_least_number_that_suffices() -> None:
     assert n == 37  # textbook normal approximation: 2 · (1.96 + 0.84)² · 1.5² = 35.3
     assert power(n, 0.001, 0.0015) >= 0.8 > power(n - 1, 0.001, 0.0015)
     assert trials_needed(0.5, 1e-9) == 2
-    assert trials_needed(0.001, 0.0) == 2
-    with pytest.raises(ValueError, match="must be positive"):
-        trials_needed(0.0, 0.1)
+    for difference, std in ((0.0, 0.1), (0.001, 0.0)):
+        with pytest.raises(ValueError, match="must be positive"):
+            trials_needed(difference, std)
 
 
-def test_holm_by_hand() -> None:
-    assert holm([0.01, 0.04, 0.03, math.nan])[:3] == pytest.approx([0.03, 0.06, 0.06])
-    assert math.isnan(holm([math.nan])[0])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
+ACCURACIES = st.lists(st.integers(9300, 9500), min_size=2, max_size=8).map(lambda ks: [k / 10_000 for k in ks])
 
 
-def test_holm_keeps_the_rate_of_false_discoveries() -> None:
-    false = sum(min(holm(RNG.uniform(size=5).tolist())) < 0.05 for _ in range(2000))
-    assert false / 2000 < 0.065
+@given(ACCURACIES, ACCURACIES, st.integers(1, 20))
+def test_an_interval_excludes_zero_exactly_where_p_is_below_alpha(a: list[float], b: list[float], m: int) -> None:
+    size = min(len(a), len(b))
+    for found in (welch(a, b, m), paired(a[:size], b[:size], m)):
+        if not math.isnan(found.p) and abs(found.p - ALPHA) > 1e-9:
+            assert (found.p < ALPHA) == (found.low > 0 or found.high < 0)
+
+
+def test_bonferroni_by_hand() -> None:
+    a, b = [0.94, 0.941, 0.942], [0.938, 0.9395, 0.94]
+    alone, of_four = welch(a, b), welch(a, b, 4)
+    assert of_four.p == pytest.approx(min(1, 4 * alone.p))
+    test = stats.ttest_ind(a, b, equal_var=False)
+    assert of_four.low == pytest.approx(test.confidence_interval(1 - 0.05 / 4).low)
+    assert welch(a, a, 4).p == 1
+
+
+def test_power_of_pairs_is_what_it_says() -> None:
+    differences = RNG.normal(0.001, 0.0015, (4000, 12))
+    seen = (stats.ttest_1samp(differences, 0, axis=1).pvalue < 0.05).mean()
+    assert power(12, 0.001, 0.0015, paired=True) == pytest.approx(seen, abs=0.03)
+    n = trials_needed(0.001, 0.0015, paired=True)
+    assert power(n, 0.001, 0.0015, paired=True) >= 0.8 > power(n - 1, 0.001, 0.0015, paired=True)
 
 
 def test_variance_share_by_hand() -> None:
@@ -113,6 +166,9 @@ def test_variance_share_by_hand() -> None:
     assert share.share == pytest.approx(0.75)
     assert share.low < 0.75 < share.high < 1
     assert math.isnan(variance_share([1.0, 1.0], [1.0, 2.0]).share)
+    without = variance_share([1.0, 2.0], [1.0, 1.0])
+    assert without.share == 1
+    assert math.isnan(without.low)
 
 
 def test_pooled_std() -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from airbench.analysis.summary import arithmetic_lines
+from airbench.analysis.summary import arithmetic_lines, summarize_run, summary_rows
 from tests.analysis.fake_runs import FACTS, fake_run
 
 
@@ -21,3 +21,14 @@ def test_more_than_the_peak_is_explained(tmp_path: Path) -> None:
     }
     (line,) = arithmetic_lines([fake_run(tmp_path / "run", [0.94], seconds=[1000.0], **facts)])
     assert "145% of this machine's peak (convolutions are counted by their definition, and computed by Winograd" in line
+
+
+def test_trials_without_spread_have_no_interval(tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run", [0.94] * 3)
+    assert summarize_run(run)["accuracy"]["low"] is None
+    assert summarize_run(run)["target_reached"]
+    assert summary_rows([run])[1][3] == "-"
+
+
+def test_a_mean_that_is_the_target_reaches_it(tmp_path: Path) -> None:
+    assert summarize_run(fake_run(tmp_path / "run", [0.938, 0.942, 0.942, 0.938, 0.94]))["target_reached"]

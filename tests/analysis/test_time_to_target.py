@@ -38,6 +38,21 @@ def test_single_trials_give_no_interval() -> None:
     assert "unknown" in crossing_lines(one, 0.94, found)[-1]
 
 
+def test_trials_without_spread_give_no_interval() -> None:
+    fixed = lengths({4: 0.93, 8: 0.95}, spread=0.0)
+    found = time_to_target(fixed, 0.94)
+    assert found.epochs == pytest.approx(6)
+    assert math.isnan(found.epochs_low)
+    assert "unknown to unknown" in crossing_lines(fixed, 0.94, found)[-1]
+
+
+def test_a_mean_that_is_the_target_crosses_it() -> None:
+    means = (0.938, 0.942, 0.942, 0.938, 0.94)
+    assert np.mean(means) < 0.94  # by the rounding of floats
+    data = [Length(4, (0.93, 0.931), (40.0,)), Length(8, means, (80.0,))]
+    assert time_to_target(data, 0.94).epochs == pytest.approx(8)
+
+
 def test_interval_covers_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     covered, runs = 0, 150
@@ -65,3 +80,15 @@ def test_what_cannot_be_put_together_is_refused(tmp_path: Path) -> None:
         collect_lengths([a, b])
     with pytest.raises(AirbenchError, match="at least two lengths"):
         collect_lengths([a])
+    with pytest.raises(AirbenchError, match="is named twice"):
+        collect_lengths([a, a])
+
+
+def test_runs_in_which_every_trial_failed_are_said_to_be_so(tmp_path: Path) -> None:
+    line = {"trial": 0, "seed": 0, "seeds": {}, "status": "failed", "reason": "the loss is NaN: lower lr"}
+    failed = [fake_run(tmp_path / f"f{e}", [], overrides=[f"train.epochs={e}"], lines=[line]) for e in (4, 6)]
+    with pytest.raises(AirbenchError, match=r"no trial of these runs finished.*: the loss is NaN: lower lr"):
+        collect_lengths(failed)
+    whole = fake_run(tmp_path / "w", [0.93], overrides=["train.epochs=4"])
+    with pytest.raises(AirbenchError, match="only at 4 epochs"):
+        collect_lengths([whole, failed[1]])

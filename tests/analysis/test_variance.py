@@ -24,6 +24,19 @@ def test_the_source_of_most_variance_is_found(tmp_path: Path) -> None:
     assert len(variance_lines(std, n, sources)) == 4
 
 
+def test_trials_without_spread_give_no_interval(tmp_path: Path) -> None:
+    everything = fake_run(tmp_path / "all", [0.93, 0.94, 0.95])
+    fixed = fake_run(tmp_path / "f", [0.94] * 3, overrides=["seeds.init=0"])
+    single = fake_run(tmp_path / "s", [0.94], overrides=["seeds.order=0"])
+    text = variance_lines(*variance_sources([everything, fixed, single]))
+    assert text[1].endswith("share +100% (no interval: these trials show no spread)")
+    assert "share unknown" in text[2]
+    assert len(text) == 3
+    same = fake_run(tmp_path / "same", [0.94] * 3)
+    assert "share unknown" in variance_lines(*variance_sources([same, fixed]))[1]
+    assert len(variance_lines(*variance_sources([everything]))) == 1
+
+
 def test_what_it_needs(tmp_path: Path) -> None:
     fixed = fake_run(tmp_path / "f", [0.93, 0.94], overrides=["seeds.init=0"])
     with pytest.raises(AirbenchError, match="no seed is held fixed"):

@@ -3,20 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from airbench.analysis.statistics import p_mean_reaches
-from airbench.analysis.verify import P_VALUE, verdict_lines, verify
+from airbench.analysis.verify import verdict_lines, verify
 from tests.analysis.fake_runs import fake_run, trial_line
 
-GOOD = [0.9412, 0.9405, 0.9409, 0.9415, 0.9408]
+GOOD = [0.9412, 0.9405, 0.9409, 0.9415, 0.9408, 0.9411, 0.9406, 0.9410]
 
 
 def test_a_good_run_is_a_record(tmp_path: Path) -> None:
     verdict = verify(fake_run(tmp_path / "a", GOOD), 0.94)
     assert verdict.is_record
-    assert verdict.line.startswith("RECORD: airbench94_muon: 94.098% over n = 5")
+    assert verdict.line.startswith("RECORD: airbench94_muon: 94.095% over n = 8")
     lines = verdict_lines(verdict)
     assert lines[-1] == verdict.line
     assert all(f"{a:.2%}" in "\n".join(lines) for a in GOOD)
@@ -25,10 +23,10 @@ def test_a_good_run_is_a_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"trials_planned": 6}, "1 of 6 planned trials are missing: 5"),
-        ({"lines": [{"trial": 5, "seed": 5, "seeds": {}, "status": "failed", "reason": "x"}]}, "1 of 6 trials failed"),
+        ({"trials_planned": 9}, "1 of 9 planned trials are missing: 8"),
+        ({"lines": [{"trial": 8, "seed": 8, "seeds": {}, "status": "failed", "reason": "x"}]}, "1 of 9 trials failed"),
         ({"overrides": ["seeds.init=7"]}, "none held fixed"),
-        ({"lines": [trial_line(5, 0.941, seeds={"init": 1, "order": 5, "augment": 5})]}, "none held fixed"),
+        ({"lines": [trial_line(8, 0.941, seeds={"init": 1, "order": 8, "augment": 8})]}, "none held fixed"),
         ({"recipe_sha256": "0" * 64}, "was changed since"),
         ({"resumed": [{"changed": 5}]}, "does not say what"),
         ({"environment": ["no", "mapping"], "steps": "many", "trials_planned": 10**12}, "no sensible number"),
@@ -38,7 +36,7 @@ def test_a_good_run_is_a_record(tmp_path: Path) -> None:
         ({"resumed": [{"at": "now", "changed": ["threads was 2 and is 4"]}]}, "threads was 2 and is 4"),
         ({"resumed": "yes"}, "resumed after a change"),
         ({"overrides": ["data.train_images=1000"]}, "all training images"),
-        ({"lines": [trial_line(2, 0.99)], "trials_planned": 5}, "trial 2 is there twice"),
+        ({"lines": [trial_line(2, 0.99)], "trials_planned": 8}, "trial 2 is there twice"),
         ({"trials_planned": 4}, "beyond the 4 planned"),
         ({"format": 99}, "format 99"),
     ],
@@ -52,8 +50,15 @@ def test_every_condition_of_the_rule(tmp_path: Path, change: dict[str, Any], why
 
 @pytest.mark.parametrize(
     "accuracies",
-    [[0.95, 0.96], [0.95] * 5, [0.9401, 0.9399, 0.9402], [0.93, 0.931, 0.932], [0.99, 0.90, 0.99, 0.90]],
-    ids=["too few", "no spread", "not significant", "below", "all over the place"],
+    [
+        GOOD[:7],
+        [0.95] * 8,
+        [0.9401, 0.9399, 0.9402, 0.9398] * 2,
+        [0.93, 0.931, 0.932] * 3,
+        [0.99, 0.90] * 5,
+        [0.9408, 0.9409, 0.9409, 0.9410, 0.9408, 0.9409, 0.9410, 0.9396],
+    ],
+    ids=["too few", "no spread", "not significant", "below", "all over the place", "a bad trial among good ones"],
 )
 def test_accuracies_that_prove_nothing(tmp_path: Path, accuracies: list[float]) -> None:
     assert not verify(fake_run(tmp_path / "a", accuracies), 0.94).is_record
@@ -68,9 +73,15 @@ def test_resuming_on_the_unchanged_machine_is_no_objection(tmp_path: Path) -> No
     assert verify(fake_run(tmp_path / "a", GOOD, resumed=[{"at": "now", "changed": []}]), 0.94).is_record
 
 
-@pytest.mark.parametrize("n", [3, 5, 20])
-def test_at_the_target_chance_makes_a_record_no_more_often_than_promised(n: int) -> None:
-    rng = np.random.default_rng(n)
-    runs = 5000
-    false = sum(p_mean_reaches(rng.normal(0.94, 0.0015, n).tolist(), 0.94) < P_VALUE for _ in range(runs))
-    assert false / runs < P_VALUE + 3 * (P_VALUE / runs) ** 0.5
+def test_the_evidence_says_how_the_accuracies_are_spread(tmp_path: Path) -> None:
+    text = "\n".join(verdict_lines(verify(fake_run(tmp_path / "a", [*GOOD[:7], 0.9385]), 0.94)))
+    assert "skewness -2.14" in text
+    assert "worst trial 93.85%, 2.3 std below the mean" in text
+    assert "as common as 44% could be absent from 8 trials" in text
+    one = verdict_lines(verify(fake_run(tmp_path / "b", [0.95]), 0.94))
+    assert "skewness unknown; worst trial 95.00%; bad" in "\n".join(one)
+    assert "no p-value" in one[-1]
+
+
+def test_a_mean_far_above_the_target_is_a_record_even_with_a_bad_trial(tmp_path: Path) -> None:
+    assert verify(fake_run(tmp_path / "a", [*GOOD[:7], 0.9400]), 0.93).is_record
