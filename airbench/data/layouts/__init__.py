@@ -11,7 +11,7 @@ from airbench.data.catalog import DATASETS, DatasetSpec
 from airbench.data.dataset import Dataset, make_dataset
 from airbench.data.entries import open_entries
 from airbench.data.foreign import one_line
-from airbench.data.layouts.base import ANOTHER_COPY, Contents, Copy, Layout, Progress
+from airbench.data.layouts.base import ANOTHER_COPY, Contents, Copy, Layout, Progress, named
 from airbench.data.layouts.batches import BATCHES
 from airbench.data.layouts.class_folders import CLASS_FOLDERS
 from airbench.data.layouts.tensors import TENSORS
@@ -58,7 +58,7 @@ def _dataset(spec: DatasetSpec, path: Path, contents: Contents) -> Dataset:
 
 def _archive_inside(spec: DatasetSpec, path: Path, names: Sequence[str]) -> str | None:
     """The official archive, if it lies in the folder ``path`` still packed."""
-    inside = [name for name in names if spec.official and name.endswith(spec.official.archive)]
+    inside = named(names, [spec.official.archive]) if spec.official else []
     if len(inside) > 1:
         raise DataError(f"{path}: holds two copies, {inside[0]} and {inside[1]}; name one of them")
     return inside[0] if inside and path.is_dir() else None

@@ -1,7 +1,7 @@
 """Image files in folders named after their class: train/airplane/1.png, test/airplane/2.png."""
 
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from os.path import splitext
 
 import numpy as np
 
@@ -24,9 +24,13 @@ def _find(spec: DatasetSpec, names: Sequence[str]) -> list[str]:
 def _place(name: str) -> tuple[str, str, str] | None:
     """Split, the split's folder and the class of an image; None if the file is no image in a class folder."""
     *above, split, label, file = ("", "", *name.split("/"))
-    if split.lower() not in _SPLITS or PurePosixPath(file).suffix.lower() not in SUFFIXES:
+    if split.lower() not in _SPLITS or _suffix(file) not in SUFFIXES:
         return None
     return split.lower(), "/".join([*above, split]).lstrip("/"), label
+
+
+def _suffix(name: str) -> str:
+    return splitext(name)[1].lower()
 
 
 def _read(copy: Copy, names: list[str]) -> Contents:
@@ -38,7 +42,7 @@ def _read(copy: Copy, names: list[str]) -> Contents:
     with decoding():
         for name, content in copy.read(names, MAX_IMAGE_FILE):
             split, _, label = placed[name]
-            formats = (SUFFIXES[PurePosixPath(name).suffix.lower()],)
+            formats = (SUFFIXES[_suffix(name)],)
             pixels = decoder.decode(content, name, formats)
             rows.add(split, pixels[None], np.array([labels[label]]))
     return Contents(rows.splits(), classes)
