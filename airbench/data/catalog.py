@@ -12,6 +12,8 @@ class OfficialFiles:
     """Name of the archive of pickles."""
     folder: str
     """The folder inside it."""
+    binary_archive: str
+    """Name of the official archive in the binary layout."""
     train: tuple[str, ...]
     test: tuple[str, ...]
     """Pickles of each split, all of them in one folder. The binary layout has the same names, ending in ``.bin``."""
@@ -70,6 +72,7 @@ _SPECS = (
         official=OfficialFiles(
             archive="cifar-10-python.tar.gz",
             folder="cifar-10-batches-py",
+            binary_archive="cifar-10-binary.tar.gz",
             train=("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"),
             test=("test_batch",),
             label_key=b"labels",
@@ -90,6 +93,7 @@ _SPECS = (
         official=OfficialFiles(
             archive="cifar-100-python.tar.gz",
             folder="cifar-100-python",
+            binary_archive="cifar-100-binary.tar.gz",
             train=("train",),
             test=("test",),
             label_key=b"fine_labels",

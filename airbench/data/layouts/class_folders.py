@@ -9,6 +9,7 @@ from airbench.data.catalog import DatasetSpec
 from airbench.data.foreign import MAX_IMAGE_FILE
 from airbench.data.images import SUFFIXES, ImageDecoder, decoding
 from airbench.data.layouts.base import Contents, Copy, Layout, Rows, refuse_two_copies
+from airbench.data.layouts.recognised import who_has
 
 _SPLITS = ("train", "test")
 
@@ -45,7 +46,8 @@ def _read(copy: Copy, names: list[str]) -> Contents:
             formats = (SUFFIXES[_suffix(name)],)
             pixels = decoder.decode(content, name, formats)
             rows.add(split, pixels[None], np.array([labels[label]]))
-    return Contents(rows.splits(), classes)
+    lossy = copy.spec.official and any(SUFFIXES[_suffix(name)] == "JPEG" for name in names)
+    return Contents(rows.splits(), classes, "JPEG, which is lossy" if lossy else "")
 
 
 def _labels(copy: Copy, folders: dict[str, str]) -> tuple[dict[str, int], tuple[str, ...]]:
@@ -54,11 +56,17 @@ def _labels(copy: Copy, folders: dict[str, str]) -> tuple[dict[str, int], tuple[
     ``folders`` has one of its files for each.
     """
     classes = copy.spec.classes or tuple(sorted(folders))
+    numbers = {str(label): label for label in range(len(classes))}
+    if copy.spec.classes and folders.keys() <= numbers.keys():
+        return numbers, classes
     labels = {name: label for label, name in enumerate(classes)}
     for folder, file in folders.items():
         if folder not in labels:
-            shown = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
-            raise copy.error(f"{file}: '{folder}' is no class of {copy.spec.title} ({shown})")
+            other = who_has(set(folders))
+            remedy = (
+                f"this is {other.title}: use data.name={other.name}" if other else "for other images: data.name=folder"
+            )
+            raise copy.error(f"{file}: '{folder}' is no class of {copy.spec.title}; {remedy}")
     return labels, classes
 
 
