@@ -1,7 +1,9 @@
 """A cache is used only for the files that it was made from, and only if it holds what was written."""
 
+import io
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from PIL import Image
 
 from airbench.cli import main
 from airbench.data import sources
-from airbench.data.cache import cache_file, cache_folder, read_cache, write_cache
+from airbench.data.cache import cache_file, cache_folder, read_cache, warn, write_cache
 from airbench.data.catalog import DATASETS
 from airbench.data.dataset import Dataset, make_dataset
 from airbench.errors import DataError
@@ -144,12 +146,27 @@ def test_others_may_read_a_cache_as_far_as_the_umask_lets_them(tmp_path: Path, m
 def test_a_cache_that_may_not_be_read_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
+    def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(np, "load", refuse)
+    monkeypatch.setattr("airbench.data.cache.open_regular", refuse)
     assert read_cache(tmp_path / "c.npz") is None
     assert "this cache is not used (Permission denied)" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes on this system")
+def test_a_pipe_in_place_of_a_cache_does_not_block(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "c.npz")
+    assert read_cache(tmp_path / "c.npz") is None
+    assert "not a regular file" in capsys.readouterr().err
+
+
+def test_a_warning_that_nobody_reads_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = io.StringIO()
+    closed.close()
+    for stream in (closed, None):
+        monkeypatch.setattr(sys, "stderr", stream)
+        warn("something")
 
 
 def test_the_command_data_says_why_it_downloads_in_spite_of_a_cache(

@@ -23,7 +23,17 @@ from airbench.data.dataset import Dataset
 from airbench.data.foreign import MIB
 from airbench.data.layouts import read_local_copy
 from airbench.errors import DataError
-from tests.data.copies import CIFAR10, tarred, write_batches, write_images, write_pngs, write_tensors, zipped
+from tests.data.copies import (
+    CIFAR10,
+    tarred,
+    write_batches,
+    write_binary,
+    write_images,
+    write_npz,
+    write_pngs,
+    write_tensors,
+    zipped,
+)
 
 PIPES = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes on this system")
 
@@ -68,7 +78,7 @@ def test_pipes_and_devices_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_large_member_that_nobody_asked_for_is_skipped(tmp_path: Path) -> None:
-    path, size = tmp_path / "c.tgz", 300 * MIB
+    path, size = tmp_path / "c.tgz", 100 * MIB
     with tarfile.open(path, "w:gz", compresslevel=1) as archive:
         readme = tarfile.TarInfo("README")
         readme.size = size
@@ -220,6 +230,8 @@ COPIES = {
     "tar of batches": lambda p: tarred(p, write_batches(p), "c.tar"),
     "tgz of images": lambda p: tarred(p, write_pngs(p), "c.tgz"),
     "zip of images": lambda p: zipped(p, write_pngs(p)),
+    "tar of binary files": lambda p: tarred(p, write_binary(p), "c.tar"),
+    "npz": write_npz,
     "tar of tensors": lambda p: tarred(p, write_tensors(p), "c.tar"),
 }
 

@@ -85,7 +85,7 @@ def test_a_list_that_holds_itself_and_deep_nesting_do_no_harm() -> None:
     knot: list = []
     knot.append(knot)
     assert load_batch(pickle.dumps({b"labels": knot}, protocol=2))[b"labels"][0] is not None
-    deep = b"\x80\x02}U\x01a)" + b"\x85" * 10**6 + b"s."
+    deep = b"\x80\x02}U\x01a)" + b"\x85" * 200_000 + b"s."
     assert set(load_batch(deep)) == {b"a"}
 
 
