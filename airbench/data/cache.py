@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from airbench.data.dataset import Dataset, make_dataset
-from airbench.data.foreign import files_of, why
+from airbench.data.foreign import files_of, open_regular, why
 from airbench.errors import DataError
 
 _FORMAT = 1
 
 
 def warn(message: str) -> None:
-    """Print one line that stops nobody."""
-    print(f"airbench: {message}", file=sys.stderr)
+    """Print one line to whoever reads; if nobody does, nothing is lost."""
+    with suppress(OSError, ValueError):
+        print(f"airbench: {message}", file=sys.stderr)
 
 
 def cache_folder() -> Path | None:
@@ -107,7 +108,7 @@ def read_cache(file: Path) -> Dataset | None:
 
 
 def _read(file: Path) -> Dataset:
-    with np.load(file, allow_pickle=False) as saved:
+    with open_regular(file) as stream, np.load(stream, allow_pickle=False) as saved:
         meta = json.loads(saved["meta"].tobytes())
         if meta["format"] != _FORMAT:
             raise DataError("it was written by another version")

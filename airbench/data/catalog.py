@@ -19,6 +19,8 @@ class OfficialFiles:
     """Name of the archive of pickles."""
     folder: str
     """The folder inside it."""
+    binary_archive: str
+    """Name of the official archive in the binary layout."""
     train: tuple[str, ...]
     test: tuple[str, ...]
     """Pickles of each split, all of them in one folder. The binary layout has the same names, ending in ``.bin``."""
@@ -78,6 +80,7 @@ CIFAR10 = DatasetSpec(
     official=OfficialFiles(
         archive="cifar-10-python.tar.gz",
         folder="cifar-10-batches-py",
+        binary_archive="cifar-10-binary.tar.gz",
         train=("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5"),
         test=("test_batch",),
         label_key=b"labels",
@@ -99,6 +102,7 @@ CIFAR100 = DatasetSpec(
     official=OfficialFiles(
         archive="cifar-100-python.tar.gz",
         folder="cifar-100-python",
+        binary_archive="cifar-100-binary.tar.gz",
         train=("train",),
         test=("test",),
         label_key=b"fine_labels",

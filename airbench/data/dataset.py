@@ -87,10 +87,11 @@ def image_digests(images: Array, labels: Labels) -> Array:
     A label is one byte, or two little-endian ones where ``labels`` are uint16.
     """
     digests = bytearray()
-    encoded = labels.astype("<u2" if labels.dtype == np.uint16 else "u1")
-    for image, label in zip(np.ascontiguousarray(images), encoded, strict=True):
+    width = 2 if labels.dtype == np.uint16 else 1
+    encoded = labels.astype(f"<u{width}").tobytes()
+    for number, image in enumerate(np.ascontiguousarray(images)):
         hasher = hashlib.sha256(image.data)
-        hasher.update(label.tobytes())
+        hasher.update(encoded[number * width : (number + 1) * width])
         digests += hasher.digest()
     return np.frombuffer(bytes(digests), np.uint8).reshape(-1, 32)
 
@@ -154,12 +155,20 @@ def _check_labels(labels: Labels, images: int, classes: tuple[str, ...], where: 
 
 
 def channel_statistics(images: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Per-channel mean and standard deviation on the scale 0..1, rounded to four digits."""
-    values = np.arange(256) / 255
-    mean, std = [], []
-    for channel in range(images.shape[3]):  # exact, and without a float copy of the images
-        share = np.bincount(images[..., channel].ravel(), minlength=256) / images[..., channel].size
-        average = float(share @ values)
-        mean.append(round(average, 4))
-        std.append(max(round(float(np.sqrt(share @ (values - average) ** 2)), 4), 1e-4))
-    return tuple(mean), tuple(std)
+    """Per-channel mean and standard deviation on the scale 0..1, rounded to four digits.
+
+    They come from sums of integers: exact, and without a float copy of all images.
+    """
+    rows = images.reshape(len(images), -1)
+    sums = np.zeros((2, rows.shape[1]), np.uint64)
+    step = min(2**16, max(1, 2**22 // rows.shape[1]))  # so many squares of bytes fit into 32 bits
+    for start in range(0, len(rows), step):
+        chunk = rows[start : start + step].astype(np.uint32)
+        sums += np.stack([chunk.sum(0, dtype=np.uint32), (chunk * chunk).sum(0, dtype=np.uint32)])
+    count = images.size / images.shape[3]
+    average, square = sums.reshape(2, -1, images.shape[3]).sum(1) / count
+    deviation = np.sqrt(np.maximum(square - average**2, 0))
+    return (
+        tuple(round(float(value) / 255, 4) for value in average),
+        tuple(max(round(float(value) / 255, 4), 1e-4) for value in deviation),
+    )

@@ -13,13 +13,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, NamedTuple, Protocol, cast
 
 from airbench.data.foreign import (
     MAX_FILE,
     MAX_FILES,
     MAX_TOTAL,
     MIB,
+    check_size,
     files_of,
     is_litter,
     open_regular,
@@ -94,29 +95,44 @@ class _Tar:
 
     def __init__(self, path: Path):
         self.path = path
-        with _open_tar(path) as archive:
-            listed = [_tar_name(member) for member in _members(archive, path) if not member.isdir()]
-        _check_names(path, listed)
-        self.listed = [name for name in listed if not is_litter(name)]
+        with _unpacked(path) as stream, tarfile.open(fileobj=cast(BinaryIO, stream), mode="r:") as archive:
+            listed = [(m.name.removeprefix("./"), _Member.of(m)) for m in _members(archive, path) if not m.isdir()]
+        _check_names(path, [name for name, _ in listed])
+        self.members = {name: member for name, member in listed if not is_litter(name)}
 
     def names(self) -> list[str]:
-        return self.listed
+        return list(self.members)
 
     def read(self, names: Sequence[str], limit: int) -> Iterator[tuple[str, bytes]]:
-        wanted = set(names)
-        with _open_tar(self.path) as archive:
-            for member in _members(archive, self.path):
-                name = _tar_name(member)
-                if name not in wanted or member.isdir():
-                    continue
-                stream = archive.extractfile(member) if member.isfile() else None
-                if stream is None:
-                    raise DataError(f"{self.path}: {name} is not a regular file; pack the archive without links")
-                yield name, read_within(cast(BinaryIO, stream), limit, f"{self.path}: {name}")
+        with _unpacked(self.path) as stream:
+            for name in sorted(names, key=lambda name: self.members[name].offset):
+                member, where = self.members[name], f"{self.path}: {name}"
+                if not member.plain:
+                    raise DataError(f"{where}: not a regular file; pack the archive without links and holes")
+                check_size(member.size, limit, where)
+                stream.seek(member.offset)
+                content = stream.read(member.size)
+                if len(content) < member.size:
+                    raise EOFError("cut short")
+                yield name, content
+
+
+class _Member(NamedTuple):
+    """Where a member of a tar lies; a TarInfo would take a kilobyte."""
+
+    offset: int
+    size: int
+    plain: bool
+    """Neither a link nor a device, and without holes."""
+
+    @classmethod
+    def of(cls, member: tarfile.TarInfo) -> "_Member":
+        return cls(member.offset_data, member.size, member.isreg() and not member.issparse())
 
 
 @contextmanager
-def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
+def _unpacked(path: Path) -> Iterator["_Forward"]:
+    """The bytes of a tar archive, whether or not it is compressed."""
     with open_regular(path) as stream:
         magic = stream.read(3)
         stream.seek(0)
@@ -125,8 +141,8 @@ def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
             opened = cast(BinaryIO, gzip.GzipFile(fileobj=stream))
         elif magic == b"BZh":
             opened = cast(BinaryIO, bz2.BZ2File(stream))
-        with tarfile.open(fileobj=cast(BinaryIO, _Forward(opened, path)), mode="r:") as archive:
-            yield archive
+        end = sys.maxsize if opened is stream else MAX_TOTAL  # it costs nothing to skip what need not be unpacked
+        yield _Forward(io.BufferedReader(cast(io.RawIOBase, opened), MIB), path, end)
 
 
 class _Forward:
@@ -135,10 +151,8 @@ class _Forward:
     The headers of a tar say how much to read and to skip; those of a hostile one say so as well.
     """
 
-    def __init__(self, stream: BinaryIO, path: Path):
-        self.stream, self.path = stream, path
-        self.end = sys.maxsize if isinstance(stream, io.BufferedReader) else MAX_TOTAL
-        """Skipping costs nothing in a plain file, but a compressed one has to be unpacked up to there."""
+    def __init__(self, stream: io.BufferedReader, path: Path, end: int):
+        self.stream, self.path, self.end = stream, path, end
 
     def read(self, size: int) -> bytes:
         if not 0 <= size <= MAX_FILE + 1:
@@ -164,10 +178,6 @@ def _members(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
         yield member
         archive.members = []  # type: ignore[attr-defined] # it would keep all that it has passed
     raise DataError(f"{path}: more than {MAX_FILES:,} entries")
-
-
-def _tar_name(member: tarfile.TarInfo) -> str:
-    return member.name.removeprefix("./")
 
 
 def _check_names(path: Path, names: list[str]) -> None:

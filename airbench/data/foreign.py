@@ -72,11 +72,16 @@ def open_regular(path: Path) -> BinaryIO:
     return stream
 
 
+def check_size(size: int, limit: int, what: str) -> None:
+    """Raise DataError if ``what`` has more than ``limit`` bytes."""
+    if size > limit:
+        raise DataError(f"{what}: larger than {limit // MIB} MiB, which is more than such a file may have")
+
+
 def read_within(stream: BinaryIO, limit: int, what: str) -> bytes:
     """All that is left in ``stream``. Raises DataError if that is more than ``limit`` bytes."""
     content = stream.read(limit + 1)
-    if len(content) > limit:
-        raise DataError(f"{what}: larger than {limit // MIB} MiB, which is more than such a file may have")
+    check_size(len(content), limit, what)
     return content
 
 

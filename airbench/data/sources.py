@@ -142,7 +142,7 @@ def _through_cache(spec: DatasetSpec, file: Path | None, make: Callable[[], Data
     if file is None:
         return make()
     dataset = read_cache(file)
-    if dataset and dataset.name == spec.name:
+    if dataset and dataset.name == spec.name and spec.classes in (None, dataset.classes):
         return dataset
     dataset = make()
     if not write_cache(dataset, file):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -70,6 +71,47 @@ def write_batches(folder: Path, sample: Sample = CIFAR10, protocol: int = 2) -> 
         (root / name).write_bytes(pickle.dumps(batch_of(sample, images, labels), protocol=protocol))
     (root / "batches.meta").write_bytes(b"not looked at")
     return root
+
+
+def write_binary(folder: Path, sample: Sample = CIFAR10) -> Path:
+    root = folder / "binary"
+    root.mkdir(parents=True)
+    for name, images, labels in sample.parts():
+        pixels = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
+        fine = labels[:, None].astype(np.uint8)
+        before = [fine] if sample.official.binary_label_bytes == 1 else [np.zeros_like(fine), fine]
+        (root / f"{name}.bin").write_bytes(np.concatenate([*before, pixels], axis=1).tobytes())
+    return root
+
+
+def write_npz(folder: Path, sample: Sample = CIFAR10, *, keys: str = "x_train y_train x_test y_test") -> Path:
+    """Named as Keras has them, of a shape as Keras has it; or named as others do, channels first."""
+    arrays = [*sample.train, *sample.test]
+    if keys.startswith("x_"):
+        arrays[1::2] = [labels[:, None] for labels in arrays[1::2]]
+    else:
+        arrays[::2] = [images.transpose(0, 3, 1, 2) for images in arrays[::2]]
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(folder / "data.npz", **dict(zip(keys.split(), arrays, strict=True)))
+    return folder / "data.npz"
+
+
+def write_parquet(folder: Path, sample: Sample = CIFAR10, image_column: str = "img") -> Path:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    root = folder / "plain_text"
+    root.mkdir(parents=True)
+    for split, (images, labels) in sample.splits.items():
+        rows = [{"bytes": png(image), "path": None} for image in images]
+        label = sample.official.label_key.decode()[:-1]
+        table = pyarrow.table({image_column: rows, label: labels, "coarse_label": labels // 5})
+        parquet.write_table(table, root / f"{split}-00000-of-00001.parquet")
+    return root
+
+
+def png(image: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def write_images(root: Path, splits: dict, classes: tuple[str, ...], suffix: str = "png") -> Path:

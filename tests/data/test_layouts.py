@@ -22,7 +22,10 @@ from tests.data.copies import (
     Sample,
     tarred,
     write_batches,
+    write_binary,
     write_images,
+    write_npz,
+    write_parquet,
     write_pngs,
     write_tensors,
     zipped,
@@ -39,7 +42,11 @@ LAYOUTS: dict[str, Callable[[Path, Sample], Path]] = {
     "folder that holds the batches folder": lambda p, s: write_batches(p, s).parent,
     "batches tar.gz": lambda p, s: tarred(p, write_batches(p, s), "python.tar.gz"),
     "folder that holds the tar.gz": lambda p, s: tarred(p, write_batches(p / "x", s), s.official.archive).parent / ".",
+    "binary folder": write_binary,
+    "binary tar.gz": lambda p, s: tarred(p, write_binary(p, s), "binary.tar.gz"),
+    "folder that holds it": lambda p, s: tarred(p, write_binary(p / "x", s), s.official.binary_archive).parent,
     "png folder": write_pngs,
+    "png folder with numbers for classes": lambda p, s: write_images(p, s.splits, tuple(map(str, range(100)))),
     "png tar": lambda p, s: tarred(p, write_pngs(p, s), "c.tar"),
     "png tgz": lambda p, s: tarred(p, write_pngs(p, s), "c.tgz"),
     "png tar.bz2": lambda p, s: tarred(p, write_pngs(p, s), "c.tar.bz2"),
@@ -47,6 +54,12 @@ LAYOUTS: dict[str, Callable[[Path, Sample], Path]] = {
     "airbench caches": write_tensors,
     "airbench caches in a tar": lambda p, s: tarred(p, write_tensors(p, s), "c.tar"),
     "one of airbench's caches": lambda p, s: write_tensors(p, s) / "train.pt",
+    "npz": write_npz,
+    "folder that holds an npz": lambda p, s: write_npz(p, s).parent,
+    "npz, named otherwise": lambda p, s: write_npz(p, s, keys="train_images train_labels test_images test_labels"),
+    "parquet folder": write_parquet,
+    "parquet tar": lambda p, s: tarred(p, write_parquet(p, s, "image"), "c.tar"),
+    "one of the parquet files": lambda p, s: write_parquet(p, s) / "test-00000-of-00001.parquet",
 }
 
 
@@ -64,7 +77,7 @@ def test_every_layout_gives_the_same_dataset(layout: str, sample: Sample, tmp_pa
 
 
 def test_every_data_set_that_is_kept_in_files_names_its_layouts() -> None:
-    assert known_layouts(DATASETS["cifar100"]).startswith("cifar-100-python.tar.gz, cifar-100-python/, class folders")
+    assert known_layouts(DATASETS["cifar100"]).startswith("cifar-100-python.tar.gz, cifar-100-python/, cifar-100-bin")
     assert known_layouts(DATASETS["folder"]).startswith("class folders train/NAME/*.png")
 
 
@@ -112,11 +125,6 @@ def test_a_class_that_was_never_trained_on(tmp_path: Path) -> None:
     images = np.zeros((2, 8, 8), np.uint8)
     root = write_images(tmp_path / "own", {"train": (images, [0, 1]), "test": (images, [0, 2])}, ("a", "b", "c"))
     assert "train: no images of class c" in error_of(root, "folder")
-
-
-def test_another_data_set_is_named(tmp_path: Path) -> None:
-    assert "this is CIFAR-100, not CIFAR-10: use data.name=cifar100" in error_of(write_batches(tmp_path, CIFAR100))
-    assert "use data.name=cifar10" in error_of(write_batches(tmp_path, CIFAR10), "cifar100")
 
 
 def error_of(path: Path, name: str = "cifar10") -> str:

@@ -15,6 +15,7 @@ from airbench.data.cache import cache_file, read_cache, write_cache
 from airbench.data.dataset import Dataset
 from airbench.errors import DataError
 from airbench.recipe.data import DATASETS, Data
+from tests.data import copies
 from tests.data.copies import CIFAR100, write_batches, write_pngs, write_tensors
 
 CIFAR10 = DATASETS["cifar10"]
@@ -124,6 +125,21 @@ def test_failed_download_says_what_to_do(error: Exception, monkeypatch: pytest.M
     assert "\n" not in message
     for part in ("could not be downloaded", "AIRBENCH_DATA", "make quickstart"):
         assert part in message
+
+
+@pytest.mark.parametrize("sample", [copies.CIFAR10, copies.CIFAR100], ids=lambda sample: sample.name)
+def test_a_download_is_decoded_once(sample: copies.Sample, monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
+    def download(root: str, **_: object) -> None:  # leaves the archive beside what was in it
+        write_batches(Path(root), sample)
+        copies.tarred(Path(root), Path(root) / sample.official.folder, sample.official.archive)
+
+    name = DATASETS[sample.name].download
+    monkeypatch.setattr(f"torchvision.datasets.{name}", download)
+    first = sources.load_dataset(Data(name=sample.name))
+    assert (len(first.train), first.source) == (len(sample.train[0]), "the official download")
+    assert [file.name for file in own_cache.iterdir()] == [f"{sample.name}.npz"]
+    monkeypatch.setattr(f"torchvision.datasets.{name}", None)
+    assert sources.load_dataset(Data(name=sample.name)).train.fingerprint == first.train.fingerprint
 
 
 def test_what_is_not_genuine_is_shown_with_both_fingerprints_and_not_imported(tmp_path: Path) -> None:

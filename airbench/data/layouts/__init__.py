@@ -11,14 +11,17 @@ from airbench.data.catalog import DatasetSpec
 from airbench.data.dataset import Dataset, make_dataset
 from airbench.data.entries import open_entries
 from airbench.data.foreign import one_line
-from airbench.data.layouts.base import ANOTHER_COPY, Contents, Copy, Layout, Progress
+from airbench.data.layouts.base import ANOTHER_COPY, Contents, Copy, Layout, Progress, named
 from airbench.data.layouts.batches import BATCHES
+from airbench.data.layouts.binary import BINARY
 from airbench.data.layouts.class_folders import CLASS_FOLDERS
+from airbench.data.layouts.npz import NPZ
+from airbench.data.layouts.parquet import PARQUET
+from airbench.data.layouts.recognised import instead
 from airbench.data.layouts.tensors import TENSORS
 from airbench.errors import DataError
-from airbench.recipe.data import DATASETS
 
-LAYOUTS: tuple[Layout, ...] = (BATCHES, CLASS_FOLDERS, TENSORS)
+LAYOUTS: tuple[Layout, ...] = (BATCHES, BINARY, CLASS_FOLDERS, TENSORS, NPZ, PARQUET)
 """In the order in which they are looked for."""
 
 
@@ -46,7 +49,8 @@ def read_local_copy(spec: DatasetSpec, path: Path, progress: Progress = lambda d
     inner = _archive_inside(spec, path, names)
     if inner:
         return read_local_copy(spec, path / inner, progress)
-    raise DataError(f"{path}: {_instead(spec, names)}")
+    unknown = f"holds no {spec.title} in a layout that is known here: {known_layouts(spec)}"
+    raise DataError(f"{path}: {instead(spec, names) or unknown}")
 
 
 def _dataset(spec: DatasetSpec, path: Path, contents: Contents) -> Dataset:
@@ -58,22 +62,11 @@ def _dataset(spec: DatasetSpec, path: Path, contents: Contents) -> Dataset:
 
 
 def _archive_inside(spec: DatasetSpec, path: Path, names: Sequence[str]) -> str | None:
-    """The official archive, if it lies in the folder ``path`` still packed."""
-    inside = [name for name in names if spec.official and name.endswith(spec.official.archive)]
-    if len(inside) > 1:
-        raise DataError(f"{path}: holds two copies, {inside[0]} and {inside[1]}; name one of them")
-    return inside[0] if inside and path.is_dir() else None
-
-
-def _instead(spec: DatasetSpec, names: Sequence[str]) -> str:
-    """What there is in place of a copy of the data set."""
-    for other in DATASETS.values():
-        if other.name != spec.name and _complete(other, names):
-            return f"this is {other.title}, not {spec.title}: use data.name={other.name}"
-    return f"holds no {spec.title} in a layout that is known here: {known_layouts(spec)}"
-
-
-def _complete(spec: DatasetSpec, names: Sequence[str]) -> bool:
-    """Whether all published files of the data set are there."""
-    files = spec.official.train + spec.official.test if spec.official else ()
-    return bool(files) and len(BATCHES.find(spec, names)) >= len(files)
+    """An official archive, if it lies in the folder ``path`` still packed."""
+    for archive in (spec.official.archive, spec.official.binary_archive) if spec.official and path.is_dir() else ():
+        inside = named(names, [archive])
+        if len(inside) > 1:
+            raise DataError(f"{path}: holds two copies, {inside[0]} and {inside[1]}; name one of them")
+        if inside:
+            return inside[0]
+    return None

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from airbench.data.catalog import DatasetSpec
 from airbench.data.dataset import Array, Labels
@@ -102,7 +104,25 @@ def refuse_two_copies(copy: Copy, places: Mapping[str, set[str]]) -> None:
             raise copy.error(f"holds two copies, {first} and {second}; name one of them")
 
 
-def class_labels(copy: Copy, labels: Labels, name: str) -> Labels:
+def require_each_once(copy: Copy, names: Sequence[str], parts: Sequence[str]) -> None:
+    """Raise DataError unless each of the files ``parts`` is among ``names`` exactly once."""
+    places = {part: set(named(names, [part])) for part in parts}
+    missing = [part for part, found in places.items() if not found]
+    if missing:
+        raise copy.error(f"incomplete: {', '.join(missing)} is missing")
+    refuse_two_copies(copy, places)
+
+
+def check_images(copy: Copy, images: npt.NDArray[Any], name: str) -> Array:
+    """``images`` as they are. Raises DataError if they are not ``(N, H, W, C)`` uint8 of the data set's size."""
+    expected = (copy.spec.side, copy.spec.side, copy.spec.channels)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected:
+        shape, right = ("×".join(map(str, sizes)) for sizes in (images.shape, expected))
+        raise copy.error(f"{name}: images are {shape} {images.dtype}; they must be N×{right} uint8")
+    return images
+
+
+def class_labels(copy: Copy, labels: npt.NDArray[Any], name: str) -> Labels:
     """``labels`` ``(N,)`` as int64. Raises DataError if one of them is no class of the data set."""
     classes = len(copy.spec.classes or ())
     if labels.dtype.kind not in "iu":

@@ -9,7 +9,7 @@ import numpy as np
 from airbench.data.catalog import DatasetSpec
 from airbench.data.dataset import Array, Labels
 from airbench.data.foreign import MAX_FILE, one_line
-from airbench.data.layouts.base import Contents, Copy, Layout, Rows, class_labels, named, refuse_two_copies
+from airbench.data.layouts.base import Contents, Copy, Layout, Rows, class_labels, named, require_each_once
 from airbench.data.pickles import BatchError, load_batch
 
 
@@ -25,13 +25,7 @@ def _read(copy: Copy, names: list[str]) -> Contents:
     official = copy.spec.official
     assert official
     assert copy.spec.classes
-    places = {
-        part: {name for name in names if PurePosixPath(name).name == part} for part in official.train + official.test
-    }
-    missing = [part for part, found in places.items() if not found]
-    if missing:
-        raise copy.error(f"incomplete: {', '.join(missing)} is missing")
-    refuse_two_copies(copy, places)
+    require_each_once(copy, names, official.train + official.test)
     rows = Rows()
     for name, content in copy.read(names, MAX_FILE):
         split = "train" if PurePosixPath(name).name in official.train else "test"

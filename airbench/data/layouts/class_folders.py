@@ -1,7 +1,7 @@
 """Image files in folders named after their class: train/airplane/1.png, test/airplane/2.png."""
 
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from os.path import splitext
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from airbench.data.catalog import DatasetSpec
 from airbench.data.foreign import MAX_IMAGE_FILE
 from airbench.data.images import SUFFIXES, ImageDecoder, decoding
 from airbench.data.layouts.base import Contents, Copy, Layout, Rows, refuse_two_copies
+from airbench.data.layouts.recognised import who_has
 
 _SPLITS = ("train", "test")
 
@@ -24,9 +25,13 @@ def _find(spec: DatasetSpec, names: Sequence[str]) -> list[str]:
 def _place(name: str) -> tuple[str, str, str] | None:
     """Split, the split's folder and the class of an image; None if the file is no image in a class folder."""
     *above, split, label, file = ("", "", *name.split("/"))
-    if split.lower() not in _SPLITS or PurePosixPath(file).suffix.lower() not in SUFFIXES:
+    if split.lower() not in _SPLITS or _suffix(file) not in SUFFIXES:
         return None
     return split.lower(), "/".join([*above, split]).lstrip("/"), label
+
+
+def _suffix(name: str) -> str:
+    return splitext(name)[1].lower()
 
 
 def _read(copy: Copy, names: list[str]) -> Contents:
@@ -38,10 +43,11 @@ def _read(copy: Copy, names: list[str]) -> Contents:
     with decoding():
         for name, content in copy.read(names, MAX_IMAGE_FILE):
             split, _, label = placed[name]
-            formats = (SUFFIXES[PurePosixPath(name).suffix.lower()],)
+            formats = (SUFFIXES[_suffix(name)],)
             pixels = decoder.decode(content, name, formats)
             rows.add(split, pixels[None], np.array([labels[label]]))
-    return Contents(rows.splits(), classes)
+    lossy = copy.spec.official and any(SUFFIXES[_suffix(name)] == "JPEG" for name in names)
+    return Contents(rows.splits(), classes, "JPEG, which is lossy" if lossy else "")
 
 
 def _labels(copy: Copy, folders: dict[str, str]) -> tuple[dict[str, int], tuple[str, ...]]:
@@ -50,11 +56,17 @@ def _labels(copy: Copy, folders: dict[str, str]) -> tuple[dict[str, int], tuple[
     ``folders`` has one of its files for each.
     """
     classes = copy.spec.classes or tuple(sorted(folders))
+    numbers = {str(label): label for label in range(len(classes))}
+    if copy.spec.classes and folders.keys() <= numbers.keys():
+        return numbers, classes
     labels = {name: label for label, name in enumerate(classes)}
     for folder, file in folders.items():
         if folder not in labels:
-            shown = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
-            raise copy.error(f"{file}: '{folder}' is no class of {copy.spec.title} ({shown})")
+            other = who_has(set(folders))
+            remedy = (
+                f"this is {other.title}: use data.name={other.name}" if other else "for other images: data.name=folder"
+            )
+            raise copy.error(f"{file}: '{folder}' is no class of {copy.spec.title}; {remedy}")
     return labels, classes
 
 

@@ -5,12 +5,10 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-import numpy as np
-
 from airbench.data.catalog import DatasetSpec
 from airbench.data.dataset import Array, Labels
 from airbench.data.foreign import MAX_FILE, one_line
-from airbench.data.layouts.base import Contents, Copy, Layout, class_labels, named, refuse_two_copies
+from airbench.data.layouts.base import Contents, Copy, Layout, check_images, class_labels, named, refuse_two_copies
 
 _FILES = ("train.pt", "test.pt")
 
@@ -27,14 +25,10 @@ def _read(copy: Copy, names: list[str]) -> Contents:
     assert copy.spec.classes
     refuse_two_copies(copy, {file: set(named(names, [file])) for file in _FILES})
     splits: dict[str, tuple[Array, Labels]] = {}
-    expected = (copy.spec.side, copy.spec.side, copy.spec.channels)
     for name, content in copy.read(names, MAX_FILE):
         with one_line(f"{copy.path}: {name}", state="not an airbench cache"):
             images, labels = _load(content)
-        if images.dtype != np.uint8 or images.shape[1:] != expected:
-            shape, right = ("×".join(map(str, sizes)) for sizes in (images.shape, expected))
-            raise copy.error(f"{name}: images are {shape} {images.dtype}; they must be N×{right} uint8")
-        splits[PurePosixPath(name).stem] = (images, class_labels(copy, labels, name))
+        splits[PurePosixPath(name).stem] = (check_images(copy, images, name), class_labels(copy, labels, name))
     return Contents(splits, copy.spec.classes)
 
 
