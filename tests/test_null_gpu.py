@@ -17,8 +17,13 @@ import pytest
 
 from tests.nullgpu.budget import Report, launches_per_step, measure
 
-CUDA_GRAPH = "engine.cuda_graph"
-COMPILE = "engine.compile"
+WAYS = {
+    "eager": ("engine.compile=none", "engine.cuda_graph=false"),
+    "captured": ("engine.compile=none", "engine.cuda_graph=true"),
+    "compiled": ("engine.compile=default", "engine.cuda_graph=false"),
+    "default": (),
+}
+"""Ways to execute training steps. The default on CUDA is compiled and captured."""
 
 LENGTHS: dict[str, tuple[float, float]] = {
     "airbench94_muon": (4, 8),
@@ -109,9 +114,8 @@ def reports(null_gpu: ModuleType, workshop: Path) -> dict[tuple[str, str], Repor
     commands = {}
     for recipe, way in BUDGETS:
         epochs = ",".join(map(str, LENGTHS[recipe]))
-        captured = f"{CUDA_GRAPH}={str(way == 'captured').lower()}"
         out = str(workshop / f"{recipe}-{way}")
-        commands[recipe, way] = train_command(workshop, recipe, "--epochs", epochs, captured, "--out", out)
+        commands[recipe, way] = train_command(workshop, recipe, "--epochs", epochs, *WAYS[way], "--out", out)
     for command in ("profile", "scaling"):
         commands["quickstart", command] = [command, "configs/quickstart.yaml", "--device", "cuda"]
     return dict(zip(commands, measured(workshop, *commands.values()), strict=True))
@@ -199,12 +203,12 @@ def test_bench_runs_on_a_gpu(null_gpu: ModuleType, workshop: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["eager", "captured"])
+@pytest.mark.parametrize("way", WAYS)
 def test_trials_of_full_size_finish(way: str, null_gpu: ModuleType, workshop: Path) -> None:
-    captured = f"{CUDA_GRAPH}={str(way == 'captured').lower()}"
     out = str(workshop / f"full-{way}")
     recipes = [f"configs/{recipe}.yaml" for recipe in LENGTHS]
-    (report,) = measured(workshop, ("train", *recipes, "data.name=shapes", captured, "--device", "cuda", "--out", out))
+    command = ("train", *recipes, "data.name=shapes", *WAYS[way], "--device", "cuda", "--out", out)
+    (report,) = measured(workshop, command)
     assert report.code == 0, report.output
     assert report.counters.violations == 0
     assert len(report.trials) == len(recipes)
@@ -212,11 +216,38 @@ def test_trials_of_full_size_finish(way: str, null_gpu: ModuleType, workshop: Pa
 
 @pytest.mark.slow
 def test_a_compiled_net_trains_eagerly_and_captured(null_gpu: ModuleType, workshop: Path) -> None:
-    words = (f"{COMPILE}=default", "--epochs", "1", "--out", str(workshop / "compiled"))
-    command = train_command(workshop, "quickstart", *words)
-    eager, captured = measured(workshop, command, (*command, f"{CUDA_GRAPH}=true"))
-    for report in (eager, captured):
+    """Nothing is compiled, allocated or captured on the clock, and the default keeps to the budget of kernels."""
+    commands = [
+        train_command(workshop, recipe, "--epochs", ",".join(map(str, LENGTHS[recipe])), *WAYS[way], "--out", out)
+        for recipe in ("airbench94_muon", "hiverge", "sgd")
+        for way in ("compiled", "default")
+        for out in [str(workshop / f"{recipe}-{way}")]
+    ]
+    for report in measured(workshop, *commands):
         assert report.code == 0, report.output
         assert any(name.startswith("triton ") for name in report.names)
-    assert captured.counters.violations == 0
-    assert captured.trials[0].total.graph_launches > 0
+        assert report.counters.violations == 0
+        for trial in report.trials:
+            total = trial.total
+            assert (total.mallocs, total.host_allocs, total.captures) == (0, 0, 0)
+            assert total.syncs <= 1, dict(trial.waits)
+
+
+@pytest.mark.slow
+def test_gpu_check_leaves_its_page_whatever_fails(null_gpu: ModuleType, workshop: Path, tmp_path: Path) -> None:
+    peer = tmp_path / "peer.py"
+    peer.write_text("print('a script of my own')\nraise SystemExit(3)\n", encoding="utf-8")
+    out = tmp_path / "check"
+    words = ("--trials", "1", "--recipes", "quickstart", "--data", str(workshop / "cifar-10-batches-py"))
+    command = ("gpu-check", "data.name=cifar10", "train.epochs=1", *words, "--out", str(out), "--peer", str(peer))
+    (report,) = measured(workshop, command)
+    assert report.code == 1  # the peer failed
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    states = {check["name"]: check["code"] for check in summary["checks"]}
+    assert {name for name, code in states.items() if code} == {"peer-1"}
+    assert (out / "peer-1.txt").read_text(encoding="utf-8") == "a script of my own\n"
+    page = (out / "index.html").read_text(encoding="utf-8")
+    for way in ("eager", "graph", "compile", "compile-graph"):
+        assert way in page
+    assert (out / "profile.json").is_file()
+    assert (out / "bench.json").is_file()

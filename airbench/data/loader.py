@@ -11,6 +11,7 @@ from airbench.data.batch import Batch
 from airbench.data.dataset import Dataset, Split
 from airbench.data.transforms import Crop, Transform
 from airbench.data.transforms.crop import crop
+from airbench.data.transforms.flip import FlipTransform
 from airbench.device import send
 
 CHUNK = 5000
@@ -57,15 +58,24 @@ def normalize(images: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> 
     return out
 
 
-Epoch = tuple[Tensor, list[tuple[Transform, Tensor]]]
-"""The order of the images, and what each augmentation draws for each of them."""
+@dataclass(frozen=True)
+class Epoch:
+    """What is drawn for an epoch, on the device."""
+
+    order: Tensor
+    """The images in the order in which they are shown, ``(N,)``."""
+    places: Tensor | None
+    """For each image, where its crop is taken: image, row and column, ``(N, 3)``. None: the whole image."""
+    draws: list[tuple[Transform, Tensor]]
+    """What the other augmentations draw for each image."""
 
 
 class Loader:
     """Shuffled, augmented batches of a split, epoch after epoch; the last incomplete batch is dropped.
 
-    ``order`` and ``augment`` are host generators: one seed gives the same batches on every device.
-    Creating a loader normalises and pads all images, so it belongs on the clock.
+    ``order`` and ``augment`` are host generators: one seed gives the same batches on every device. Crops are cut while
+    a batch is gathered. With ``mirrored`` (None: on CUDA) so are mirror images, from a mirrored copy that is kept
+    beside the images. Creating a loader normalises and pads all images, so it belongs on the clock.
     """
 
     def __init__(
@@ -76,6 +86,7 @@ class Loader:
         dtype: torch.dtype,
         order: torch.Generator,
         augment: torch.Generator,
+        mirrored: bool | None = None,
     ):
         self.labels, self.transforms, self.batch_size = split.labels, list(transforms), batch_size
         self.order, self.augment = order, augment
@@ -83,6 +94,12 @@ class Loader:
         self.crop = next((t for t in transforms if isinstance(t, Crop)), None)
         to_float = partial(normalize, mean=split.mean, std=split.std, dtype=dtype)
         self.images = self.crop.padded(split.images, to_float) if self.crop else to_float(split.images)
+        self.flip: Transform | None = None
+        """The augmentation that is done while a batch is gathered, if it comes before all but the crop."""
+        others = [t for t in transforms if t is not self.crop]
+        if others and isinstance(others[0], FlipTransform) and (split.images.is_cuda if mirrored is None else mirrored):
+            self.flip = others[0]
+            self.images = torch.cat([self.images, self.images.flip(2)])
         self._next: Epoch | None = None
 
     def __len__(self) -> int:
@@ -91,24 +108,37 @@ class Loader:
 
     def epoch(self) -> Iterator[Batch]:
         """Return the batches of the next epoch. Ends by drawing another: a GPU still has the last batches to do."""
-        order, draws = self._next or self._draw()
-        for index in order.split(self.batch_size)[: len(self)]:
-            batch = self._gather(index, draws)
-            for transform, draw in draws:
+        epoch = self._next or self._draw()
+        for index in epoch.order.split(self.batch_size)[: len(self)]:
+            images = self.images[index] if epoch.places is None else crop(self.images, epoch.places[index], self.side)
+            batch = Batch(images.permute(0, 3, 1, 2), self.labels[index], index)
+            for transform, draw in epoch.draws:
                 batch = transform.apply(batch, draw[index])
             yield batch
         self._next = self._draw()
 
-    def _draw(self) -> "Epoch":
+    def _draw(self) -> Epoch:
         """Draw the order of an epoch and what happens to each image, and send both to the device."""
         order = self._to_device(torch.randperm(len(self.labels), generator=self.order))
         drawn = [(t, t.draw(len(self.labels), self.augment)) for t in self.transforms]
-        return order, [(t, self._to_device(draw)) for t, draw in drawn if draw is not None]
+        corner = next((draw for t, draw in drawn if t is self.crop), None)
+        flip = next((draw for t, draw in drawn if t is self.flip), None)
+        places = self._places(corner, flip)
+        others = [(t, draw) for t, draw in drawn if draw is not None and t not in (self.crop, self.flip)]
+        draws = [(t, self._to_device(draw)) for t, draw in others]
+        return Epoch(order, None if places is None else self._to_device(places), draws)
 
-    def _gather(self, index: Tensor, draws: Sequence[tuple[Transform, Tensor]]) -> Batch:
-        corner = next((draw[index] for transform, draw in draws if transform is self.crop), None)
-        images = self.images[index] if corner is None else crop(self.images, index, corner, self.side)
-        return Batch(images.permute(0, 3, 1, 2), self.labels[index], index)
+    def _places(self, corner: Tensor | None, flip: Tensor | None) -> Tensor | None:
+        """Where to take each image from, ``(N, 3)``. The crop of a mirrored image is that of the mirrored copy."""
+        if corner is None and flip is None:
+            return None
+        count = len(self.labels)
+        corner = torch.zeros(count, 2, dtype=torch.int64) if corner is None else corner
+        image, (row, column) = torch.arange(count), corner.unbind(1)
+        if flip is not None:
+            last = self.images.shape[2] - self.side
+            image, column = image + count * flip, torch.where(flip, last - column, column)
+        return torch.stack([image, row, column], 1)
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         return send(tensor, self.labels.device)

@@ -24,7 +24,7 @@ from tests.conftest import CONFIGS, TINY, tiny
 def test_the_crops_slow_twin_crops_alike() -> None:
     padded = torch.randint(0, 256, (30, 12, 12, 3), dtype=torch.uint8)
     index, shift = torch.randperm(30)[:20], torch.randint(0, 5, (20, 2))
-    assert torch.equal(crop_by_masks(padded, index, shift, 8), crop(padded, index, shift, 8))
+    assert torch.equal(crop_by_masks(padded, index, shift, 8), crop(padded, torch.cat([index[:, None], shift], 1), 8))
 
 
 def test_works_take_turns_and_the_first_round_does_not_count() -> None:

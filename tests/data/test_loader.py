@@ -1,12 +1,14 @@
 """Batches: normalised, shuffled, complete, and decided by two seeds, each alone."""
 
+from typing import Literal
+
 import pytest
 import torch
 
 from airbench.data.dataset import Dataset
 from airbench.data.loader import Loader, normalize, to_device
 from airbench.data.transforms import ImageShape, build_transforms
-from airbench.recipe.transforms import Flip, TransformConfig, Translate
+from airbench.recipe.transforms import Cutout, Flip, RandomCrop, TransformConfig, Translate
 
 CPU = torch.device("cpu")
 
@@ -17,6 +19,7 @@ AUGMENT: dict[str, TransformConfig] = {"flip": Flip(), "translate": Translate()}
 def make(
     dataset: Dataset, order: int = 0, augment: int = 0, *, batch: int = 64,
     transforms: dict[str, TransformConfig] = AUGMENT,
+    mirrored: bool | None = None,
 ) -> Loader:  # fmt: skip
     return Loader(
         to_device(dataset.train, dataset, CPU),
@@ -25,6 +28,7 @@ def make(
         torch.float32,
         order=torch.Generator().manual_seed(order),
         augment=torch.Generator().manual_seed(augment),
+        mirrored=mirrored,
     )
 
 
@@ -92,3 +96,32 @@ def test_normalising_rounds_once(dtype: torch.dtype) -> None:
     mean, std = torch.tensor([0.4, 0.5, 0.6]), torch.tensor([0.2, 0.25, 0.3])
     exact = (images.double() / 255 - mean.double()) / std.double()
     assert torch.allclose(normalize(images, mean, std, dtype).double(), exact, rtol=torch.finfo(dtype).eps, atol=1e-6)
+
+
+CROPS: list[dict[str, TransformConfig]] = [
+    {},
+    {"translate": Translate(pixels=2)},
+    {"random_crop": RandomCrop(padding=3)},
+]
+
+
+@pytest.mark.parametrize("crop", CROPS, ids=["whole", "translated", "cropped"])
+@pytest.mark.parametrize("kind", ["random", "alternating"])
+@pytest.mark.parametrize("flip_first", [True, False])
+def test_a_mirrored_copy_gives_the_same_bits(
+    crop: dict[str, TransformConfig], kind: Literal["random", "alternating"], flip_first: bool, small_shapes: Dataset
+) -> None:
+    flip: dict[str, TransformConfig] = {"flip": Flip(kind=kind)}
+    transforms = ({**flip, **crop} if flip_first else {**crop, **flip}) | {"cutout": Cutout(size=5)}
+    plain, gathered = (make(small_shapes, transforms=transforms, mirrored=mirrored) for mirrored in (False, True))
+    assert gathered.flip is not None
+    assert plain.flip is None
+    for _ in range(3):
+        for one, other in zip(plain.epoch(), gathered.epoch(), strict=True):
+            assert torch.equal(one.images, other.images)
+            assert torch.equal(one.index, other.index)
+
+
+def test_a_flip_after_another_augmentation_is_not_drawn_forward(small_shapes: Dataset) -> None:
+    transforms: dict[str, TransformConfig] = {"cutout": Cutout(size=5), "flip": Flip()}
+    assert make(small_shapes, transforms=transforms, mirrored=True).flip is None

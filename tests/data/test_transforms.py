@@ -55,7 +55,7 @@ def test_crop_equals_a_loop_over_images(margin: int, count: int, seed: int) -> N
     padded = torch.randn(10, SIDE + 2 * margin, SIDE + 2 * margin, 3, generator=g)
     index = torch.randint(0, 10, (count,), generator=g)
     corner = torch.randint(0, 2 * margin + 1, (count, 2), generator=g)
-    found = crop(padded, index, corner, SIDE)
+    found = crop(padded, torch.cat([index[:, None], corner], 1), SIDE)
     for b in range(count):
         y, x = corner[b].tolist()
         assert torch.equal(found[b], padded[int(index[b]), y : y + SIDE, x : x + SIDE])

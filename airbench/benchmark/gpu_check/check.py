@@ -51,14 +51,14 @@ class Outcome:
     name: str
     command: tuple[str, ...]
     code: int | None
-    """Exit code; None if the command could not be started."""
+    """Exit code; None if there is no such command."""
     seconds: float
     output: Path
 
     @property
     def passed(self) -> bool:
-        """Whether the command ended well."""
-        return self.code == 0
+        """Whether the command ended well, or is not installed (nvidia-smi)."""
+        return self.code in (0, None)
 
 
 def run_checks(options: Options, say: Callable[[str], None]) -> list[Outcome]:

@@ -48,12 +48,11 @@ def pad_reflect(images: Tensor, margin: int) -> Tensor:
     return images.index_select(1, reflect(height)).index_select(2, reflect(width))
 
 
-def crop(padded: Tensor, index: Tensor, corner: Tensor, side: int) -> Tensor:
-    """Crop the images numbered ``index`` ``(B,)`` of ``padded`` ``(N, H, W, C)`` at ``corner`` ``(B, 2)``.
+def crop(padded: Tensor, places: Tensor, side: int) -> Tensor:
+    """Crop images of ``padded`` ``(N, H, W, C)`` at ``places`` ``(B, 3)``, image, row, column: ``(B, side, side, C)``.
 
-    Returns ``(B, side, side, C)``.
-
-    One gather, whatever the corners: every possible crop is a strided view of the padded images.
+    One gather, wherever they are: every possible crop is a strided view of the padded images.
     """
+    image, row, column = places.unbind(1)
     windows = padded.unfold(1, side, 1).unfold(2, side, 1)  # (N, rows, columns, C, side, side)
-    return windows.permute(0, 1, 2, 4, 5, 3)[index, corner[:, 0], corner[:, 1]]
+    return windows.permute(0, 1, 2, 4, 5, 3)[image, row, column]

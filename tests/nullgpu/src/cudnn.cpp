@@ -29,11 +29,15 @@ struct Performance {
   int reserved[3];
 };
 
+// PyTorch says for each convolution whether its factors may be rounded, and checks that the answer keeps to it.
+constexpr int DEFAULT_MATH = 0, TENSOR_OPS = 1, FMA_MATH = 3;
+thread_local int allowed_math = DEFAULT_MATH;
+
 int suggest(int* found, Performance* result) {
   *result = {};
   result->algorithm = 1;
   result->milliseconds = 1;
-  result->math_type = 1;  // tensor cores
+  result->math_type = allowed_math == FMA_MATH ? FMA_MATH : TENSOR_OPS;
   *found = 1;
   return SUCCESS;
 }
@@ -108,7 +112,11 @@ SUCCEEDS(int, cudnnSetTensorNdDescriptor, ...)
 SUCCEEDS(int, cudnnSetFilterNdDescriptor, ...)
 SUCCEEDS(int, cudnnSetConvolutionNdDescriptor, ...)
 SUCCEEDS(int, cudnnSetConvolutionGroupCount, ...)
-SUCCEEDS(int, cudnnSetConvolutionMathType, ...)
+
+API int cudnnSetConvolutionMathType(void*, int type) {
+  allowed_math = type;
+  return SUCCESS;
+}
 
 SEARCHES(cudnnFindConvolutionForwardAlgorithmEx)
 SEARCHES(cudnnFindConvolutionBackwardDataAlgorithmEx)
