@@ -68,6 +68,9 @@ def null_gpu() -> ModuleType:
     return nullgpu
 
 
-def tiny(config: str = "airbench94_muon.yaml", *overrides: str) -> LoadedRecipe:
+def tiny(config: str | Path = "airbench94_muon.yaml", *overrides: str) -> LoadedRecipe:
     """A shipped recipe, shrunk until it trains in a second."""
-    return load_recipe(CONFIGS / config, [*TINY, *overrides])
+    words = list(TINY)
+    if load_recipe(CONFIGS / config).recipe.net.name == "resnet18":
+        words = [*(word for word in TINY if not word.startswith("net.")), "net.width=4"]
+    return load_recipe(CONFIGS / config, [*words, *overrides])

@@ -14,12 +14,12 @@ from airbench.training.flops import count_flop
 from airbench.training.setup import TrialSetup
 from airbench.training.step import train_step
 from airbench.training.warmup import warm_up
-from tests.conftest import CONFIGS, TINY
+from tests.conftest import CONFIGS, tiny
 
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.rglob("*.yaml")), ids=lambda p: str(p.relative_to(CONFIGS)))
 def test_config_trains_two_steps(config: Path, small_shapes: Dataset, cpu: Machine) -> None:
-    recipe = load_recipe(config, TINY).recipe
+    recipe = tiny(config).recipe
     setup = TrialSetup(recipe, small_shapes, cpu)
     warm_up(setup)
     assert count_flop(recipe, 2, 100, setup.shape)["trial"] > 0  # as run.json records it: a step without numbers

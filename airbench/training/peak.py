@@ -7,19 +7,21 @@ from typing import Any
 
 import torch
 
+from airbench.device import cpu_has_bf16
 from airbench.training.timing import seconds_of
 
 
 def measure_peak(device: torch.device) -> dict[str, Any]:
-    """This machine's own rates: matrix products in TFLOP/s for each precision, copies in GB/s. A few seconds.
+    """Measure this machine's own rates: products in TFLOP/s for each precision, copies in GB/s. A few seconds.
 
-    The best of many repeats: a peak is what the machine can do when nothing disturbs it.
+    The best of many repeats: a peak is what the machine can do when nothing disturbs it. None for a precision that a
+    CPU has no instructions for: one such product takes half a minute.
     """
     rates: dict[str, Any] = {}
     on_cpu = device.type == "cpu"
     for name, dtype in (("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32)):
-        if on_cpu and name == "fp16":  # refused on a cpu: without instructions for it one product takes a minute
-            rates["fp16_tflops"] = None
+        if on_cpu and (name == "fp16" or (name == "bf16" and not cpu_has_bf16())):
+            rates[f"{name}_tflops"] = None
             continue
         size = 2048 if on_cpu else 8192
         try:
@@ -36,7 +38,7 @@ def measure_peak(device: torch.device) -> dict[str, Any]:
 
 
 def _best_seconds(work: Callable[[], Any], device: torch.device, budget: float = 0.7) -> float:
-    """The least of the seconds that ``work`` takes, repeated until ``budget`` seconds have passed."""
+    """Return the fewest seconds that ``work`` takes, repeated until ``budget`` seconds have passed."""
     best, spent = math.inf, 0.0
     while spent < budget:
         took = seconds_of(work, device)

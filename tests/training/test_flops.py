@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from airbench.data.transforms import ImageShape
+from airbench.device import cpu_has_bf16
 from airbench.recipe import load_recipe
 from airbench.training.flops import count_flop
 from airbench.training.peak import measure_peak
@@ -28,4 +29,5 @@ def test_airbench94_muon_takes_the_published_arithmetic() -> None:
 def test_peak_is_positive_and_in_the_right_units() -> None:
     peak = measure_peak(torch.device("cpu"))
     assert 0 < peak["fp32_tflops"] < 100
+    assert (peak["bf16_tflops"] is not None) == cpu_has_bf16()  # emulated, one product takes half a minute
     assert 0.1 < peak["copy_gbs"] < 10_000
