@@ -16,6 +16,7 @@ ENGINE: dict[str, tuple[Keys, ...]] = {
     "device": (("engine", "device"), ("device",)),
     "precision": (("engine", "precision"), ("precision",)),
     "threads": (("engine", "threads"), ("threads",)),
+    "tf32": (("engine", "tf32"),),
     "compile": (("engine", "compile"), ("train", "compile")),
     "cuda_graph": (("engine", "cuda_graph"), ("train", "cuda_graph")),
     "fused": (("engine", "fused"), ("net", "fused")),
