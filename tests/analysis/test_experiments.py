@@ -118,7 +118,7 @@ def test_lengths_pool_accuracies_over_engines_but_no_seconds(tmp_path: Path) -> 
     assert "nan" not in "\n".join(lines)
     (note,) = pooling_note(runs)
     assert "precision bf16 / fp16" in note
-    assert "seconds on different engines cannot be compared" in note
+    assert "times on different engines are not comparable" in note
     assert all(length.seconds for length in collect_lengths([runs[0], runs[2]]))
     assert pooling_note([runs[0], runs[2]]) == []
 
