@@ -30,8 +30,8 @@ about n = 50.
 trials contain none of them with probability (1 - q)ⁿ, and then look like normal accuracies with a mean q·D std above
 the target. The false positive rate is therefore at least (1 - q)ⁿ times the test's power there: to keep "10% at -7" to
 1.5% at n = 20, a test may pass a normal mean of target + 0.7 std at most 12% of the time; Student's t passes it 72% of
-the time. (Bahadur and Savage
-1956: a test of the mean that is valid for every distribution has no power.) Only more trials help.
+the time. (Bahadur and Savage 1956: a test of the mean that is valid for every distribution has no power.) Only more
+trials help.
 
 **What it costs** if accuracies are normal: power in %, Student's t and then this test, by true mean:
 
