@@ -1,1 +1,1 @@
-"""Statistics over trials. Nothing here trains, or needs torch."""
+"""Statistics, comparisons and reports of finished trials. Nothing here trains or imports torch."""

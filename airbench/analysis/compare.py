@@ -1,4 +1,4 @@
-"""Is one recipe better than another? Differences with intervals, and what it would take to know."""
+"""Pairwise comparison of runs: differences with intervals, and the number of trials needed to detect one."""
 
 import itertools
 import math
@@ -22,35 +22,35 @@ from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
 
 SMALL = 0.001
-"""The difference in accuracy that planning is done for: 0.1%."""
+"""Difference in accuracy that sample sizes are planned for: 0.1%."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of two runs, a against b. Differences are a - b.
+    """Comparison of run a with run b. Differences are a - b.
 
-    The verdict, the interval and the p-value of the accuracies are one procedure: a t-test, corrected by Bonferroni
-    for the number of comparisons. A difference is claimed where the interval excludes 0, which is where p < 0.05.
+    Verdict, interval and p-value of the accuracies come from one procedure: a t-test with Bonferroni's correction for
+    the number of comparisons. A difference is claimed if and only if the interval excludes 0, that is, if p < 0.05.
     """
 
     a: RunRecord
     b: RunRecord
     names: tuple[str, str]
-    """What to call a and b: the recipe, or the folder where both have the same."""
+    """Display names of a and b: the recipe's name, or the folder's if the recipes share one."""
     method: str
-    """The test of the accuracies."""
+    """Name of the test applied to the accuracies."""
     accuracy: Difference
     log_seconds: Difference
-    """Of the logarithms of the timed seconds, by Welch's t-test: e to it is the ratio of the typical times."""
+    """Difference of the mean log seconds (Welch's t-test); its exponential is the ratio of geometric mean times."""
     needed: int | None
-    """Trials of each to see a difference of 0.1% with a chance of 80%, at the level that the number of
-    comparisons leaves; None where there is no test."""
+    """Trials per recipe needed to detect a difference of 0.1% with 80% power at the corrected level; None if no test
+    is possible."""
     no_test: str
-    """Why there is no test of the accuracies, and what to do about it; empty where there is one."""
+    """Why the accuracies cannot be tested, and what to do about it; empty if they can."""
 
     @property
     def verdict(self) -> str:
-        """One line: who is better, or that it can't be told, and why."""
+        """The conclusion in one line."""
         if self.no_test:
             return f"no test is possible: {self.no_test}"
         low, high = self.accuracy.low, self.accuracy.high
@@ -60,15 +60,15 @@ class Comparison:
             return f"{better} is more accurate than {worse} by {by}"
         bound = max(abs(low), abs(high))
         if bound <= SMALL:
-            return f"can't tell them apart; a difference, if there is one, is at most {bound:.3%}"
+            return f"inconclusive: any difference is at most {bound:.3%}"
         if self.needed is not None and self.needed > min(len(self.a.finished), len(self.b.finished)):
-            return f"can't tell; n = {self.needed} would be needed to see a difference of {SMALL:.1%}"
-        return f"can't tell; the difference may be up to {bound:.3%}, and more trials would narrow that down"
+            return f"inconclusive: n = {self.needed} would be needed to detect a difference of {SMALL:.1%}"
+        return f"inconclusive: the difference may be up to {bound:.3%}; more trials would narrow the interval"
 
 
 @dataclass(frozen=True)
 class _Samples:
-    """The accuracies of two runs that are compared; ``paired`` ones are of the same seeds, in the same order."""
+    """Accuracies of two runs under comparison. If ``paired``, they are aligned by seed."""
 
     a: list[float]
     b: list[float]
@@ -101,27 +101,27 @@ def _samples(a: RunRecord, b: RunRecord, by_seed: bool) -> _Samples:
 
 
 def _reason_for_no_test(a: RunRecord, b: RunRecord, names: tuple[str, str], samples: _Samples) -> str:
-    """Why no test can tell the accuracies of two runs apart, and what to do about it; empty where one can."""
+    """Why the accuracies of two runs cannot be tested, and what to do about it; empty if they can."""
     for run, name in zip((a, b), names, strict=True):
         if len(run.finished) < 2:
-            return f"{name} has a single trial; train two or more of each"
+            return f"{name} has a single trial; train at least two per recipe"
     for run, name in zip((a, b), names, strict=True):
         if _all_seeds_fixed(run):
             return (
-                f"all seeds of {name} are held fixed, so its trials repeat one another and show no spread; "
-                "train with seeds.init, seeds.order or seeds.augment left to vary"
+                f"all seeds of {name} are held fixed, so its trials are copies of one another; "
+                "leave seeds.init, seeds.order or seeds.augment unset"
             )
     if samples.paired and len(samples.a) < 2:
-        return "fewer than two seeds are common to both; compare without pairing"
+        return "the runs share fewer than two seeds; compare them without --paired"
     if samples.testable:
         return ""
     if {*samples.a, *samples.b} == {1.0}:
-        return "every trial of both reached 100%, so there is no room to differ; train for fewer epochs"
+        return "every trial of both reached 100%, which leaves no room for a difference; train for fewer epochs"
     if samples.paired:
-        return f"every pair differs by the same {samples.differences[0]:+.2%}, which is no spread; train more of each"
+        return f"every pair differs by exactly {samples.differences[0]:+.2%}, so there is no spread; train more trials"
     return (
-        f"the trials show no spread ({names[0]}: {samples.a[0]:.2%} each time, {names[1]}: {samples.b[0]:.2%}); "
-        "train more of each"
+        f"the trials show no spread ({names[0]}: always {samples.a[0]:.2%}, {names[1]}: always {samples.b[0]:.2%}); "
+        "train more trials"
     )
 
 
@@ -130,20 +130,20 @@ def _all_seeds_fixed(run: RunRecord) -> bool:
 
 
 def compare_runs(runs: Sequence[RunRecord], *, by_seed: bool = False) -> list[Comparison]:
-    """Compare every pair of ``runs``: accuracies by Welch's t-test, or if ``by_seed`` by the paired one.
+    """Compare every pair of ``runs`` by Welch's t-test, or by the paired t-test over common seeds if ``by_seed``.
 
-    Choose before looking at the results: the better-looking of two tests is wrong more often than either.
-    Raises AirbenchError for fewer than two, for one that is named twice, for one in which no trial finished, and for
-    runs on different test images.
+    Choose the test before looking at the results: picking the more favourable of two raises the error rate.
+    Raises AirbenchError for fewer than two runs, a run named twice, a run without finished trials, and runs on
+    different test images.
     """
     if len(runs) < 2:
-        raise AirbenchError("name two runs or more to compare")
+        raise AirbenchError("name at least two runs to compare")
     refuse_duplicates(runs)
     for run in runs:
         if not run.finished:
             raise AirbenchError(f"{run.path}: no trial finished, so there is nothing to compare")
     if len(same_images(runs)) > 1:
-        raise AirbenchError("these runs were tested on different images, so their accuracies cannot be compared")
+        raise AirbenchError("these runs were evaluated on different images, so their accuracies are not comparable")
     pairs = list(itertools.combinations(runs, 2))
     names = itertools.combinations(labels(runs), 2)
     return [_compare(a, b, name, by_seed, len(pairs)) for (a, b), name in zip(pairs, names, strict=True)]
@@ -169,7 +169,7 @@ def _compare(a: RunRecord, b: RunRecord, names: tuple[str, str], by_seed: bool, 
 
 
 def same_images(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
-    """The runs in groups that were tested on the same images, the only ones that can be compared."""
+    """Group runs by the images they were evaluated on: only runs of one group are comparable."""
     groups: dict[str, list[RunRecord]] = {}
     for run in runs:
         groups.setdefault(run.text("data", "test_fingerprint"), []).append(run)
@@ -177,15 +177,15 @@ def same_images(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
 
 
 def against_first(runs: Sequence[RunRecord]) -> list[str]:
-    """A column for a table of runs: its header, then each run's difference in accuracy to the first.
+    """A table column with the difference in accuracy of each run from the first: the header, then one cell per run.
 
-    The intervals are those of Welch's t-test, corrected by Bonferroni for the number of runs compared with the first:
-    all of them together hold with 95%. Empty where there is nothing to compare.
+    Intervals are those of Welch's t-test with Bonferroni's correction for the number of comparisons: jointly, they
+    hold with 95% confidence. Empty if there is nothing to compare.
     """
     if len(runs) < 2 or len(same_images(runs)) > 1 or not runs[0].finished:
         return []
     first, names = runs[0], labels(runs)
-    cells = [f"against {names[0]} (95% for all together)", ""]
+    cells = [f"against {names[0]} (95% jointly)", ""]
     for run, name in zip(runs[1:], names[1:], strict=True):
         if not run.finished:
             cells.append("-")
@@ -197,7 +197,7 @@ def against_first(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def warnings(runs: Sequence[RunRecord]) -> list[str]:
-    """What makes the runs hard to compare: other hardware or code, failed or missing trials."""
+    """Warnings about what makes runs hard to compare: different hardware or code, failed or missing trials."""
     lines = []
     for label, path in (
         ("hardware", ("environment", "device")), ("precision", ("environment", "precision")),
@@ -209,7 +209,7 @@ def warnings(runs: Sequence[RunRecord]) -> list[str]:
             lines.append(f"warning: the runs differ in {label}: {shown}")
     for run in runs:
         if run.failed or run.missing:
-            lines.append(f"warning: {run.name}: {len(run.failed)} trials failed, {len(run.missing)} are missing")
+            lines.append(f"warning: {run.name}: {len(run.failed)} trials failed, {len(run.missing)} missing")
     return lines
 
 
@@ -222,7 +222,7 @@ def _seconds(run: RunRecord) -> list[float]:
 
 
 def comparison_lines(comparison: Comparison) -> list[str]:
-    """A comparison in words."""
+    """Format a comparison as lines of text."""
     c = comparison
     ratio = c.log_seconds
     times = "" if math.isnan(ratio.low) else f" ({math.exp(ratio.low):.3f} to {math.exp(ratio.high):.3f})"

@@ -1,4 +1,4 @@
-"""Which run folders belong together: one experiment, whatever the engine that computed it."""
+"""Which runs are the same experiment, possibly computed by different engines."""
 
 import copy
 from collections.abc import Iterable, Sequence
@@ -10,27 +10,28 @@ from airbench.runs import RunRecord
 Keys = tuple[str, ...]
 
 LABELS: tuple[Keys, ...] = (("name",), ("description",), ("target",))
-"""Settings that change nothing about the training."""
+"""Settings that do not affect training."""
 
 ENGINE: dict[str, tuple[Keys, ...]] = {
     "device": (("engine", "device"), ("device",)),
     "precision": (("engine", "precision"), ("precision",)),
     "threads": (("engine", "threads"), ("threads",)),
+    "tf32": (("engine", "tf32"),),
     "compile": (("engine", "compile"), ("train", "compile")),
     "cuda_graph": (("engine", "cuda_graph"), ("train", "cuda_graph")),
     "fused": (("engine", "fused"), ("net", "fused")),
     "winograd": (("engine", "winograd"), ("net", "winograd")),
 }
-"""Settings that say how a training is computed, where they are in a recipe and where they were in older ones."""
+"""Settings that say how a trial is computed: their place in a recipe, then their place in older recipes."""
 
 DATA_PATH: Keys = ("data", "path")
-"""Where a machine keeps the images; what they are is known by their fingerprints."""
+"""Location of the images on one machine; the images themselves are identified by fingerprints."""
 
 
 def same_experiment(a: RunRecord, b: RunRecord, besides: Iterable[Keys] = ()) -> bool:
-    """Whether two runs trained the same recipe on the same images, whatever the engine.
+    """Whether two runs trained the same recipe on the same images, on whatever engine.
 
-    ``besides`` are more keys in which the recipes may differ. False if a recipe cannot be read.
+    ``besides`` lists further keys in which the recipes may differ. False if a recipe cannot be read.
     """
     if not a.recipe or not b.recipe:
         return False
@@ -43,7 +44,7 @@ def same_experiment(a: RunRecord, b: RunRecord, besides: Iterable[Keys] = ()) ->
 
 
 def engine_differences(runs: Sequence[RunRecord]) -> list[str]:
-    """In which ways the engines of ``runs`` differ, a phrase each, such as "precision bf16 / fp32"."""
+    """Differences between the engines of ``runs``, one phrase each, such as "precision bf16 / fp32"."""
     found = []
     for name in ENGINE:
         values = {str(value) for run in runs if (value := _engine(run, name)) is not None}
@@ -53,27 +54,27 @@ def engine_differences(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def pooling_note(runs: Sequence[RunRecord]) -> list[str]:
-    """What to know about accuracies that are pooled over ``runs`` of one recipe: a line, or none."""
+    """A line saying that ``runs`` of one recipe were pooled over different engines; none if they were not."""
     differences = engine_differences(runs)
     if not differences:
         return []
     return [
-        f"accuracies are pooled over different engines ({'; '.join(differences)}); "
-        "seconds on different engines cannot be compared"
+        f"accuracies are pooled across engines ({'; '.join(differences)}); "
+        "times on different engines are not comparable"
     ]
 
 
 def refuse_duplicates(runs: Sequence[RunRecord]) -> None:
-    """Raise AirbenchError if one run folder is named twice: its trials would count twice."""
+    """Raise AirbenchError if a run is named twice: its trials would count twice."""
     seen = set()
     for run in runs:
         if run.path.resolve() in seen:
-            raise AirbenchError(f"{run.path}: is named twice; name each run once")
+            raise AirbenchError(f"{run.path}: is named twice; name each run only once")
         seen.add(run.path.resolve())
 
 
 def _engine(run: RunRecord, name: str) -> Any:
-    """An engine setting: what was used, if the run recorded it, else what the recipe asked for."""
+    """An engine setting as the run recorded it, or else as the recipe requested it; None if neither says."""
     used = run.fact("environment", name)
     if used is not None:
         return used
@@ -81,13 +82,13 @@ def _engine(run: RunRecord, name: str) -> Any:
 
 
 def _experiment(recipe: dict[str, Any], besides: tuple[Keys, ...]) -> dict[str, Any]:
-    """A recipe without labels, engine and the keys ``besides``."""
+    """The recipe without labels, engine settings and the keys ``besides``."""
     kept = copy.deepcopy(recipe)
     old_engine = (path for paths in ENGINE.values() for path in paths[1:])
     for path in (*LABELS, ("engine",), DATA_PATH, *old_engine, *besides):
         _drop(kept, path)
     if isinstance(kept.get("optimizers"), dict):
-        kept["optimizers"] = list(kept["optimizers"].items())  # their order matters: the first match takes a parameter
+        kept["optimizers"] = list(kept["optimizers"].items())  # order matters: the first matching pattern wins
     return kept
 
 

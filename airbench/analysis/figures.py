@@ -1,4 +1,4 @@
-"""Figures about runs, as inline SVG that follows the page's light or dark colours."""
+"""Figures of runs, as inline SVG that follows the page's light or dark colours."""
 
 import io
 import math
@@ -17,9 +17,9 @@ from airbench.analysis.statistics import summarize
 from airbench.runs import RunRecord
 
 COLOURS = ("#3b7dd8", "#d9642b", "#2a9d6f", "#b5579b", "#c99a1e", "#5aa9c9", "#8a6fd1", "#7d7d7d")
-"""Told apart on white and on black, and by readers who see red and green alike."""
+"""Distinguishable on white and on black, and with red-green colour blindness."""
 
-_INK, _FAINT = "#010203", "#040506"  # stand-ins that are replaced by the page's own colours
+_INK, _FAINT = "#010203", "#040506"  # placeholders, replaced by the page's own colours
 _STYLE: Any = {
     "font.size": 11, "svg.fonttype": "none", "font.family": "sans-serif", "svg.hashsalt": "airbench",
     "text.color": _INK, "axes.edgecolor": _FAINT, "axes.labelcolor": _INK, "xtick.color": _INK,
@@ -31,7 +31,7 @@ _STYLE: Any = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure and its text alternative."""
+    """A figure with its text alternative."""
 
     title: str
     svg: str
@@ -39,7 +39,7 @@ class Picture:
 
 
 def accuracy_strip(runs: Sequence[RunRecord], labels: Sequence[str]) -> Picture:
-    """Each trial a dot, each run a row with its mean and 95% interval."""
+    """One row per run: a dot per trial, the mean and its 95% interval."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 1.1 + 0.5 * len(runs)))
         _draw_strip(figure.subplots(), runs, labels)
@@ -48,7 +48,9 @@ def accuracy_strip(runs: Sequence[RunRecord], labels: Sequence[str]) -> Picture:
             for run, label in zip(runs, labels, strict=True)
         )
         return Picture(
-            "Accuracy of every trial", _svg(figure), f"A dot a trial, a bar each mean's interval. {alternative}."
+            "Accuracy of every trial",
+            _svg(figure),
+            f"One dot per trial; bars show the 95% interval of each mean. {alternative}.",
         )
 
 
@@ -67,11 +69,11 @@ def _draw_strip(axes: Axes, runs: Sequence[RunRecord], labels: Sequence[str]) ->
     axes.set_ylim(len(runs) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    axes.set_xlabel("accuracy, with the recipe's test-time augmentation")
+    axes.set_xlabel("accuracy, with test-time augmentation")
 
 
 def accuracy_against_time(runs: Sequence[RunRecord], labels: Sequence[str]) -> Picture:
-    """Mean accuracy against median seconds, and the runs that no other beats in both (the Pareto front)."""
+    """Mean accuracy against median seconds, with the Pareto front: the runs that no other beats in both."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 4.2))
         axes = figure.subplots()
@@ -93,11 +95,11 @@ def accuracy_against_time(runs: Sequence[RunRecord], labels: Sequence[str]) -> P
                 axis_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.margins(0.12)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-        axes.set_xlabel("median seconds on the clock")
+        axes.set_xlabel("median timed seconds")
         axes.set_ylabel("mean accuracy")
         axes.legend()
         names = ", ".join(label for _, _, label in front)
-        return Picture("Accuracy against time", _svg(figure), f"On the Pareto front, unbeaten in both: {names}.")
+        return Picture("Accuracy against time", _svg(figure), f"On the Pareto front: {names}.")
 
 
 def pareto_front(points: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str]]:
@@ -110,14 +112,14 @@ def pareto_front(points: Sequence[tuple[float, float, str]]) -> list[tuple[float
 
 
 def training_curves(runs: Sequence[RunRecord], labels: Sequence[str]) -> Picture:
-    """Plain test accuracy after each epoch against the clock: mean over trials, and a band from least to most."""
+    """Plain test accuracy after each epoch against timed seconds: mean over trials, with a band from min to max."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 4.2))
         _draw_curves(figure.subplots(), runs, labels)
         return Picture(
             "Training curves",
             _svg(figure),
-            "Test accuracy after each epoch: mean over trials, band from least to most.",
+            "Test accuracy after each epoch: mean over trials, band from min to max.",
         )
 
 
@@ -133,13 +135,13 @@ def _draw_curves(axes: Axes, runs: Sequence[RunRecord], labels: Sequence[str]) -
         axes.fill_between(seconds, accuracy.min(0), accuracy.max(0), color=colour, alpha=0.2, linewidth=0)
         axes.plot(seconds, accuracy.mean(0), "o-", color=colour, markersize=3.5, label=label)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_xlabel("seconds on the clock")
-    axes.set_ylabel("accuracy, without augmentation")
+    axes.set_xlabel("timed seconds")
+    axes.set_ylabel("accuracy, without test-time augmentation")
     axes.legend(loc="lower right")
 
 
 def overview_png(groups: Sequence[tuple[str, Sequence[RunRecord], Sequence[str]]]) -> bytes:
-    """Accuracy of every trial beside the training curves, a row for each group of (title, runs, labels), on white."""
+    """Accuracy of every trial beside the training curves, one row per group of (title, runs, labels), as PNG."""
     colours = {_INK: "#222222", _FAINT: "#bbbbbb", "none": "white"}
     plain = {key: colours.get(value, value) if "color" in key else value for key, value in _STYLE.items()}
     heights = [max(4.0, 1.4 + 0.5 * len(runs)) for _, runs, _ in groups]
@@ -157,7 +159,7 @@ def overview_png(groups: Sequence[tuple[str, Sequence[RunRecord], Sequence[str]]
 
 
 def spectra(run: RunRecord, label: str) -> Picture | None:
-    """Singular values of the last momentum of each matrix, and of what Muon made of it; None if none were recorded."""
+    """Singular values of each matrix's last momentum, before and after orthogonalisation; None if not recorded."""
     usable = {
         name: values for name, values in run.spectra.items()
         if isinstance(values, dict) and all(_is_spectrum(values.get(k)) for k in ("before", "after"))
@@ -183,7 +185,7 @@ def spectra(run: RunRecord, label: str) -> Picture | None:
             f"Spectra of the last updates: {label}",
             _svg(figure),
             "Singular values of each filter bank's last momentum, largest first: before orthogonalisation (divided by "
-            "the largest) they fall off, after it they lie around one.",
+            "the largest) they decay; after it they are close to one.",
         )
 
 

@@ -1,4 +1,4 @@
-"""A report about runs: one self-contained HTML file, a table in Markdown or CSV, or a figure in PNG."""
+"""A report on runs: one self-contained HTML file, a Markdown or CSV table, or a PNG figure."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ from airbench.runs import RunRecord
 
 
 def write_report(runs: Sequence[RunRecord], form: str, file: Path) -> None:
-    """Write a report in ``form`` (html, md, csv or png), whole or not at all. Raises AirbenchError."""
+    """Write a report in ``form`` (html, md, csv or png) atomically. Raises AirbenchError."""
     refuse_duplicates(runs)
     if form == "png":
         from airbench.analysis import figures  # loads matplotlib
@@ -35,18 +35,18 @@ def write_report(runs: Sequence[RunRecord], form: str, file: Path) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        raise AirbenchError(f"{file}: cannot be written ({error.strerror}); name another place with --out") from None
+        raise AirbenchError(f"{file}: cannot be written ({error.strerror}); choose another place with --out") from None
 
 
 def evaluated_on(run: RunRecord) -> str:
-    """The data set of a run, and what stands in for its test images if something does."""
+    """Name of the data set that a run was evaluated on, and of its held-out images if it used some."""
     name = run.text("data", "name") or "unknown images"
     held_out = run.number("data", "held_out")
     return f"{name}, {held_out:,.0f} held-out training images" if held_out else name
 
 
 def best_first(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """By median time among those that reach their target, then by accuracy."""
+    """Sort runs that reach their target by median time, followed by the others by accuracy."""
 
     def key(run: RunRecord) -> tuple[bool, float]:
         s = summarize_run(run)
@@ -83,7 +83,7 @@ def _cells(run: RunRecord) -> list[object]:
 
 
 def csv_report(runs: Sequence[RunRecord]) -> str:
-    """One row a run, figures unrounded."""
+    """One row per run, with unrounded numbers."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -92,7 +92,7 @@ def csv_report(runs: Sequence[RunRecord]) -> str:
 
 
 def markdown_report(runs: Sequence[RunRecord]) -> str:
-    """The leaderboard as a table, and the comparisons."""
+    """Leaderboard table, followed by the comparisons."""
     lines: list[str] = []
     for group in same_images(runs):
         ordered = best_first(group)
@@ -148,13 +148,13 @@ dd { margin: 0; overflow-wrap: anywhere }
 
 
 def html_report(runs: Sequence[RunRecord]) -> str:
-    """The page. Everything that it needs is in it."""
+    """The report as one HTML page without external resources."""
     from airbench.analysis import figures
 
     trials = sum(len(run.finished) for run in runs)
     parts = [
         f"<h1>airbench report</h1><p>{len(runs)} runs, {trials} trials. Accuracy is with the recipe's "
-        "test-time augmentation, on the test images unless others are named; seconds are those on the clock.</p>"
+        "test-time augmentation, on the test images unless stated otherwise; seconds are timed seconds.</p>"
     ]
     for group in same_images(runs):
         ordered, names = best_first(group), labels(best_first(group))
@@ -170,7 +170,7 @@ def html_report(runs: Sequence[RunRecord]) -> str:
         if len(group) > 1:
             text = "\n".join([*warnings(ordered), *_comparisons(ordered)])
             parts.append(f"<h2>Comparisons{escape(on)}</h2><pre>{escape(text)}</pre>")
-    parts.append("<h2>Where the runs came from</h2>")
+    parts.append("<h2>Provenance</h2>")
     ordered = best_first(runs)
     parts += [_provenance(run, name) for run, name in zip(ordered, labels(ordered), strict=True)]
     body = "\n".join(parts)
@@ -209,13 +209,13 @@ def _provenance(run: RunRecord, name: str) -> str:
     facts = {
         "folder": run.path.name,
         "started": run.text("started"),
-        "repeat with": repeat_command(run),
+        "reproduce with": reproduce_command(run),
         "hardware": f"{run.text('environment', 'device')}, {run.text('environment', 'precision')}",
         "software": ", ".join([f"Python {run.text('environment', 'python')}", *versions]),
         "source": commit if run.fact("source", "committed") is True else f"{commit}, with uncommitted changes",
         "data": f"{run.text('data', 'source')}, genuine CIFAR-10: {run.text('data', 'genuine')}",
         "arithmetic": "".join(arithmetic_lines([run])) or "not recorded",
-        "copies": f"{run.text('peak', 'copy_gbs')} GB/s" if run.text("peak", "copy_gbs") else "not recorded",
+        "copy bandwidth": f"{run.text('peak', 'copy_gbs')} GB/s" if run.text("peak", "copy_gbs") else "not recorded",
         "problems": "; ".join(run.problems) or "none",
     }
     if run.target is not None:
@@ -226,8 +226,8 @@ def _provenance(run: RunRecord, name: str) -> str:
     return f"<details open><summary>{escape(name)}</summary><dl>{rows}</dl>{recipe}</details>"
 
 
-def repeat_command(run: RunRecord) -> str:
-    """What makes the same trials again: the commit, and the recipe, which the page holds below."""
+def reproduce_command(run: RunRecord) -> str:
+    """Command that repeats a run's trials, at its commit, with the recipe that the page shows."""
     commit = run.text("source", "git_commit")
     checkout = f"git checkout {commit} && " if commit else ""
     return f"{checkout}python train.py recipe.yaml --trials {run.planned} --seed {run.text('seed')}"

@@ -1,16 +1,16 @@
 """A test that a mean reaches a target, for accuracies that may be skewed to the left.
 
 Student's t-test assumes normal accuracies. A recipe that now and then trains badly has accuracies that are skewed to
-the left, and a sample without a bad trial has a high mean and a small spread at once: Student's t passes it too often.
+the left, and a sample without a bad trial has both a high mean and a small spread: Student's t passes it too often.
 
-**The test** takes the larger of two p-values: Student's, and that of Hall's transformation of t, which removes the
-effect of skewness (P. Hall 1992, On the removal of skewness by transformation, J. R. Statist. Soc. B 54). With
+**The test** reports the larger of two p-values: Student's, and that of Hall's transformation of t, which corrects for
+skewness (P. Hall 1992, On the removal of skewness by transformation, J. R. Statist. Soc. B 54). With
 u = (mean - target) / std and skewness g, it is √n (u + g u²/3 + g² u³/27 + g/(6n)), compared with Student's t with
-n - 1 degrees of freedom. The skewness of few values says little, so g is the sample's less one standard error.
+n - 1 degrees of freedom. Sample skewness is a poor estimate at small n, so g is the estimate minus one standard error.
 
-Runs whose true mean is the target exactly and which pass p < 0.01 all the same, in %, by Student's t and by this test
-(simulated, 400,000 runs each, a quarter of that from n = 50). Exponential accuracies have skewness -2; in the last four
-columns one trial in ten lies 3, 5, 7 or 10 std lower:
+False positive rates at p < 0.01 in %, for runs whose true mean is exactly the target: Student's t, then this test
+(400,000 simulated runs each; 100,000 for n = 50 and 100). Exponential accuracies have skewness -2; in the last
+four columns, one trial in ten is 3, 5, 7 or 10 std lower:
 
 ===  ============  ============  ============  ============  ============  =============
 n    normal        exponential   10% at -3     10% at -5     10% at -7     10% at -10
@@ -23,16 +23,17 @@ n    normal        exponential   10% at -3     10% at -5     10% at -7     10% a
 100  1.02   0.87   2.47   0.99   1.45   0.93   2.09   0.84    2.48  0.54    3.05    0.13
 ===  ============  ============  ============  ============  ============  =============
 
-So it keeps its promise of 1% for smooth left skew from n = 8, and for rare bad trials from n = 50.
+So the rate stays within 1% (within simulation error) for smooth left skew from n = 8, and for rare bad trials from
+about n = 50.
 
-**What no test can do** is see bad trials that are not in the sample. If a share q of trials is D std lower, n trials
-hold none of them with a chance of (1 - q)ⁿ, and then look like normal accuracies with a mean q D std above the target.
-So the false records are at least (1 - q)ⁿ times the test's power there: to keep 10% at -7 to 1.5% at n = 20, a test
-must pass a normal mean of target + 0.7 std in at most 12% of cases; Student's t passes it in 72%. (Bahadur and Savage
-1956: a test of the mean that is valid for every distribution has no power.) Only more trials help.
+**What no test can do** is detect bad trials that are absent from the sample. If a share q of trials is D std lower, n
+trials contain none of them with probability (1 - q)ⁿ, and then look like normal accuracies with a mean q·D std above
+the target. The false positive rate is therefore at least (1 - q)ⁿ times the test's power there: to keep "10% at -7" to
+1.5% at n = 20, a test may pass a normal mean of target + 0.7 std at most 12% of the time; Student's t passes it 72% of
+the time. (Bahadur and Savage 1956: a test of the mean that is valid for every distribution has no power.) Only more
+trials help.
 
-**What it costs** where accuracies are normal: the chance, in %, that a true mean above the target passes, again by
-Student's t and by this test:
+**What it costs** if accuracies are normal: power in %, Student's t and then this test, by true mean:
 
 ===  ===============  ===============  ===============
 n    target + ½ std   target + 1 std   target + 2 std
@@ -58,15 +59,15 @@ Array = npt.NDArray[np.float64]
 
 
 def p_mean_reaches(values: Sequence[float], target: float) -> float:
-    """One-sided p-value: how likely such values are if their true mean is below ``target``.
+    """One-sided p-value against the hypothesis that the true mean of ``values`` is at most ``target``.
 
-    NaN for fewer than three values, and for values that are all the same.
+    NaN for fewer than three values, and if all values are equal.
     """
     return float(p_values(np.asarray(values, float), target))
 
 
 def p_values(samples: Array, target: float) -> Array:
-    """The p-values of ``p_mean_reaches`` for samples of shape (..., n), as an array of shape (...)."""
+    """Vectorized ``p_mean_reaches``: p-values of shape (...) for samples of shape (..., n)."""
     n = samples.shape[-1]
     if n < 3:
         return np.full(samples.shape[:-1], math.nan)
@@ -79,9 +80,9 @@ def p_values(samples: Array, target: float) -> Array:
 
 
 def skewness(samples: Array) -> Array:
-    """Sample skewness G₁ (adjusted Fisher–Pearson) of samples of shape (..., n).
+    """Adjusted Fisher–Pearson skewness G₁, of shape (...), for samples of shape (..., n).
 
-    NaN for fewer than three values or without spread.
+    NaN for fewer than three values, and if all values are equal.
     """
     n = samples.shape[-1]
     if n < 3:
@@ -93,10 +94,10 @@ def skewness(samples: Array) -> Array:
 
 
 def skewness_error(n: int) -> float:
-    """Standard error of the skewness of ``n`` normal values."""
+    """Standard error of the sample skewness of ``n`` normal values."""
     return math.sqrt(6 * n * (n - 1) / ((n - 2) * (n + 1) * (n + 3)))
 
 
 def share_that_may_be_missed(n: int, chance: float = 0.01) -> float:
-    """How common bad trials may be for ``n`` trials to hold none of them with this ``chance``, as a share of 1."""
+    """The largest share of bad trials of which a sample of ``n`` contains none with probability ``chance``."""
     return 1.0 - chance ** (1 / n)

@@ -1,4 +1,4 @@
-"""Accuracy is a distribution: summaries, tests, intervals and sample sizes. The mathematics is scipy's."""
+"""Summaries, t-tests, intervals and sample sizes for accuracies over trials, computed with scipy."""
 
 import math
 import statistics
@@ -10,33 +10,33 @@ from typing import Any
 import scipy
 
 RESOLUTION = 1e-9
-"""Values closer together than this count as equal.
+"""Values closer together than this are treated as equal.
 
-Accuracies are counts of images over the number of images: two that differ do so by 1/N, 1e-4 on CIFAR-10, and two
-that are equal can differ by a float's rounding, 1e-16. Seconds are read from a clock of nanoseconds.
+An accuracy is a number of images divided by N, so two different accuracies are at least 1/N apart (1e-4 on CIFAR-10),
+while rounding separates two equal ones by about 1e-16. Seconds come from a clock with nanosecond resolution.
 """
 
 
 def has_spread(values: Sequence[float]) -> bool:
-    """Whether ``values`` differ by more than the rounding of floats. False for fewer than two."""
+    """Whether ``values`` differ by more than floating-point rounding. False for fewer than two values."""
     return len(values) > 1 and max(values) - min(values) > RESOLUTION
 
 
 def reaches(mean: float, target: float) -> bool:
-    """Whether ``mean`` is at the target or above; the rounding of a mean of floats does not count against it."""
+    """Whether ``mean`` is at least ``target``, up to floating-point rounding."""
     return mean >= target - RESOLUTION
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Of n values. ``std`` needs two values, the interval two that differ; they are NaN otherwise."""
+    """Summary of n values. ``std`` needs two values and the interval two distinct ones; otherwise they are NaN."""
 
     n: int
     mean: float
     std: float
     """Sample standard deviation (n - 1)."""
     low: float
-    """Lower end of the confidence interval of the mean (Student's t)."""
+    """Lower end of the confidence interval for the mean (Student's t)."""
     high: float
     """Upper end."""
     median: float
@@ -45,7 +45,7 @@ class Summary:
 
 
 def summarize(values: Sequence[float], confidence: float = 0.95) -> Summary:
-    """Summary of ``values`` with a ``confidence`` interval of their mean. Raises ValueError for no values."""
+    """Summarize ``values``, with a confidence interval for their mean. Raises ValueError if there are none."""
     if not values:
         raise ValueError("no values to summarize")
     n, mean = len(values), statistics.fmean(values)
@@ -59,44 +59,44 @@ def summarize(values: Sequence[float], confidence: float = 0.95) -> Summary:
 
 
 ALPHA = 0.05
-"""The level of tests that compare: a difference is claimed where p is below it."""
+"""Significance level of comparisons: a difference is claimed if p is below it."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two means, a - b. The interval excludes 0 exactly where p < ALPHA: both come from one t-test."""
+    """Difference of two means, a - b. The interval excludes 0 if and only if p < ALPHA: both come from one t-test."""
 
     difference: float
     low: float
     high: float
-    """Interval of the difference; with several comparisons, 95% is for all of them together."""
+    """Confidence interval. With several comparisons, the 95% applies to all of them jointly."""
     p: float
-    """Two-sided, times the number of comparisons (Bonferroni), at most 1."""
+    """Two-sided p-value, multiplied by the number of comparisons (Bonferroni), at most 1."""
 
 
 def untested(difference: float) -> Difference:
-    """A difference of which nothing more can be said."""
+    """A difference without interval or p-value."""
     return Difference(difference, math.nan, math.nan, math.nan)
 
 
 def welch(a: Sequence[float], b: Sequence[float], comparisons: int = 1) -> Difference:
-    """Welch's t-test of two independent samples (unequal variances), one of so many ``comparisons``.
+    """Welch's t-test of two independent samples (unequal variances), as one of ``comparisons`` tests.
 
-    The interval is NaN where a sample has fewer than two values or neither has any spread.
+    Interval and p-value are NaN if a sample has fewer than two values or neither has any spread.
     """
     difference = statistics.fmean(a) - statistics.fmean(b)
-    if min(len(a), len(b)) < 2 or not (has_spread(a) or has_spread(b)):  # nothing to test with
+    if min(len(a), len(b)) < 2 or not (has_spread(a) or has_spread(b)):
         return untested(difference)
-    with warnings.catch_warnings():  # a sample without spread (times to the same digit) is fine beside one with
+    with warnings.catch_warnings():  # scipy warns if one sample has no spread, which is fine if the other has
         warnings.simplefilter("ignore", RuntimeWarning)
         result = scipy.stats.ttest_ind(a, b, equal_var=False)
     return _bonferroni(difference, result, comparisons)
 
 
 def paired(a: Sequence[float], b: Sequence[float], comparisons: int = 1) -> Difference:
-    """Student's t-test of the differences of values that belong together (the same seeds).
+    """Paired t-test of values that belong together (the same seeds), as one of ``comparisons`` tests.
 
-    The interval is NaN for fewer than two pairs, and where all differences are the same.
+    Interval and p-value are NaN for fewer than two pairs, and if all differences are equal.
     """
     differences = [x - y for x, y in zip(a, b, strict=True)]
     if not has_spread(differences):
@@ -105,7 +105,7 @@ def paired(a: Sequence[float], b: Sequence[float], comparisons: int = 1) -> Diff
 
 
 def _bonferroni(difference: float, result: Any, comparisons: int) -> Difference:
-    """Interval and p-value of one of several t-tests, so that the error of all together is at most ALPHA."""
+    """Interval and p-value of one of several t-tests, with a family-wise error rate of at most ALPHA."""
     interval = result.confidence_interval(1 - ALPHA / comparisons)
     return Difference(
         difference, float(interval.low), float(interval.high), min(1.0, float(result.pvalue) * comparisons)
@@ -113,10 +113,10 @@ def _bonferroni(difference: float, result: Any, comparisons: int) -> Difference:
 
 
 def power(n: int, difference: float, std: float, alpha: float = ALPHA, *, paired: bool = False) -> float:
-    """Chance that a two-sided t-test of two samples of ``n`` values each sees a true ``difference``.
+    """Power of a two-sided t-test of two samples of ``n`` values each against a true ``difference``.
 
-    Both have standard deviation ``std``; from the noncentral t distribution. If ``paired``, of ``n`` pairs, whose
-    differences have standard deviation ``std``.
+    Both samples have standard deviation ``std``. If ``paired``, the test is over ``n`` pairs, and ``std`` is the
+    standard deviation of their differences. Computed from the noncentral t distribution.
     """
     degrees = n - 1 if paired else 2 * n - 2
     shift = difference / std * math.sqrt(n if paired else n / 2)
@@ -125,25 +125,25 @@ def power(n: int, difference: float, std: float, alpha: float = ALPHA, *, paired
 
 
 def trials_needed(
-    difference: float, std: float, chance: float = 0.8, alpha: float = ALPHA, *, paired: bool = False
+    difference: float, std: float, target_power: float = 0.8, alpha: float = ALPHA, *, paired: bool = False
 ) -> int:
-    """Trials of each recipe for the ``chance`` to see a true ``difference``. At least 2. Raises ValueError."""
-    if not (difference > 0 and std > 0 and 0 < alpha < 1 and alpha < chance < 1):
-        raise ValueError("difference and std must be positive, and alpha < chance < 1")
+    """Trials per recipe needed to detect a true ``difference`` with ``target_power``. At least 2. Raises ValueError."""
+    if not (difference > 0 and std > 0 and 0 < alpha < 1 and alpha < target_power < 1):
+        raise ValueError("difference and std must be positive, and alpha < power < 1")
     low, high = 1, 2
-    while power(high, difference, std, alpha, paired=paired) < chance:
+    while power(high, difference, std, alpha, paired=paired) < target_power:
         low, high = high, high * 2
         if high > 10**8:
             raise ValueError("more than a hundred million trials")
     while high - low > 1:
         middle = (low + high) // 2
-        enough = power(middle, difference, std, alpha, paired=paired) >= chance
+        enough = power(middle, difference, std, alpha, paired=paired) >= target_power
         low, high = (low, middle) if enough else (middle, high)
     return high
 
 
 def pooled_std(samples: Sequence[Sequence[float]]) -> tuple[float, int]:
-    """Standard deviation common to several samples, and its degrees of freedom; NaN and 0 where none has a spread."""
+    """Pooled standard deviation of several samples and its degrees of freedom; NaN and 0 if none has any spread."""
     degrees = sum(len(s) - 1 for s in samples)
     if not any(has_spread(s) for s in samples):
         return math.nan, 0
@@ -152,7 +152,7 @@ def pooled_std(samples: Sequence[Sequence[float]]) -> tuple[float, int]:
 
 @dataclass(frozen=True)
 class Share:
-    """Of a variance, with its interval; can be below 0 by chance."""
+    """Share of a variance, with its interval. The estimate can be negative."""
 
     share: float
     low: float
@@ -160,11 +160,11 @@ class Share:
 
 
 def variance_share(all_vary: Sequence[float], one_fixed: Sequence[float], confidence: float = 0.95) -> Share:
-    """The share of the variance that goes away when one source of randomness is held fixed.
+    """Share of the variance that disappears when one source of randomness is held fixed.
 
-    1 - s²(fixed) / s²(all); the interval is that of a ratio of two normal variances (F distribution).
-    NaN where a sample has fewer than two values or the first has no spread; where only the second has none, the
-    share is 1 and the interval NaN, since a variance of zero is no estimate to reason from.
+    1 - s²(fixed) / s²(all), with the interval of a ratio of two normal variances (F distribution).
+    NaN if a sample has fewer than two values or the first has no spread. If only the second has none, the share
+    is 1 and the interval NaN: a sample variance of zero bounds nothing.
     """
     if min(len(all_vary), len(one_fixed)) < 2 or not has_spread(all_vary):
         return Share(math.nan, math.nan, math.nan)

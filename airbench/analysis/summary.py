@@ -1,4 +1,4 @@
-"""One run in figures, and the table of several."""
+"""Summary statistics of one run, and tables of several."""
 
 import statistics
 from collections import Counter
@@ -11,9 +11,9 @@ from airbench.runs import RunRecord
 
 
 def summarize_run(run: RunRecord) -> dict[str, Any]:
-    """What ``summary.json`` holds: accuracy and time over the finished trials, failures, target reached or not.
+    """Contents of ``summary.json``: accuracy and time over finished trials, failures, whether the target was reached.
 
-    The target counts as reached when the mean reaches it and no trial failed. That is no record: see verify.
+    The target counts as reached if the mean reaches it and no trial failed. This does not make a record: see verify.
     """
     done = run.finished
     accuracy = summarize([t.accuracy for t in done]) if done else None
@@ -32,9 +32,9 @@ def summarize_run(run: RunRecord) -> dict[str, Any]:
 
 
 def arithmetic(run: RunRecord) -> dict[str, float] | None:
-    """PFLOP a trial, training images and TFLOP a second (evaluation included), and the share of the measured peak.
+    """PFLOP per trial, training images and TFLOP per second (including evaluation), and share of the measured peak.
 
-    None for a run in which nothing finished, or that recorded no arithmetic.
+    None if no trial finished or the run recorded no FLOP count.
     """
     flop, steps = run.number("flop", "trial"), run.number("steps")
     batch = run.knob("train", "batch_size")
@@ -49,42 +49,42 @@ def arithmetic(run: RunRecord) -> dict[str, float] | None:
 
 
 def arithmetic_lines(runs: Sequence[RunRecord]) -> list[str]:
-    """A line for each run that recorded its arithmetic."""
+    """Format the arithmetic of each run that recorded it, one line per run."""
     lines = []
     for run in runs:
         a = arithmetic(run)
         if a:
             share = f", {a['share_of_peak']:.0%} of this machine's peak" if "share_of_peak" in a else ""
             if a.get("share_of_peak", 0) > 1 and run.text("environment", "device_type") == "cpu":
-                share += " (convolutions are counted by their definition, and computed by Winograd's method)"
+                share += " (FLOP are counted by the definition of convolution, which Winograd's method undercuts)"
             lines.append(
-                f"{run.name}: {a['pflop']:.3g} PFLOP a trial, {a['images_per_second']:,.0f} training images/s, "
+                f"{run.name}: {a['pflop']:.3g} PFLOP per trial, {a['images_per_second']:,.0f} training images/s, "
                 f"{a['tflops']:.3g} TFLOP/s{share}"
             )
     return lines
 
 
 def _plain(summary: Summary | None) -> dict[str, Any] | None:
-    """Without NaN, which JSON does not have."""
+    """As a dictionary with None for NaN, which JSON lacks."""
     if summary is None:
         return None
     return {key: None if value != value else value for key, value in asdict(summary).items()}
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table whose first row is its header, columns padded to the same width."""
+    """Format rows as lines with aligned columns; the first row is the header."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def labels(runs: Sequence[RunRecord]) -> list[str]:
-    """What to call each run: its recipe's name, or its folder's where several have the same."""
+    """Display name of each run: its recipe's name, or its folder's if several recipes share it."""
     count = Counter(run.name for run in runs)
     return [run.name if count[run.name] == 1 else run.path.name for run in runs]
 
 
 def summary_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
-    """Header and one row a run: recipe, n, accuracy, interval, plain accuracy, time, target."""
+    """A header and one row per run: recipe, n, accuracy, interval, plain accuracy, time, target."""
     rows: list[tuple[str, ...]] = [("recipe", "n", "accuracy (TTA)", "95% interval", "plain", "seconds", "target")]
     for run in runs:
         s = summarize_run(run)
@@ -111,7 +111,7 @@ def summary_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
 
 
 def listing_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
-    """Header and one row a run, for a list of many: damaged ones are said to be so."""
+    """A header and one row per run for ``airbench runs``, which marks damaged ones."""
     rows: list[tuple[str, ...]] = [("run", "recipe", "n", "accuracy (TTA)", "seconds", "device", "target")]
     for run in runs:
         name, n, accuracy, _, _, seconds, target = summary_rows([run])[1]

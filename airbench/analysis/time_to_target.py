@@ -1,4 +1,4 @@
-"""How long a recipe must train to reach its target: the fair way to say that one is faster than another."""
+"""Epochs and seconds that a recipe needs to reach its target: the fair way to compare training speed."""
 
 import math
 from collections.abc import Sequence
@@ -14,23 +14,24 @@ from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
 
 DRAWS = 10_000
+"""Bootstrap samples."""
 
 Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Length:
-    """The runs of one recipe at one number of epochs."""
+    """Finished trials of one recipe at one number of epochs."""
 
     epochs: float
     accuracies: tuple[float, ...]
     seconds: tuple[float, ...]
-    """Empty where they cannot be compared: on different engines."""
+    """Empty if the trials ran on different engines, whose times are not comparable."""
 
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where the mean accuracy crosses the target; NaN where it does not. Ends of the interval can be infinite."""
+    """Where the mean accuracy crosses the target; NaN if it does not. Ends of the interval can be infinite."""
 
     epochs: float
     epochs_low: float
@@ -43,8 +44,8 @@ class Crossing:
 def collect_lengths(runs: Sequence[RunRecord]) -> list[Length]:
     """Group the finished trials of runs of one recipe by its number of epochs.
 
-    Runs on different engines count as the same recipe: their accuracies are pooled, their seconds left out.
-    Raises AirbenchError for runs of different recipes, and where fewer than two lengths have a finished trial.
+    Runs on different engines count as the same recipe: their accuracies are pooled and their seconds dropped.
+    Raises AirbenchError for runs of different recipes, and if fewer than two lengths have a finished trial.
     """
     refuse_duplicates(runs)
     groups: dict[float, tuple[list[float], list[float]]] = {}
@@ -58,33 +59,33 @@ def collect_lengths(runs: Sequence[RunRecord]) -> list[Length]:
         seconds += [t.seconds for t in run.finished]
     if not all(same_experiment(runs[0], run, besides=[("train", "epochs")]) for run in runs[1:]):
         raise AirbenchError(
-            "time to target compares one recipe at several lengths; these differ in more than train.epochs"
+            "time to target compares one recipe at several lengths, but these runs differ in more than train.epochs"
         )
     comparable = not engine_differences(runs)
     lengths = [Length(e, tuple(a), tuple(s) if comparable else ()) for e, (a, s) in sorted(groups.items()) if a]
     if not lengths:
         failed = [trial for run in runs for trial in run.failed]
         why = f": {failed[0].reason}" if failed else ""
-        raise AirbenchError(f"no trial of these runs finished, so there are no accuracies to go by{why}")
+        raise AirbenchError(f"no trial of these runs finished{why}")
     if len(groups) > 1 and len(lengths) == 1:
-        raise AirbenchError(f"trials finished only at {lengths[0].epochs:g} epochs, and it takes two lengths")
+        raise AirbenchError(f"trials finished only at {lengths[0].epochs:g} epochs; at least two lengths are needed")
     if len(lengths) < 2:
-        raise AirbenchError("give runs of at least two lengths: python train.py RECIPE train.epochs=[4,6,8] --trials 3")
+        raise AirbenchError("name runs of at least two lengths: python train.py RECIPE train.epochs=[4,6,8] --trials 3")
     return lengths
 
 
 def time_to_target(lengths: Sequence[Length], target: float, confidence: float = 0.95) -> Crossing:
     """Epochs and seconds at which the mean accuracy crosses ``target``, by linear interpolation between lengths.
 
-    The interval is a parametric bootstrap: each length's mean is drawn from its t distribution, with the
-    standard deviation common to all lengths, and the crossing is found anew. Where it crosses before the
-    shortest length or after the longest, an end of the interval is 0 or infinite: train there to know. It is NaN
-    where no length has trials that differ.
+    The interval is a parametric bootstrap: each length's mean is drawn from its t distribution, with a standard
+    deviation pooled over lengths, and the crossing is computed from the draws. If draws cross before the shortest
+    length or after the longest, an end of the interval is 0 or infinite: train at those lengths to narrow it. The
+    interval is NaN if no length has any spread.
     """
     epochs = np.array([length.epochs for length in lengths])
     means = np.array([np.mean(length.accuracies) for length in lengths])
     seconds = np.array([np.median(length.seconds) if length.seconds else math.nan for length in lengths])
-    level = target - RESOLUTION  # means are rounded: one that is the target exactly reaches it
+    level = target - RESOLUTION  # a mean equal to the target up to rounding reaches it
     at = _cross(epochs, means, level)
     std, degrees = pooled_std([length.accuracies for length in lengths])
     if math.isnan(std):
@@ -101,7 +102,7 @@ def time_to_target(lengths: Sequence[Length], target: float, confidence: float =
 
 
 def _cross(epochs: Vector, means: Vector, target: float) -> float:
-    """The first crossing from below: 0 if the shortest is above already, infinite if there is none."""
+    """The first crossing from below: 0 if the shortest length is above already, infinite if there is none."""
     if means[0] >= target:
         return 0.0
     for (e0, m0), (e1, m1) in pairwise(zip(epochs, means, strict=True)):
@@ -117,7 +118,7 @@ def _seconds_at(at: float, epochs: Vector, seconds: Vector) -> float:
 
 
 def crossing_lines(lengths: Sequence[Length], target: float, crossing: Crossing) -> list[str]:
-    """The lengths as a table, and the crossing in one line."""
+    """Format the lengths as a table, followed by the crossing."""
     lines = [
         f"{length.epochs:>7g} epochs  n = {len(length.accuracies):<3} mean {np.mean(length.accuracies):.3%}"
         + (f"  median {np.median(length.seconds):.2f} s" if length.seconds else "")

@@ -1,4 +1,4 @@
-"""Where the accuracy's variance comes from: initialisation, order, augmentation."""
+"""Sources of the variance of accuracy: initialisation, data order, augmentation."""
 
 import math
 from collections.abc import Sequence
@@ -23,31 +23,30 @@ class Source:
 
 
 def fixed_stream(run: RunRecord) -> str | None:
-    """Which seed the run held fixed; None if all vary. Raises AirbenchError if it held several."""
+    """The stream whose seed the run holds fixed; None if all vary. Raises AirbenchError if it holds several fixed."""
     seeds = run.recipe.get("seeds")
     fixed = [s for s in STREAMS if isinstance(seeds, dict) and seeds.get(s) is not None]
     if len(fixed) > 1:
-        raise AirbenchError(f"{run.path}: holds {' and '.join(fixed)} fixed; the method needs one at a time")
+        raise AirbenchError(f"{run.path}: holds {' and '.join(fixed)} fixed; hold one at a time")
     return fixed[0] if fixed else None
 
 
 def variance_sources(runs: Sequence[RunRecord]) -> tuple[float, int, list[Source]]:
-    """Standard deviation with everything varying, its n, and each source's share, from runs of one recipe.
+    """Standard deviation with all seeds varying, its n, and the share of each source, from runs of one recipe.
 
     Runs on different engines count as the same recipe; see ``pooling_note``.
 
-    Raises AirbenchError where a run in which all seeds vary is missing or has fewer than two trials, and for runs
-    that are not of one recipe.
+    Raises AirbenchError for runs of different recipes, and if there are fewer than two trials in which all seeds vary.
     """
     if not all(same_experiment(runs[0], run, besides=[("seeds",)]) for run in runs[1:]):
-        raise AirbenchError("the runs are of different recipes; only their seeds and engines may differ")
+        raise AirbenchError("the runs are of different recipes; only seeds and engines may differ")
     refuse_duplicates(runs)
     by_stream: dict[str | None, list[float]] = {}
     for run in runs:
         by_stream.setdefault(fixed_stream(run), []).extend(t.accuracy for t in run.finished)
     everything = by_stream.pop(None, [])
     if len(everything) < 2:
-        raise AirbenchError("a run of two trials or more in which no seed is held fixed is needed, to compare with")
+        raise AirbenchError("a baseline of at least two trials with no seed held fixed is needed")
     sources = [
         Source(
             stream or "",
@@ -61,22 +60,20 @@ def variance_sources(runs: Sequence[RunRecord]) -> tuple[float, int, list[Source
 
 
 def variance_lines(std: float, n: int, sources: Sequence[Source]) -> list[str]:
-    """The table, as lines."""
+    """Format the sources as a table."""
     lines = [f"all seeds vary        std {std:.4%}  n = {n}"]
     lines += [
         f"{s.stream + ' held fixed':<20}  std {s.std_when_fixed:.4%}  n = {s.n}  {_share(s.share)}" for s in sources
     ]
     known = [s.share for s in sources if not math.isnan(s.share.low)]
     if known and all(share.low <= 0 for share in known):
-        lines.append(
-            "no share can be told from zero with so many trials; the intervals narrow with the square root of n"
-        )
+        lines.append("no share differs significantly from zero at this n; intervals narrow with its square root")
     return lines
 
 
 def _share(share: Share) -> str:
     if math.isnan(share.share):
-        return "share unknown: it takes two trials of each, and a spread where all seeds vary"
+        return "share unknown: two trials of each are needed, and spread where all seeds vary"
     if math.isnan(share.low):
         return f"share {share.share:+.0%} (no interval: these trials show no spread)"
     return f"share {share.share:+.0%} (95% interval {share.low:+.0%} to {share.high:+.0%})"

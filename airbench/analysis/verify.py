@@ -1,4 +1,4 @@
-"""Is a run a record? The rule, and the verdict with its evidence."""
+"""The rule for records, and a verdict on a run with its evidence."""
 
 import math
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from airbench.analysis.statistics import Summary, summarize
 from airbench.runs import RunRecord
 
 P_VALUE = 0.01
-"""A record's mean reaches the target with a one-sided p below this."""
-LEAST_TRIALS = 8
-"""With fewer, left-skewed accuracies make false records more often than P_VALUE says: see skewed_t."""
+"""A record's mean reaches the target with a one-sided p-value below this."""
+MIN_TRIALS = 8
+"""With fewer trials, left-skewed accuracies produce false records more often than P_VALUE: see skewed_t."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class Check:
     """One condition of the rule."""
 
     passed: bool
-    what: str
+    description: str
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of a run against a target. It is a record if every check passed."""
+    """Verdict on a run against a target: a record if every check passes."""
 
     run: RunRecord
     target: float
@@ -37,7 +37,7 @@ class Verdict:
 
     @property
     def is_record(self) -> bool:
-        """Whether every condition of the rule holds."""
+        """Whether every check passes."""
         return all(check.passed for check in self.checks)
 
     @property
@@ -53,46 +53,44 @@ class Verdict:
         if self.is_record:
             return f"RECORD: {figures}"
         failed = next(check for check in self.checks if not check.passed)
-        return f"NO RECORD: {figures}: {failed.what}"
+        return f"NO RECORD: {figures}: {failed.description}"
 
 
 def verify(run: RunRecord, target: float) -> Verdict:
-    """Hold a run to the rule.
+    """Check a run against the rule for records.
 
-    A record is a run (1) whose folder is whole, (2) of at least eight trials, a number that was fixed before the
-    first, (3) all of which are there, none failed, none left out, with seeds that follow
-    from the first, none held fixed,
-    (4) whose mean accuracy reaches the target with a one-sided p < 0.01, in a t-test that allows for accuracies
-    skewed to the left, (5) on the genuine data, all of it, (6) by committed code, (7) on one machine, unchanged
-    from the first trial to the last.
+    A record is a run (1) whose folder is intact; (2) of at least eight trials, a number fixed before the first;
+    (3) with all trials present and none failed, consecutive seeds and none held fixed; (4) whose mean accuracy
+    reaches the target with p < 0.01 in a one-sided t-test corrected for skewness; (5) on all of the genuine training
+    data; (6) by committed code; (7) on one machine, with nothing changed between the first and the last trial.
 
     At most 1% of runs whose true mean is exactly the target pass, whether accuracies are normal or smoothly skewed.
-    A recipe that trains badly now and then passes more often if none of its n trials happens to be a bad one, which
-    no test can see; the evidence says how common such trials may be. See skewed_t for the test and the figures.
+    A recipe that occasionally trains badly passes more often: no test can detect bad trials that are absent from the
+    sample, so the evidence says how common they may be. See skewed_t for the test and its error rates.
     """
     done = run.finished
     accuracies = [t.accuracy for t in done]
     p = p_mean_reaches(accuracies, target) if accuracies else float("nan")
     checks = (
-        Check(not run.problems, _found("the run folder is whole", "the run folder is damaged", run.problems)),
-        Check(len(done) >= LEAST_TRIALS, f"{len(done)} trials finished; a record takes {LEAST_TRIALS} or more"),
+        Check(not run.problems, _found("the run folder is intact", "the run folder is damaged", run.problems)),
+        Check(len(done) >= MIN_TRIALS, f"{len(done)} trials finished; a record needs {MIN_TRIALS} or more"),
         Check(run.planned is not None and not run.missing, _missing(run)),
         Check(not run.failed, f"{len(run.failed)} of {len(run.trials)} trials failed"),
-        Check(_seeds_as_planned(run), "the seeds of every trial are first seed + trial, none held fixed"),
+        Check(_seeds_as_planned(run), "seeds are consecutive, none held fixed"),
         Check(p < P_VALUE, _significance(accuracies, p, target)),
         Check(
             run.fact("data", "genuine") is True,
-            f"the data is the genuine CIFAR-10: {_yes(run.fact('data', 'genuine'))}",
+            f"genuine CIFAR-10: {_yes(run.fact('data', 'genuine'))}",
         ),
         Check(
             run.knob("data") is not None and run.knob("data", "train_images") is None,
-            "all training images are used",
+            "trained on all training images",
         ),
         Check(
             run.fact("source", "committed") is True,
-            f"the source was committed: {_yes(run.fact('source', 'committed'))}",
+            f"source committed: {_yes(run.fact('source', 'committed'))}",
         ),
-        Check(not _changes(run), _found("code and machine stayed the same", "resumed after a change", _changes(run))),
+        Check(not _changes(run), _found("code and machine did not change", "resumed after a change", _changes(run))),
     )
     return Verdict(
         run, target, checks,
@@ -110,10 +108,10 @@ def _found(good: str, bad: str, details: Sequence[str]) -> str:
 
 def _missing(run: RunRecord) -> str:
     if run.planned is None:
-        return "how many trials were planned is not known"
+        return "the number of planned trials is unknown"
     if run.missing:
         return f"{len(run.missing)} of {run.planned} planned trials are missing: {', '.join(map(str, run.missing))}"
-    return f"all {run.planned} planned trials are there"
+    return f"all {run.planned} planned trials are present"
 
 
 def _seeds_as_planned(run: RunRecord) -> bool:
@@ -127,10 +125,10 @@ def _seeds_as_planned(run: RunRecord) -> bool:
 
 def _significance(accuracies: Sequence[float], p: float, target: float) -> str:
     if math.isnan(p):
-        lacking = "the trials show no spread" if len(accuracies) > 2 else "it takes three trials or more"
-        return f"no test that the mean reaches {target:.2%} is possible: {lacking}"
+        reason = "the trials show no spread" if len(accuracies) > 2 else "at least three trials are needed"
+        return f"cannot test that the mean reaches {target:.2%}: {reason}"
     return (
-        f"one-sided t-test, corrected for skewness, that the mean reaches {target:.2%}: p = {p:.3g}; "
+        f"mean reaches {target:.2%}: p = {p:.3g} (one-sided t-test corrected for skewness); "
         f"a record needs p < {P_VALUE}"
     )
 
@@ -142,12 +140,14 @@ def _changes(run: RunRecord) -> list[str]:
     found = []
     for entry in resumed if isinstance(resumed, list) else [resumed]:
         changed = entry.get("changed") if isinstance(entry, dict) else None
-        found += [str(change) for change in changed] if isinstance(changed, list) else ["run.json does not say what"]
+        found += (
+            [str(change) for change in changed] if isinstance(changed, list) else ["run.json does not say what changed"]
+        )
     return found
 
 
 def _shape(accuracies: Sequence[float], summary: Summary) -> str:
-    """How skewed the sample is, its worst trial, and how common bad trials may be that it does not show."""
+    """The sample's skewness, its worst trial, and how common bad trials could be without showing up in it."""
     g = float(skewness(np.asarray(accuracies)))
     skewed = "skewness unknown" if math.isnan(g) else f"skewness {round(g, 2) + 0.0:+.2f}"
     below = (
@@ -155,13 +155,13 @@ def _shape(accuracies: Sequence[float], summary: Summary) -> str:
     )
     missed = share_that_may_be_missed(len(accuracies), P_VALUE)
     return (
-        f"shape     {skewed}; worst trial {summary.minimum:.2%}{below}; bad trials as common as {missed:.0%} could be "
-        f"absent from {len(accuracies)} trials by chance (probability {P_VALUE:.0%})"
+        f"shape     {skewed}; worst trial {summary.minimum:.2%}{below}; even if {missed:.0%} of trials were bad, "
+        f"{len(accuracies)} could by chance contain none (probability {P_VALUE:.0%})"
     )
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:
-    """The whole evidence, line by line, the verdict last."""
+    """All evidence, one item per line, and the verdict as the last line."""
     run, lines = verdict.run, []
     lines.append(f"{run.path}")
     lines.append(f"recipe    {run.name}")
@@ -175,6 +175,6 @@ def verdict_lines(verdict: Verdict) -> list[str]:
         lines.append(f"accuracy  n = {a.n}, mean {a.mean:.3%}{spread}")
         lines.append(_shape([t.accuracy for t in run.finished], a))
         lines.append("trials    " + "  ".join(f"{t.accuracy:.2%} in {t.seconds:.2f} s" for t in run.finished))
-    lines += [f"  {'ok  ' if check.passed else 'FAIL'}  {check.what}" for check in verdict.checks]
+    lines += [f"  {'ok  ' if check.passed else 'FAIL'}  {check.description}" for check in verdict.checks]
     lines.append(verdict.line)
     return lines

@@ -1,4 +1,4 @@
-"""Commands that read run folders and draw conclusions; some of them train first, where recipes are named."""
+"""Commands that analyze runs; some train first if given recipes."""
 
 import argparse
 import json
@@ -14,37 +14,37 @@ from airbench.runs import RunRecord, find_runs, read_run
 
 _RUNS = Path("runs")
 _VERIFY_HELP = """\
-Hold a run to the rule for records. The last line is the verdict, and the exit code is 0 only for a record.
+Check a run against the rule for records. The last line is the verdict; the exit code is 0 only for a record.
 
-A record is a run whose folder is whole, of a number of trials that was fixed before the first (8 or more), all
-there, none failed, with seeds that follow from the first and none held fixed; whose mean accuracy reaches the
-target with p < 0.01, in a one-sided t-test that is corrected for skewness; on all of the genuine data; by committed
-code; on one machine, unchanged throughout.
+A record is a run whose folder is intact; of 8 or more trials, a number fixed before the first, all present, none
+failed; with consecutive seeds and none held fixed; whose mean accuracy reaches the target with p < 0.01 in a
+one-sided t-test corrected for skewness; on all of the genuine training data; by committed code; on one machine, with
+nothing changed between the first and the last trial.
 """
 _COMPARE_HELP = """\
-Compare runs pair by pair: difference in accuracy and ratio of times, with intervals. Given recipes, train them
-first, in turn. A difference in accuracy is claimed where its interval excludes 0, which is where p < 0.05: both are
-of Welch's t-test (with --paired, of the paired one), corrected by Bonferroni for the number of comparisons.
+Compare runs pairwise: difference in accuracy and ratio of times, with intervals. Given recipes, train them first,
+with interleaved trials. A difference in accuracy is claimed if its interval excludes 0, that is, if p < 0.05: both
+come from Welch's t-test (with --paired, the paired t-test) with Bonferroni's correction for the number of comparisons.
 
   airbench compare runs/<a> runs/<b>
   airbench compare configs/airbench94_muon.yaml configs/sgd.yaml --trials 5
 """
 _TARGET_HELP = """\
-At how many epochs, and after how many seconds, does the mean accuracy of a recipe cross the target?
+Estimate after how many epochs and seconds a recipe's mean accuracy crosses the target.
 
   airbench time-to-target configs/speedrun.yaml --epochs 4,6,8,10 --trials 3
   airbench time-to-target runs/<4 epochs> runs/<6 epochs> runs/<8 epochs>
 """
 _VARIANCE_HELP = """\
-Where does the variance of the accuracy come from? Train a recipe with all seeds varying, and with the seed of
-initialisation, order and augmentation held fixed in turn, all interleaved.
+Estimate how much of the variance of accuracy is due to initialisation, data order and augmentation: train a recipe
+with all seeds varying, and with each of the three held fixed in turn, with interleaved trials.
 
   airbench variance configs/quickstart.yaml --trials 10
   airbench variance runs/<all vary> runs/<init fixed> …
 """
 _REPORT_HELP = """\
-One self-contained page about runs: leaderboard, accuracies, accuracy against time, training curves, spectra,
-where each run came from and the command to repeat it. No network, no server: send the file.
+Write one self-contained page on runs: leaderboard, accuracies, accuracy against time, training curves, spectra, and
+each run's provenance with the command that reproduces it.
 """
 
 
@@ -53,69 +53,78 @@ def add_commands(commands: Any) -> None:
     raw = argparse.RawDescriptionHelpFormatter
 
     runs = commands.add_parser("runs", help="list runs, newest first")
-    runs.add_argument("folder", nargs="?", type=Path, default=_RUNS, help="where to look (default runs)")
-    runs.add_argument("--json", action="store_true", help="as JSON, for programs")
+    runs.add_argument("folder", nargs="?", type=Path, default=_RUNS, help="folder to search (default runs)")
+    runs.add_argument("--json", action="store_true", help="print JSON")
     runs.set_defaults(command=_list)
 
-    verify = commands.add_parser("verify", help="is a run a record?", description=_VERIFY_HELP, formatter_class=raw)
+    verify = commands.add_parser(
+        "verify", help="check whether a run is a record", description=_VERIFY_HELP, formatter_class=raw
+    )
     verify.add_argument("run", type=Path, help="a run folder")
-    verify.add_argument("--target", type=share, help="mean accuracy to be reached (default: the recipe's target)")
+    verify.add_argument("--target", type=share, help="mean accuracy to reach (default: the recipe's target)")
     verify.set_defaults(command=_verify)
 
-    compare = commands.add_parser("compare", help="is one better?", description=_COMPARE_HELP, formatter_class=raw)
+    compare = commands.add_parser(
+        "compare", help="compare runs or recipes", description=_COMPARE_HELP, formatter_class=raw
+    )
     _add_training(compare)
     compare.add_argument(
-        "--paired", action="store_true", help="test the differences between trials of the same seed; choose beforehand"
+        "--paired", action="store_true", help="pair trials of the same seed (decide before seeing results)"
     )
     compare.set_defaults(command=_compare)
 
-    power = commands.add_parser("power", help="how many trials does it take to see a difference?")
-    power.add_argument("--difference", type=share, required=True, help="in accuracy, as a share: 0.001 is 0.1%%")
-    power.add_argument("--std", type=share, required=True, help="standard deviation of accuracy over trials")
-    power.add_argument("--power", type=share, default=0.8, help="chance to see it (default 0.8)")
-    power.add_argument("--alpha", type=share, default=0.05, help="chance to see one that is not there (default 0.05)")
+    power = commands.add_parser("power", help="number of trials needed to detect a difference")
+    power.add_argument(
+        "--difference", type=share, required=True, help="difference in accuracy to detect: 0.001 is 0.1%%"
+    )
+    power.add_argument("--std", type=share, required=True, help="standard deviation of accuracy between trials")
+    power.add_argument("--power", type=share, default=0.8, help="probability of detecting it (default 0.8)")
+    power.add_argument("--alpha", type=share, default=0.05, help="probability of a false positive (default 0.05)")
     power.set_defaults(command=_power)
 
     target = commands.add_parser(
-        "time-to-target", help="epochs and seconds until the target", description=_TARGET_HELP, formatter_class=raw
+        "time-to-target",
+        help="epochs and seconds needed to reach the target",
+        description=_TARGET_HELP,
+        formatter_class=raw,
     )
     _add_training(target)
-    target.add_argument("--target", type=share, help="mean accuracy to be reached (default: the recipe's target)")
+    target.add_argument("--target", type=share, help="mean accuracy to reach (default: the recipe's target)")
     target.set_defaults(command=_time_to_target)
 
     variance = commands.add_parser(
-        "variance", help="where variance comes from", description=_VARIANCE_HELP, formatter_class=raw
+        "variance", help="sources of the variance of accuracy", description=_VARIANCE_HELP, formatter_class=raw
     )
     _add_training(variance)
     variance.set_defaults(command=_variance)
 
-    report = commands.add_parser("report", help="a page about runs", description=_REPORT_HELP, formatter_class=raw)
+    report = commands.add_parser("report", help="write a report on runs", description=_REPORT_HELP, formatter_class=raw)
     report.add_argument("runs", nargs="*", type=Path, help="run folders (default: all under runs)")
     report.add_argument(
-        "--format", choices=("html", "md", "csv", "png"), default="html", help="html, md, csv or png (default html)"
+        "--format", choices=("html", "md", "csv", "png"), default="html", help="output format (default html)"
     )
-    report.add_argument("--out", type=Path, help="the file to write (default report.html, report.md, …)")
+    report.add_argument("--out", type=Path, help="output file (default report.html, report.md, …)")
     report.set_defaults(command=_report)
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("items", nargs="+", metavar="RUN | RECIPE | KEY=VALUE", help="run folders, or recipes to train")
-    parser.add_argument("--trials", type=positive, default=3, metavar="N", help="trainings of each recipe (default 3)")
+    parser.add_argument("--trials", type=positive, default=3, metavar="N", help="trials per recipe (default 3)")
     parser.add_argument("--seed", type=natural, default=0, metavar="S", help="trial i has seed S + i (default 0)")
     add_overrides(parser)
     parser.add_argument("--out", type=Path, default=_RUNS, metavar="DIR", help="where run folders go (default runs)")
 
 
 def share(text: str) -> float:
-    """An argument between 0 and 1."""
+    """Parse a number between 0 and 1."""
     value = float(text)
     if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: give a share between 0 and 1, such as 0.94")
+        raise argparse.ArgumentTypeError(f"{text}: give a number between 0 and 1, such as 0.94")
     return value
 
 
 def _named_runs(options: argparse.Namespace) -> list[RunRecord] | None:
-    """The runs that are named; None where recipes are. Raises AirbenchError for what is neither, or both."""
+    """Read the named runs; None if recipes are named instead. Raises AirbenchError for neither, or a mix."""
     paths = [Path(item) for item in split_items(options.items)[0]]
     for path in paths:
         if not path.exists():
@@ -147,7 +156,7 @@ def _list(options: argparse.Namespace) -> int:
         ]
         print(json.dumps(rows, indent=1))
     elif not records:
-        print(f"no runs under {options.folder}; make one: python train.py configs/quickstart.yaml")
+        print(f"no runs under {options.folder}; start one: python train.py configs/quickstart.yaml")
     else:
         print("\n".join(table(listing_rows(records))))
     return 0
@@ -190,8 +199,8 @@ def _power(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise AirbenchError(str(error)) from None
     print(
-        f"{n} trials of each recipe: a true difference of {options.difference:.3%} is then seen with a chance of "
-        f"{options.power:.0%} (std {options.std:.3%}, two-sided t-test at {options.alpha:g})"
+        f"{n} trials of each recipe detect a true difference of {options.difference:.3%} with probability "
+        f"{options.power:.0%} (std {options.std:.3%}, two-sided t-test, alpha {options.alpha:g})"
     )
     return 0
 
@@ -232,7 +241,7 @@ def _variance(options: argparse.Namespace) -> int:
 
 
 def _train_variance(options: argparse.Namespace, streams: Sequence[str]) -> list[RunRecord]:
-    """Train a recipe with all seeds varying, then with each held fixed, every run with seeds of its own."""
+    """Train a recipe with all seeds varying and with each held fixed; no two runs share a seed."""
     recipes = read_recipes(options)
     if len(recipes) != 1 or options.trials < 2:
         raise AirbenchError("name one recipe, of one length, and two trials or more")
@@ -251,7 +260,7 @@ def _report(options: argparse.Namespace) -> int:
     runs = [read_run(path) for path in options.runs or find_runs(_RUNS)]
     runs = [run for run in runs if run.finished]
     if not runs:
-        raise AirbenchError("no run with a finished trial to report on; airbench runs lists what there is")
+        raise AirbenchError("no run has a finished trial to report on; airbench runs lists all runs")
     file = options.out or Path(f"report.{options.format}")
     write_report(runs, options.format, file)
     print(f"{file}: {len(runs)} runs, {sum(len(run.finished) for run in runs)} trials")

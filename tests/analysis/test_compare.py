@@ -40,7 +40,7 @@ def test_no_difference_says_what_it_would_take(tmp_path: Path) -> None:
     wide = [0.936, 0.944, 0.940]
     (comparison,) = compare_runs([fake_run(tmp_path / "a", wide), fake_run(tmp_path / "b", wide[::-1])])
     assert comparison.needed is not None
-    assert comparison.verdict == f"can't tell; n = {comparison.needed} would be needed to see a difference of 0.1%"
+    assert comparison.verdict == f"inconclusive: n = {comparison.needed} would be needed to detect a difference of 0.1%"
 
 
 def test_a_bound_is_claimed_only_where_the_interval_gives_one(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_bound_is_claimed_only_where_the_interval_gives_one(tmp_path: Path) ->
     (comparison,) = compare_runs([fake_run(tmp_path / "a", close), fake_run(tmp_path / "b", close[::-1])])
     bound = comparison.accuracy.high
     assert 0 < bound < 0.001
-    assert comparison.verdict == f"can't tell them apart; a difference, if there is one, is at most {bound:.3%}"
+    assert comparison.verdict == f"inconclusive: any difference is at most {bound:.3%}"
     apart = [0.9400, 0.9401, 0.9402], [0.9400, 0.9430, 0.9402]
     (comparison,) = compare_runs([fake_run(tmp_path / f"c{i}", values) for i, values in enumerate(apart)])
     assert "at most" not in comparison.verdict
@@ -70,12 +70,12 @@ FIXED = ("seeds.init=0", "seeds.order=0", "seeds.augment=0")
 @pytest.mark.parametrize(
     ("a", "b", "overrides", "reason"),
     [
-        ([0.94] * 3, [0.93] * 3, (), "the trials show no spread (a: 94.00% each time, b: 93.00%); train more"),
-        ([0.94] * 3, [0.94] * 3, (), "no spread (a: 94.00% each time, b: 94.00%)"),
-        ([0.94] * 3, [0.93] * 3, FIXED, "all seeds of a are held fixed, so its trials repeat one another"),
+        ([0.94] * 3, [0.93] * 3, (), "the trials show no spread (a: always 94.00%, b: always 93.00%); train more"),
+        ([0.94] * 3, [0.94] * 3, (), "no spread (a: always 94.00%, b: always 94.00%)"),
+        ([0.94] * 3, [0.93] * 3, FIXED, "all seeds of a are held fixed, so its trials are copies of one another"),
         ([0.9401, 0.9402], [0.93, 0.931], FIXED, "all seeds of a are held fixed"),
-        ([1.0] * 3, [1.0] * 5, (), "every trial of both reached 100%, so there is no room to differ"),
-        ([0.94, 0.95, 0.93], [0.90], (), "b has a single trial; train two or more of each"),
+        ([1.0] * 3, [1.0] * 5, (), "every trial of both reached 100%, which leaves no room for a difference"),
+        ([0.94, 0.95, 0.93], [0.90], (), "b has a single trial; train at least two per recipe"),
         ([0.95], [0.90], (), "a has a single trial"),
         ([0.1 + 0.2 - 0.3 + 0.94, 0.94], [0.93] * 2, (), "the trials show no spread"),
     ],
@@ -104,7 +104,7 @@ def test_one_run_without_spread_is_tested_by_the_spread_of_the_other(tmp_path: P
 def test_a_tie_of_trials_that_differ_is_tested(tmp_path: Path) -> None:
     (comparison,) = compare_runs([fake_run(tmp_path / "a", A), fake_run(tmp_path / "b", A)])
     assert comparison.accuracy.p == pytest.approx(1)
-    assert comparison.verdict.startswith("can't tell")
+    assert comparison.verdict.startswith("inconclusive")
 
 
 def run_of(
@@ -214,10 +214,10 @@ def test_pairing_is_over_the_seeds_that_both_have(tmp_path: Path) -> None:
 def test_pairs_that_say_nothing(tmp_path: Path, template: RunRecord) -> None:
     steps = fake_run(tmp_path / "a", [0.93, 0.94, 0.96]), fake_run(tmp_path / "b", [0.94, 0.95, 0.97])
     (comparison,) = compare_runs(steps, by_seed=True)
-    assert comparison.verdict.startswith("no test is possible: every pair differs by the same -1.00%")
+    assert comparison.verdict.startswith("no test is possible: every pair differs by exactly -1.00%")
     others = run_of(template, "x", A), run_of(template, "y", B, first_seed=100)
     (comparison,) = compare_runs(others, by_seed=True)
-    assert "fewer than two seeds are common" in comparison.verdict
+    assert "share fewer than two seeds" in comparison.verdict
 
 
 def test_what_makes_runs_hard_to_compare_is_said(tmp_path: Path) -> None:
@@ -225,12 +225,12 @@ def test_what_makes_runs_hard_to_compare_is_said(tmp_path: Path) -> None:
     b = fake_run(tmp_path / "b", B, environment={"device": "Another", "precision": "bf16"}, trials_planned=9)
     text = "\n".join(warnings([a, b]))
     assert "hardware" in text
-    assert "4 are missing" in text
+    assert "4 missing" in text
     assert warnings([a, a]) == []
 
 
 def test_nothing_to_compare(tmp_path: Path) -> None:
-    with pytest.raises(AirbenchError, match="two runs or more"):
+    with pytest.raises(AirbenchError, match="at least two runs"):
         compare_runs([fake_run(tmp_path / "a", A)])
     with pytest.raises(AirbenchError, match="no trial finished"):
         compare_runs([fake_run(tmp_path / "b", A), fake_run(tmp_path / "c", [])])

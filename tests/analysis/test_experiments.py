@@ -87,6 +87,8 @@ def test_engines_differ_in_what_was_used_not_in_what_was_left_to_choose(tmp_path
     assert engine_differences([a, a]) == []
     new = changed(a, lambda recipe: recipe.update(engine={"winograd": 2}))
     assert engine_differences([a, new]) == ["winograd 2 / auto"]
+    exact, rounded = (changed(a, lambda r, on=on: r.update(engine={"tf32": on})) for on in (False, True))
+    assert engine_differences([exact, rounded]) == ["tf32 False / True"]
 
 
 def test_comparison_and_report_say_that_only_the_engine_differs(tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_lengths_pool_accuracies_over_engines_but_no_seconds(tmp_path: Path) -> 
     assert "nan" not in "\n".join(lines)
     (note,) = pooling_note(runs)
     assert "precision bf16 / fp16" in note
-    assert "seconds on different engines cannot be compared" in note
+    assert "times on different engines are not comparable" in note
     assert all(length.seconds for length in collect_lengths([runs[0], runs[2]]))
     assert pooling_note([runs[0], runs[2]]) == []
 

@@ -127,6 +127,6 @@ def test_runs_on_other_images_are_kept_apart(tmp_path: Path) -> None:
     page = html_report(runs)
     assert "Leaderboard on cifar10" in page
     assert "Leaderboard on shapes" in page
-    assert "against" not in page.replace("Accuracy against time", "").split("Where the runs")[0]
+    assert "against" not in page.replace("Accuracy against time", "").split("Provenance")[0]
     with pytest.raises(AirbenchError, match="different images"):
         compare_runs(runs)

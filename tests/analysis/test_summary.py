@@ -10,7 +10,7 @@ def test_arithmetic_by_hand(tmp_path: Path) -> None:
     # 200 steps of 2,000 images and 2.9e14 operations, in 1000 s, where the machine does 2.5e12 a second.
     (line,) = arithmetic_lines([fake_run(tmp_path / "run", [0.94], seconds=[1000.0])])
     assert (
-        line == "airbench94_muon: 0.29 PFLOP a trial, 400 training images/s, 0.29 TFLOP/s, 12% of this machine's peak"
+        line == "airbench94_muon: 0.29 PFLOP per trial, 400 training images/s, 0.29 TFLOP/s, 12% of this machine's peak"
     )
 
 
@@ -20,7 +20,7 @@ def test_more_than_the_peak_is_explained(tmp_path: Path) -> None:
         "environment": {**FACTS["environment"], "device_type": "cpu"},
     }
     (line,) = arithmetic_lines([fake_run(tmp_path / "run", [0.94], seconds=[1000.0], **facts)])
-    assert "145% of this machine's peak (convolutions are counted by their definition, and computed by Winograd" in line
+    assert "145% of this machine's peak (FLOP are counted by the definition of convolution" in line
 
 
 def test_trials_without_spread_have_no_interval(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_a_good_run_is_a_record(tmp_path: Path) -> None:
         ({"source": {"committed": False}}, "committed: no"),
         ({"resumed": [{"at": "now", "changed": ["threads was 2 and is 4"]}]}, "threads was 2 and is 4"),
         ({"resumed": "yes"}, "resumed after a change"),
-        ({"overrides": ["data.train_images=1000"]}, "all training images"),
+        ({"overrides": ["data.train_images=1000"]}, "trained on all training images"),
         ({"lines": [trial_line(2, 0.99)], "trials_planned": 8}, "trial 2 is there twice"),
         ({"trials_planned": 4}, "beyond the 4 planned"),
         ({"format": 99}, "format 99"),
@@ -45,7 +45,7 @@ def test_every_condition_of_the_rule(tmp_path: Path, change: dict[str, Any], why
     verdict = verify(fake_run(tmp_path / "a", GOOD, **change), 0.94)
     assert not verdict.is_record
     assert verdict.line.startswith("NO RECORD")
-    assert any(why in check.what for check in verdict.checks if not check.passed), verdict.checks
+    assert any(why in check.description for check in verdict.checks if not check.passed), verdict.checks
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,9 @@ def test_the_evidence_says_how_the_accuracies_are_spread(tmp_path: Path) -> None
     text = "\n".join(verdict_lines(verify(fake_run(tmp_path / "a", [*GOOD[:7], 0.9385]), 0.94)))
     assert "skewness -2.14" in text
     assert "worst trial 93.85%, 2.3 std below the mean" in text
-    assert "as common as 44% could be absent from 8 trials" in text
+    assert "even if 44% of trials were bad, 8 could by chance contain none" in text
     one = verdict_lines(verify(fake_run(tmp_path / "b", [0.95]), 0.94))
-    assert "skewness unknown; worst trial 95.00%; bad" in "\n".join(one)
+    assert "skewness unknown; worst trial 95.00%; even" in "\n".join(one)
     assert "no p-value" in one[-1]
 
 
