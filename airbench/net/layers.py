@@ -51,6 +51,7 @@ class NormActivation(nn.BatchNorm2d):
         self, channels: int, eps: float, momentum: float, *, pool: bool, activation: str, fused: bool = True
     ):  # fmt: skip
         super().__init__(channels, eps, momentum)
+        self.num_batches_tracked = None  # only a cumulative average needs it, and on a GPU it costs a launch a step
         self.momentum: float = momentum
         self.pool, self.activation, self.fused = pool, activation, fused
 
@@ -69,11 +70,15 @@ class NormActivation(nn.BatchNorm2d):
         x = F.max_pool2d(x, 2) if self.pool else x
         return ACTIVATIONS[self.activation](super().forward(x))
 
+    def reset_running_stats(self) -> None:
+        """Forget the running statistics."""
+        if self.running_mean is not None and self.running_var is not None:
+            self.running_mean.zero_()
+            self.running_var.fill_(1)
+
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
         running_mean, running_variance = self._tracked()
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked += 1
         running_mean.lerp_(mean, self.momentum)
         running_variance.lerp_(variance * (count / (count - 1)), self.momentum)
 

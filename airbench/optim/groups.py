@@ -22,8 +22,10 @@ class ParamGroup:
     params: tuple[Tensor, ...]
     """The net's own, or the float32 copies of them that are stepped in their place."""
 
-    def __str__(self) -> str:
-        return f"optimizers.{self.name}"
+    @property
+    def on_cuda(self) -> bool:
+        """Whether the parameters are on a CUDA device."""
+        return all(p.is_cuda for p in self.params)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from airbench.net.base import NetContext
 from airbench.net.cifarnet import CifarNet
 from airbench.recipe import nets as schema
 from airbench.recipe.schema import Evaluate
-from airbench.training.evaluate import num_correct, predict, views
+from airbench.training.evaluate import _averaged_together, num_correct, predict, views
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def test_weights_of_the_views_add_up_to_one(tta: tuple[str, ...], count: int) ->
     for weights in ("half_centre", "equal"):
         found = views(Evaluate(tta=tta, view_weights=weights))  # type: ignore[arg-type]
         assert len(found) == count
-        assert sum(weight for weight, _ in found) == pytest.approx(1)
-    assert len({weight for weight, _ in found}) == 1
+        assert sum(view.weight for view in found) == pytest.approx(1)
+    assert len({view.weight for view in found}) == 1
 
 
 def test_batches_do_not_matter(net: CifarNet) -> None:
@@ -82,3 +82,12 @@ def test_the_uncertain_share_is_seen_in_all_views_and_the_rest_as_it_is(net: Cif
     assert torch.allclose(found[order[:count]], every[order[:count]], atol=1e-6)
     assert torch.equal(found[order[count:]], plain[order[count:]])
     assert not torch.allclose(every, plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("tta", [("mirror",), ("translate",), ("mirror", "translate")])
+def test_views_gathered_together_give_the_logits_of_views_one_by_one(net: CifarNet, tta: tuple[str, ...]) -> None:
+    images = torch.randn(11, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    config = Evaluate(tta=tta, batch_size=4)  # type: ignore[arg-type]
+    with torch.no_grad():
+        together = _averaged_together(net.eval(), images, views(config), batch_size=4)
+    assert torch.allclose(together, predict(net, images, config), atol=1e-5)
