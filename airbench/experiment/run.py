@@ -67,6 +67,8 @@ class Experiment:
         for old, new in dict.fromkeys(loaded.moved):
             say(f"{loaded.path}: {old} is now called {new}, and was read as such")
         say(f"{recipe.name}: {setup.machine}; {setup.total_steps} steps of {recipe.train.batch_size} images")
+        if setup.machine.device.type == "cuda":
+            say(f"  steps are {setup.execution}")
         for line in describe(setup.groups):
             say(f"  {line}")
         return run_facts(setup, self.worker.dataset(recipe), trials, seed, measure=measure)

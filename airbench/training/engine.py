@@ -30,18 +30,27 @@ class Execution:
     """``none``, or the mode of torch.compile."""
     cuda_graph: bool
 
+    note: str = ""
+    """Why steps are not executed in the fastest way, if they are not."""
+
     @classmethod
     def choose(cls, recipe: Recipe, machine: Machine) -> "Execution":
         """Decide for ``recipe`` on ``machine``. Raises RecipeError for a CUDA graph where there is no CUDA."""
         on_cuda = machine.device.type == "cuda"
-        compile_mode, graph = recipe.engine.compile, recipe.engine.cuda_graph
+        compile_mode, graph, notes = recipe.engine.compile, recipe.engine.cuda_graph, []
         if compile_mode == "auto":
-            compile_mode = "default" if on_cuda and can_compile(machine.device) else "none"
+            obstacle = why_not_compiled(machine.device) if on_cuda else None
+            compile_mode = "default" if on_cuda and obstacle is None else "none"
+            notes += [obstacle] if obstacle else []
         if graph and not on_cuda:
             raise RecipeError(
                 f"engine.cuda_graph = true: there are no CUDA graphs on {machine.device.type}; leave it out"
             )
-        return cls(compile_mode, on_cuda and recipe.not_capturable() is None if graph is None else graph)
+        if graph is None:
+            obstacle = recipe.not_capturable() if on_cuda else None
+            graph = on_cuda and obstacle is None
+            notes += [f"a CUDA graph cannot capture {obstacle}"] if obstacle else []
+        return cls(compile_mode, graph, "; ".join(notes))
 
     def without(self, error: Exception, recipe: Recipe) -> "Execution | None":
         """Return what to fall back on after ``error`` in the warm-up; None if the recipe leaves no choice.
@@ -56,7 +65,8 @@ class Execution:
 
     def __str__(self) -> str:
         compiled = "not compiled" if self.compile == "none" else f"compiled ({self.compile})"
-        return f"{compiled}, {'captured as a CUDA graph' if self.cuda_graph else 'not captured'}"
+        captured = "captured as a CUDA graph" if self.cuda_graph else "not captured"
+        return f"{compiled}, {captured}" + (f" ({self.note})" if self.note else "")
 
 
 EAGER = Execution("none", cuda_graph=False)
@@ -64,9 +74,20 @@ EAGER = Execution("none", cuda_graph=False)
 
 
 def can_compile(device: torch.device) -> bool:
-    """Return whether torch.compile can be expected to work for a CUDA ``device``: Triton is there and knows the GPU."""
-    known = find_spec("triton") is not None and sys.platform != "win32"
-    return known and torch.cuda.get_device_capability(device) >= MIN_CAPABILITY
+    """Return whether torch.compile can be expected to work for a CUDA ``device``."""
+    return why_not_compiled(device) is None
+
+
+def why_not_compiled(device: torch.device) -> str | None:
+    """Return why torch.compile cannot be expected to work for a CUDA ``device``; None if it can."""
+    if sys.platform == "win32":
+        return "Triton does not support Windows"
+    if find_spec("triton") is None:
+        return "Triton is not installed"
+    major, minor = torch.cuda.get_device_capability(device)
+    if (major, minor) < MIN_CAPABILITY:
+        return f"Triton does not support GPUs of compute capability {major}.{minor}"
+    return None
 
 
 def forward_loss(net: Net, label_smoothing: float, execution: Execution) -> ForwardLoss:

@@ -16,7 +16,7 @@ SVD = "optimizers.filters.orthogonalize.method=svd"
 
 @pytest.fixture
 def compiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "can_compile", lambda device: True)
+    monkeypatch.setattr(engine, "why_not_compiled", lambda device: None)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,14 @@ def compiles(monkeypatch: pytest.MonkeyPatch) -> None:
         (("engine.compile=none",), Execution("none", cuda_graph=True)),
         (("engine.cuda_graph=false",), Execution("default", cuda_graph=False)),
         (("engine.compile=max-autotune",), Execution("max-autotune", cuda_graph=True)),
-        ((SVD,), Execution("default", cuda_graph=False)),
+        (
+            (SVD,),
+            Execution(
+                "default",
+                cuda_graph=False,
+                note="a CUDA graph cannot capture orthogonalize.method = svd, of optimizers.filters",
+            ),
+        ),
     ],
 )
 def test_cuda_takes_the_fast_path_unless_the_recipe_says_otherwise(
@@ -36,8 +43,10 @@ def test_cuda_takes_the_fast_path_unless_the_recipe_says_otherwise(
 
 
 def test_without_triton_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "can_compile", lambda device: False)
-    assert Execution.choose(tiny().recipe, GPU) == Execution("none", cuda_graph=True)
+    monkeypatch.setattr(engine, "why_not_compiled", lambda device: "Triton is not installed")
+    chosen = Execution.choose(tiny().recipe, GPU)
+    assert (chosen.compile, chosen.cuda_graph) == ("none", True)
+    assert str(chosen) == "not compiled, captured as a CUDA graph (Triton is not installed)"
 
 
 def test_a_cpu_takes_steps_as_they_are(cpu: Machine) -> None:
