@@ -1,6 +1,7 @@
 """The command line from outside: what it prints, what it leaves, what it exits with."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -240,3 +241,63 @@ def test_a_mistake_in_a_study_is_answered_in_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def run_command(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        [sys.executable, "-m", "airbench", *arguments], capture_output=True, env={**os.environ, **variables}, cwd=ROOT
+    )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_an_encoding_without_arrows_prints_question_marks(encoding: str) -> None:
+    done = run_command("study", "--help", PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    done = run_command("train", MUON, "train.epochs=-1", PYTHONIOENCODING=encoding)
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+
+
+def test_without_standard_streams_it_works(tmp_path: Path) -> None:
+    """As a service, or under pythonw."""
+    code = (
+        "import sys; sys.stdout = sys.stderr = None\n"
+        "from airbench.cli import main\n"
+        f"sys.exit(main(['train', {MUON!r}, 'train.epochs=-1']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr == b""
+
+
+def test_a_backend_inherited_from_a_notebook_does_no_harm(tmp_path: Path) -> None:
+    done = run_command("study", "decay", "--out", str(tmp_path), MPLBACKEND="module://no_such.backend")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "decay.png").is_file()
+
+
+def test_a_fault_of_the_program_is_one_line_and_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("of all\nthings")
+
+    monkeypatch.setattr("airbench.cli.train.read_recipes", broken)
+    assert main(["train", MUON]) == 70
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "ZeroDivisionError: of all things" in error
+    file = Path(error.strip().rpartition("details are in ")[2].rstrip(")"))
+    assert "Traceback" in file.read_text()
+    file.unlink()
+
+
+def test_memory_that_runs_out_anywhere_says_what_to_lower(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("airbench.cli.train.read_recipes", exhausted)
+    assert main(["train", MUON]) == 2
+    assert "lower train.batch_size" in capsys.readouterr().err

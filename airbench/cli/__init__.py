@@ -1,20 +1,30 @@
 """The command line: arguments in, exit codes out.
 
-Exit codes: 0 all is well, 1 a trial failed or the verdict is no, 2 something that the user can put right,
-130 interrupted.
+Exit codes: 0 success, 1 a trial failed or the verdict is no, 2 something that the user can put right, 70 a fault of
+the program, 128 + n ended by signal n (130: Ctrl-C).
 """
 
 import argparse
 import os
+import signal
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from types import FrameType
 
 from airbench.cli import analyze, benchmark, devices, gpu_check, study, train
 from airbench.errors import AirbenchError
 
 
+class _Terminated(KeyboardInterrupt):
+    """A scheduler or a closed terminal ends the program: what is finished is kept, as after Ctrl-C."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
+    _prepare_process()
     parser = build_parser()
     options, rest = parser.parse_known_args(arguments)
     if all("=" in word and not word.startswith("-") for word in rest) and hasattr(options, "items"):
@@ -27,15 +37,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AirbenchError as error:
         print(f"airbench: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("airbench: interrupted; finished trials are in the run folder", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        number = error.args[0] if isinstance(error, _Terminated) else signal.SIGINT
+        print(f"airbench: interrupted ({number.name}); finished trials are in the run folder", file=sys.stderr)
+        return 128 + number
     except BrokenPipeError:  # `airbench runs | head`; training goes on without a reader (see Terminal.say)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         print(f"airbench: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 2
+    except Exception as error:
+        return _last_resort(error)
+
+
+def _prepare_process() -> None:
+    """Keep what is cosmetic from killing work: a missing or odd stream, a backend inherited from a notebook."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # a service, pythonw, 2>&-
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the whole process
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # an arrow that the encoding lacks becomes a question mark
+    os.environ.pop("MPLBACKEND", None)  # figures are drawn without one
+    for name in ("SIGTERM", "SIGHUP"):
+        with suppress(AttributeError, ValueError):  # not on this system, or not the main thread
+            signal.signal(getattr(signal, name), _terminate)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # while what is finished is put in order
+    raise _Terminated(signal.Signals(number))
+
+
+def _last_resort(error: Exception) -> int:
+    """Say what cannot be helped in one line, with the traceback in a file for the report of the fault."""
+    words = str(error).lower()
+    if isinstance(error, MemoryError) or ("memory" in words and ("alloc" in words or "out of" in words)):
+        print("airbench: memory ran out: lower train.batch_size or evaluate.batch_size, or take a narrower net",
+              file=sys.stderr)  # fmt: skip
+        return 2
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="airbench-", suffix=".txt", delete=False, encoding="utf-8", errors="replace"
+    ) as file:
+        traceback.print_exc(file=file)
+    text = " ".join(str(error).split())[:200]
+    print(f"airbench: a fault of the program ({type(error).__name__}: {text}); details are in {file.name}",
+          file=sys.stderr)  # fmt: skip
+    return 70
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe, dump_recipe, load_recipe, load_recipes
 from airbench.recipe.plugins import load_plugin
+from airbench.runs import SUMMARY
 
 if TYPE_CHECKING:
     from airbench.experiment.run import Options
@@ -183,8 +184,9 @@ def _resume(runs: list[Path], options: argparse.Namespace) -> int:
 
 
 def exit_code(runs: "list[RunRecord]") -> int:
-    """1 if a trial failed, else 0."""
-    return 1 if any(run.failed for run in runs) else 0
+    """1 if a trial failed or is missing, or a summary could not be written, else 0."""
+    whole = all((run.path / SUMMARY).is_file() and not run.failed and not run.missing for run in runs)
+    return 0 if whole else 1
 
 
 def _execution(options: argparse.Namespace) -> "Options":

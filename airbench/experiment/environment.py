@@ -14,6 +14,7 @@ import torch
 from airbench.device import Machine, cpu_count, cpu_name
 from airbench.kernels import kernels_hash
 from airbench.recipe.plugins import loaded_plugins
+from airbench.runs import RUN
 
 SOURCE = Path(__file__).resolve().parent.parent
 _PACKAGES = ("airbench", "torch", "torchvision", "numpy", "pydantic", "scipy")
@@ -61,16 +62,46 @@ def describe_source() -> tuple[dict[str, Any], str]:
     if plugins:
         source["plugins"] = plugins
     if commit is None:
-        return source, ""
+        return {**source, "note": _why_no_commit()}, ""
     scope = [
         str(SOURCE),
         *(str(path) for path in (SOURCE.parent / "configs", SOURCE.parent / "train.py") if path.exists()),
     ]
     difference = _git("diff", "--no-ext-diff", "--no-color", "HEAD", "--", *scope)
-    untracked = _git("ls-files", "--others", "--exclude-standard", "--", *scope)
-    source["committed"] = difference == "" and untracked == "" and not plugins
-    source["untracked"] = untracked.split("\n") if untracked else []
+    listed = _git("ls-files", "--others", "--exclude-standard", "--", *scope)
+    untracked = [file for file in (listed or "").split("\n") if file and not _is_output(file)]
+    source["committed"] = difference == "" and listed is not None and not untracked and not plugins
+    source["untracked"] = untracked
+    if not source["committed"]:
+        parts = {"uncommitted changes": difference, "untracked files": untracked, "a plugin": plugins}
+        source["note"] = ", ".join(what for what, there in parts.items() if there)
     return source, difference or ""
+
+
+def _is_output(file: str) -> bool:
+    """Return whether an untracked file is what a run left, which is no source."""
+    folder = (SOURCE / file).parent
+    return any((parent / RUN).is_file() for parent in (folder, *folder.parents[:2]))
+
+
+def _why_no_commit() -> str:
+    """Return why git names no commit: it is not there, it refuses (and its remedy), or does not know the code."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(SOURCE), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=20,
+        )
+    except OSError:
+        return "git is not installed"
+    except subprocess.SubprocessError:
+        return "git does not answer"
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    remedy = next((line for line in lines if line.startswith("git config")), None)
+    reason = lines[0] if lines else "git does not know this code"
+    return f"{reason} (remedy: {remedy})" if remedy else reason
 
 
 def source_hash() -> str:

@@ -71,7 +71,11 @@ class Experiment:
             say(f"  steps are {setup.execution}")
         for line in describe(setup.groups):
             say(f"  {line}")
-        return run_facts(setup, self.worker.dataset(recipe), trials, seed, measure=measure)
+        dataset = self.worker.dataset(recipe)
+        facts, difference = run_facts(setup, dataset, trials, seed, measure=measure)
+        if dataset.genuine and not facts["source"]["committed"]:
+            say(f"  note: this run can be no record, since the code is not committed: {facts['source'].get('note')}")
+        return facts, difference
 
     def train(self, runs: Sequence[Run]) -> list[RunRecord]:
         """Train the missing trials of all runs in turn; write each down as it ends. Returns the runs as read back."""

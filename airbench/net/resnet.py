@@ -23,15 +23,20 @@ class BasicBlock(nn.Module):
         self.norm1 = nn.BatchNorm2d(out_channels)
         self.conv2 = _conv3x3(out_channels, out_channels, 1, context)
         self.norm2 = nn.BatchNorm2d(out_channels)
+        self.stride = stride
         self.shortcut: nn.Module | None = None
         if stride != 1 or in_channels != out_channels:
-            projection = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            projection = nn.Conv2d(in_channels, out_channels, 1, bias=False)
             self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         y = F.relu(self.norm1(self.conv1(x)))
-        return F.relu(self.norm2(self.conv2(y)) + (x if self.shortcut is None else self.shortcut(x)))
+        if self.shortcut is not None:
+            # The stride is taken here, since the gradient of a 1×1 convolution with one crashes on some CPUs (oneDNN as
+            # of PyTorch 2.14, AVX2, few channels).
+            x = self.shortcut(x[:, :, :: self.stride, :: self.stride])
+        return F.relu(self.norm2(self.conv2(y)) + x)
 
 
 def _conv3x3(in_channels: int, out_channels: int, stride: int, context: NetContext) -> nn.Conv2d:

@@ -1,10 +1,11 @@
 """A run's folder while it is written: whole files or none, finished lines synced, one process at a time."""
 
+import errno
 import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,10 @@ class RunFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except ImportError:  # no such locks on this system
                 pass
-            except OSError:
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):  # a file system without locks: best effort
+                    yield
+                    return
                 raise RunFolderError(f"{self.path}: another process is training into it") from None
             yield
 
@@ -73,7 +77,7 @@ class RunFolder:
         text = json.dumps(line, allow_nan=False)
         file = self.path / TRIALS
         try:
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            descriptor = os.open(file, os.O_RDWR | os.O_APPEND)  # it was made with the folder, and must still be there
             try:
                 before = os.fstat(descriptor).st_size
                 data = (text + "\n").encode()
@@ -102,12 +106,15 @@ class RunFolder:
         """Write a file, whole or not at all. Raises RunFolderError."""
         temporary = None
         try:
-            with tempfile.NamedTemporaryFile("w", dir=self.path, delete=False, encoding="utf-8") as stream:
+            with tempfile.NamedTemporaryFile(
+                "w", dir=self.path, delete=False, encoding="utf-8", errors="backslashreplace"
+            ) as stream:
                 temporary = Path(stream.name)
                 stream.write(text)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(temporary, 0o644)
+            with suppress(OSError):  # a file system without modes
+                os.chmod(temporary, 0o644)
             os.replace(temporary, self.path / name)
         except OSError as error:
             if temporary:

@@ -65,6 +65,8 @@ def fit(setup: TrialSetup, seeds: TrialSeeds, callback: Callback) -> TrialResult
 
     with clock:
         right = setup.num_correct(setup.recipe.evaluate)
+    if not all(bool(p.isfinite().all()) for p in net.parameters()):
+        raise TrialError("the weights are not finite after the last step: try a lower lr")
     return TrialResult(
         seeds=seeds,
         accuracy=right.item() / len(setup.test),

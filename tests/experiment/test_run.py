@@ -1,5 +1,6 @@
 """Experiments go on where they were cut off, with the seeds that they would have had, or say why not."""
 
+import errno
 import json
 import os
 import signal
@@ -226,6 +227,49 @@ def test_ctrl_c_in_a_real_process_ends_cleanly_and_says_how_to_go_on(tmp_path: P
     assert "Traceback" not in errors
     assert f"airbench resume {path}" in printed
     assert json.loads((path / "summary.json").read_text())["finished"] >= 1
+
+
+def test_a_scheduler_that_ends_the_program_is_answered_like_ctrl_c(tmp_path: Path, small_shapes: Dataset) -> None:
+    out = tmp_path / "runs"
+    process = start(tmp_path, small_shapes, "train", MUON, *TINY, "--trials", "500", "--out", str(out))
+    path = wait_for_trials(out, 1)
+    process.send_signal(signal.SIGTERM)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "interrupted (SIGTERM)" in errors
+    assert f"airbench resume {path}" in printed
+
+
+def test_trials_that_vanish_are_an_error(
+    few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def then_remove(*arguments: object) -> object:
+        result = run_trial(*arguments)  # type: ignore[arg-type]
+        (only(tmp_path) / "trials.jsonl").unlink()
+        return result
+
+    monkeypatch.setattr("airbench.experiment.worker.run_trial", then_remove)
+    assert main(["train", MUON, *TINY, "--out", str(tmp_path)]) == 2
+    assert 'the finished trial was: {"trial": 0' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_locks_is_trained_into(
+    number: int, few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setattr("os.chmod", refuse)  # and without modes
+    assert main(["train", MUON, *TINY, "train.epochs=1", "--out", str(tmp_path)]) == 0
+    assert len(accuracies(only(tmp_path))) == 1
+
+
+def test_a_path_that_is_no_text_is_recorded_escaped(few_shapes: Dataset, tmp_path: Path) -> None:
+    out = os.fsdecode(os.fsencode(tmp_path) + b"/out\xff")
+    assert main(["train", MUON, *TINY, "train.epochs=1", "--out", out]) == 0
+    assert len(accuracies(only(Path(out)))) == 1
 
 
 def test_a_second_process_does_not_train_into_the_same_folder(tmp_path: Path, small_shapes: Dataset) -> None:
