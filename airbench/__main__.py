@@ -1,4 +1,4 @@
-"""``python -m airbench``: the same as the command ``airbench``."""
+"""``python -m airbench`` runs the command ``airbench``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Choosing device and precision, and setting the machine up for large tensors."""
+"""Choice of device and precision, and process-wide setup for large tensors."""
 
 import ctypes
 import os
@@ -15,14 +15,14 @@ _DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 
 @dataclass(frozen=True)
 class Machine:
-    """Where to compute, and in what."""
+    """A device and the precision to compute in."""
 
     device: torch.device
     dtype: torch.dtype
     threads: int = field(default_factory=torch.get_num_threads)
-    """Threads that PyTorch computes with on a CPU."""
+    """Number of CPU threads PyTorch uses."""
     fp32: str = "ieee"
-    """What convolutions in float32 are computed in: ``ieee``, or ``tf32`` on CUDA."""
+    """Precision of float32 convolutions: ``ieee``, or ``tf32`` on CUDA."""
 
     @property
     def precision(self) -> str:
@@ -34,7 +34,7 @@ class Machine:
 
     @property
     def name(self) -> str:
-        """What the hardware calls itself, and on a CPU the number of threads."""
+        """Name of the hardware, and on a CPU the number of threads."""
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
         if self.device.type == "mps":
@@ -42,13 +42,13 @@ class Machine:
         return f"{cpu_name()}, {self.threads} threads"
 
     def use_threads(self) -> None:
-        """Compute with this machine's number of threads from now on: recipes of one command may differ in it."""
+        """Set PyTorch's number of threads to this machine's; recipes of one command may differ in it."""
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
 
 
 def choose_machine(engine: Engine = Engine()) -> Machine:  # noqa: B008 - frozen
-    """Return the device and precision that ``engine`` asks for. Raises DeviceError if there is no such device."""
+    """Return the device and precision that ``engine`` asks for. Raises DeviceError if they are not available."""
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     name = engine.device
     if name == "auto":
@@ -56,7 +56,7 @@ def choose_machine(engine: Engine = Engine()) -> Machine:  # noqa: B008 - frozen
     device = torch.device(name)
     if not present[device.type]:
         others = ", ".join(kind for kind, there in present.items() if there)
-        raise DeviceError(f"engine.device = {name}: PyTorch {torch.__version__} finds none here; there is {others}")
+        raise DeviceError(f"engine.device = {name}: not available to PyTorch {torch.__version__}; use {others}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(
             f"engine.device = {name}: there are {torch.cuda.device_count()} GPUs, numbered from 0 "
@@ -66,13 +66,13 @@ def choose_machine(engine: Engine = Engine()) -> Machine:  # noqa: B008 - frozen
     if precision == "auto":
         precision = "fp16" if device.type == "cuda" else "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
     if precision == "fp16" and device.type == "cpu":
-        raise DeviceError("engine.precision = fp16: too slow on a CPU to be of use; give bf16, fp32 or auto")
+        raise DeviceError("engine.precision = fp16: too slow on a CPU; use bf16, fp32 or auto")
     fp32 = "tf32" if device.type == "cuda" and engine.tf32 else "ieee"
     return Machine(device, _DTYPES[precision], engine.threads or torch.get_num_threads(), fp32)
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16)."""
+    """Return whether the CPU multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16)."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             flags = next((line for line in file if line.startswith(("flags", "Features"))), "")
@@ -83,23 +83,22 @@ def cpu_has_bf16() -> bool:
 
 
 def prepare(machine: Machine) -> None:
-    """Set the process up for training on ``machine``. Call it once, before large tensors are made."""
+    """Set up the process for training on ``machine``. Call once, before creating large tensors."""
     if machine.device.type == "cpu":
         keep_freed_memory()
     if machine.device.type == "cuda":
         torch.cuda.set_device(machine.device.index or 0)
         torch.backends.cudnn.benchmark = True
-        torch.backends.cudnn.benchmark_limit = 0  # try every algorithm, not the first ten
+        torch.backends.cudnn.benchmark_limit = 0  # try every algorithm, not just the first ten
         torch.backends.cudnn.conv.fp32_precision = machine.fp32  # type: ignore[attr-defined]
         torch._dynamo.config.recompile_limit = 64  # a process may train many recipes, in several modes and shapes
 
 
 def keep_freed_memory() -> bool:
-    """Make glibc keep freed blocks of any size instead of handing them back to the system.
+    """Make glibc keep freed blocks of any size instead of returning them to the system.
 
-    A training step frees and asks for gigabytes of activations. By default each large block is mapped and
-    unmapped anew, and the page faults cost as much as half of the arithmetic. Returns False where there is no
-    glibc.
+    A training step frees and allocates gigabytes of activations. By default each large block is unmapped and mapped
+    again, and the page faults cost as much as half of the arithmetic. Returns False if the C library is not glibc.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
@@ -115,7 +114,7 @@ def keep_freed_memory() -> bool:
 
 
 def cpu_name() -> str:
-    """The processor's own name, as far as the system tells it."""
+    """Return the name of the CPU, as far as the system reports it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             for line in file:
@@ -127,12 +126,12 @@ def cpu_name() -> str:
 
 
 def cpu_count() -> int:
-    """Processors that this process may use."""
+    """Return the number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Copy from the host to ``device`` without making the host wait for it. Any strides, also those of ``expand``."""
+    """Copy from the host to ``device`` without making the host wait. Accepts any strides, including ``expand``'s."""
     if device.type == "cuda" and torch.cuda.is_available():
-        return tensor.contiguous().pin_memory().to(device, non_blocking=True)  # pinning writes to each element once
+        return tensor.contiguous().pin_memory().to(device, non_blocking=True)  # pinning writes each element once
     return tensor.to(device)

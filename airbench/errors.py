@@ -1,12 +1,12 @@
-"""What went wrong, for the person at the terminal: always one line, always with the remedy."""
+"""Errors shown to the user: always one line, always with a remedy."""
 
 
 class AirbenchError(Exception):
-    """Something the user can put right. The command line prints it as one line and exits with 2."""
+    """An error that the user can fix. The command line prints it as one line and exits with code 2."""
 
 
 class RecipeError(AirbenchError):
-    """A recipe that cannot be read, or that asks for something impossible."""
+    """A recipe that cannot be read or that asks for something impossible."""
 
 
 class DataError(AirbenchError):
@@ -18,4 +18,4 @@ class DeviceError(AirbenchError):
 
 
 class TrialError(Exception):
-    """A trial that cannot go on (a loss of NaN, say). It is recorded as failed; other trials go on."""
+    """A trial that cannot continue (a NaN loss, say). It is recorded as failed; other trials continue."""

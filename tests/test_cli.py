@@ -53,7 +53,7 @@ def test_memory_that_runs_out_is_a_failed_trial(
 
     monkeypatch.setattr("airbench.training.loop.fit", exhausted)
     assert main(["train", MUON, *TINY, "--out", str(tmp_path)]) == 1
-    assert "memory ran out: lower train.batch_size" in capsys.readouterr().out
+    assert "out of memory: lower train.batch_size" in capsys.readouterr().out
 
 
 def test_a_failed_trial_is_recorded_and_the_others_go_on(

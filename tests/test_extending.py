@@ -75,7 +75,7 @@ def test_a_plugin_that_fails_says_so_in_one_line(
 ) -> None:
     recipe = str(CONFIGS / "quickstart.yaml")
     (tmp_path / "broken.py").write_text("raise ValueError('no\\nway')\n")
-    for plugin, said in (("broken.py", "ValueError: no way"), ("gone.py", "no such Python file")):
+    for plugin, said in (("broken.py", "ValueError: no way"), ("gone.py", "not a Python file")):
         assert main(["train", recipe, "--plugin", str(tmp_path / plugin)]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
@@ -88,5 +88,5 @@ def test_names_that_are_taken_or_do_not_match_are_refused() -> None:
         OPTIMIZERS.add("other", config, lambda *_: None)
     with pytest.raises(ValueError, match="must be new"):
         OPTIMIZERS.add("sgd", config, lambda *_: None)
-    with pytest.raises(ValueError, match="there is one of this name"):
+    with pytest.raises(ValueError, match="the name is taken"):
         DATASETS.add("cifar10", DATASETS["cifar10"])

@@ -1,4 +1,4 @@
-"""Recipes: the schema of every knob, and how a YAML file becomes one."""
+"""Recipes: the schema of every setting, and loading recipes from YAML files."""
 
 from airbench.recipe.load import LoadedRecipe, dump_recipe, load_recipe, load_recipes
 from airbench.recipe.schema import Recipe

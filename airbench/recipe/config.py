@@ -1,4 +1,4 @@
-"""What every section of a recipe has in common, and the bounds that several settings share."""
+"""Base class of a recipe's sections, and bounds shared by several settings."""
 
 from typing import Annotated
 
@@ -13,6 +13,6 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Config(BaseModel):
-    """A section of a recipe. Unknown keys are errors, and nothing changes after it is read."""
+    """A section of a recipe. Unknown keys are errors; instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)

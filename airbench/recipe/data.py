@@ -23,34 +23,34 @@ DATASETS: "Names[DatasetSpec]" = Names(
 
 
 class Data(Config):
-    """Which images, and how they are augmented."""
+    """Which images to use, and how to augment them."""
 
     name: Annotated[str, DATASETS] = "cifar10"
     """`cifar10`, `cifar100`: 50,000 photographs in 10 and in 100 classes. `folder`: your own images, as
-    train/CLASS/*.png and test/CLASS/*.png below `path`. `shapes`: drawn by the program itself, no download."""
+    train/CLASS/*.png and test/CLASS/*.png under `path`. `shapes`: synthetic images drawn by airbench, no download."""
 
     path: str | None = None
     """A local copy of the images: an archive or a folder. Unset: the environment variable AIRBENCH_DATA,
-    then the cache, then the official download. `folder` needs it."""
+    then the cache, then the official download. Required for `folder`."""
 
     train_images: Annotated[int, Field(ge=1)] | None = None
-    """Train on the first so many images only. Unset: on all of them."""
+    """Train on only the first `train_images` images. Unset: all of them."""
 
     held_out: Annotated[int, Field(ge=1)] | None = None
-    """Hold out the last so many training images and evaluate on them instead of the test images: for tuning.
-    Unset: evaluate on the test images."""
+    """For tuning: hold out this many training images, the last ones, and evaluate on them instead of on the test
+    images. Unset: evaluate on the test images."""
 
     seed: Seed = 0
-    """Seed of the `shapes` images. It has no effect on other images."""
+    """Seed of the `shapes` images; no effect on other data sets."""
 
     augment: dict[str, Transform] = {}  # noqa: RUF012 - pydantic copies it
     """Augmentations of the training images, applied in this order. The key names the augmentation, unless `name`
-    does. `null` removes an inherited one."""
+    is given. `null` removes an inherited one."""
 
     @model_validator(mode="after")
     def _path_fits_name(self) -> Self:
         if self.path is not None and self.name == "shapes":
-            raise ValueError(f"path (or --data) has no effect on {self.name}, which is drawn by the program")
+            raise ValueError(f"path (or --data) has no effect on {self.name}: its images are synthetic")
         if self.path is None and self.name == "folder":
             raise ValueError("name = folder needs path (or --data): the folder that holds train/ and test/")
         return self

@@ -1,6 +1,6 @@
-"""The JSON Schema of recipe files, for editors that complete and check YAML while it is typed.
+"""The JSON Schema of recipe files, for editors that complete and check YAML as you type.
 
-``python -m airbench.recipe.jsonschema > configs/recipe.schema.json`` writes it anew.
+``python -m airbench.recipe.jsonschema > configs/recipe.schema.json`` regenerates it.
 """
 
 import json
@@ -11,11 +11,11 @@ from airbench.recipe.transforms import TRANSFORMS, TransformConfig
 
 
 def recipe_json_schema() -> dict[str, Any]:
-    """The schema of a recipe *file*: nothing is required, since what a file leaves out it may inherit."""
+    """Return the schema of a recipe *file*. No key is required: a file may inherit what it leaves out."""
     schema = Recipe.model_json_schema()
     schema["properties"]["extends"] = {
         "type": "string",
-        "description": "Another recipe, relative to this file, that this one starts from.",
+        "description": "Path of the recipe that this one extends, relative to this file.",
     }
     schema["title"] = "airbench recipe"
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
@@ -32,7 +32,7 @@ def recipe_json_schema() -> dict[str, Any]:
 
 
 def _augmentation(schema: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return what may stand under an augmentation's name: its settings, the value of the main one, or null."""
+    """Return the schema of an augmentation's entry: its settings, the value of its shorthand setting, or null."""
     config = TRANSFORMS[name].config
     assert issubclass(config, TransformConfig)
     choices: list[dict[str, Any]] = [{"$ref": f"#/$defs/{config.__name__}"}, {"type": "null"}]
@@ -51,13 +51,13 @@ def _loosen(part: Any) -> Any:
         for key, value in part.items()
         if key != "discriminator" and not (key == "required" and isinstance(value, list))
     }
-    if "oneOf" in kept:  # without required keys several members of a union may fit
+    if "oneOf" in kept:  # with no key required, several members of a union may match
         kept["anyOf"] = kept.pop("oneOf")
     return kept
 
 
 def recipe_json_schema_text() -> str:
-    """The text of ``configs/recipe.schema.json``."""
+    """Return the text of ``configs/recipe.schema.json``."""
     return json.dumps(recipe_json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 

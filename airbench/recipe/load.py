@@ -1,4 +1,4 @@
-"""From a YAML file and overrides to a checked Recipe, or to one line that says what is wrong."""
+"""Load a validated Recipe from a YAML file and overrides; report errors in one line."""
 
 import difflib
 import json
@@ -22,18 +22,18 @@ from airbench.recipe.transforms import TRANSFORMS, TransformConfig
 
 @dataclass(frozen=True)
 class LoadedRecipe:
-    """A recipe and the file that it was read from, for messages about what is found wrong later."""
+    """A recipe and the file that it was read from, for later error messages."""
 
     recipe: Recipe
     path: Path
     moved: tuple[tuple[str, str], ...] = ()
-    """Settings that were given where they lay in older recipes: (old, new) paths."""
+    """Settings given under the path that they had in older recipes, as (old, new) paths."""
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
-    """Read the recipe at ``path``, follow its ``extends``, lay ``a.b=value`` overrides on top, and check it.
+    """Read the recipe at ``path``, resolve its ``extends``, apply ``a.b=value`` overrides, and validate it.
 
-    Raises RecipeError with one line: file and line, key, value, and what would be right.
+    Raises RecipeError in one line: file and line, key, value, and what would be valid.
     """
     path = Path(path)
     node, moved = _resolve(path, overrides)
@@ -41,7 +41,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe
 
 
 def load_recipes(path: str | Path, overrides: Sequence[str] = ()) -> list[LoadedRecipe]:
-    """The same, but ``train.epochs`` may be a list: then there is a recipe for each length, named after it."""
+    """Do the same where ``train.epochs`` may be a list: return one recipe per length, named after it."""
     path = Path(path)
     node, moved = _resolve(path, overrides)
     assert isinstance(node.value, dict)
@@ -64,13 +64,13 @@ Moved = tuple[tuple[str, str], ...]
 
 
 def _resolve(path: Path, overrides: Sequence[str]) -> tuple[Node, Moved]:
-    """Read a recipe with all that it extends, lay the overrides on top, and bring it into today's shape."""
+    """Read a recipe and all that it extends, apply the overrides, and convert it to the current schema."""
     node, moved = _read_with_parents(path, ())
     if isinstance(node.value, dict) and "name" not in node.value:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-") or "recipe"
         node = Node({"name": Node(name, str(path)), **node.value}, node.file, node.line)
     over = Node({}, COMMAND_LINE)
-    for override in overrides:  # first among themselves, so that their order does not matter
+    for override in overrides:  # merged with each other first, so that their order does not matter
         parsed, renamed = move_settings(parse_override(override))
         assert isinstance(parsed.value, dict)
         if "extends" in parsed.value:
@@ -78,14 +78,14 @@ def _resolve(path: Path, overrides: Sequence[str]) -> tuple[Node, Moved]:
         over = merge(over, parsed, start_over=False)
         moved = (*moved, *renamed)
     assert isinstance(over.value, dict)
-    if "name" in over.value:  # a new name is no reason to start over
+    if "name" in over.value:  # so that merging does not take the new name for another kind of component
         node = Node({**node.value, "name": over.value["name"]}, node.file)  # type: ignore[dict-item]
     node = _without_null(merge(node, over), ("optimizers",))
     return _written_out(_without_null(node, ("data", "augment"))), moved
 
 
 def _without_null(node: Node, path: tuple[str, ...]) -> Node:
-    """Drop the entries at ``path`` that are null: that is how a recipe removes an inherited one."""
+    """Drop the null entries at ``path``: null is how a recipe removes an inherited entry."""
     inner = node.value.get(path[0]) if path and isinstance(node.value, dict) else None
     if inner is not None:
         assert isinstance(node.value, dict)
@@ -96,7 +96,7 @@ def _without_null(node: Node, path: tuple[str, ...]) -> Node:
 
 
 def _written_out(node: Node) -> Node:
-    """Write out augmentations: ``translate: 2`` is ``translate: {name: translate, pixels: 2}``."""
+    """Expand shorthand augmentations: ``translate: 2`` becomes ``translate: {name: translate, pixels: 2}``."""
     assert isinstance(node.value, dict)
     data = node.value.get("data")
     augment = data.value.get("augment") if data is not None and isinstance(data.value, dict) else None
@@ -119,13 +119,13 @@ def _written_out(node: Node) -> Node:
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """The whole recipe as YAML, every default written out. Loading it gives the same recipe."""
+    """Return the whole recipe as YAML, with every default. Loading it gives the same recipe."""
     data = json.loads(recipe.model_dump_json())
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes floats so that every reader of YAML 1.1 and 1.2 sees a float: 5.0e-07, not 5e-07."""
+    """Writes floats so that both YAML 1.1 and 1.2 parse them as floats: 5.0e-07, not 5e-07."""
 
 
 def _represent_float(dumper: yaml.SafeDumper, value: float) -> yaml.Node:
@@ -142,7 +142,7 @@ def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[Node, Mo
     resolved = path.resolve()
     if resolved in children:
         chain = " → ".join(p.name for p in (*children[children.index(resolved) :], resolved))
-        raise RecipeError(f"{children[-1]}: 'extends' goes round in a circle: {chain}")
+        raise RecipeError(f"{children[-1]}: 'extends' is circular: {chain}")
     node = read_yaml(path)
     assert isinstance(node.value, dict)
     parent = node.value.get("extends")
@@ -154,10 +154,10 @@ def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[Node, Mo
         raise RecipeError(f"{parent.place}: extends = {parent.plain()!r}: give the name of one recipe file")
     parent_path = Path(os.path.normpath(path.parent / parent.value))
     if not parent_path.is_file():
-        raise RecipeError(f"{parent.place}: extends: there is no file {parent_path}")
+        raise RecipeError(f"{parent.place}: extends: {parent_path} not found")
     base, moved_before = _read_with_parents(parent_path, (*children, resolved))
     assert isinstance(base.value, dict)
-    # The parent's name and description are its own.
+    # Name and description are not inherited.
     inherited = {k: v for k, v in base.value.items() if k not in ("name", "description")}
     return merge(Node(inherited, base.file, base.line), child), (*moved_before, *moved)
 
@@ -167,7 +167,7 @@ def _validate(node: Node, path: Path) -> Recipe:
         return Recipe.model_validate_json(json.dumps(node.plain()))
     except ValidationError as failure:
         errors = failure.errors(include_url=False)
-        # A key that does not exist explains the others (a missing one, usually): say it first.
+        # An unknown key usually explains the other errors (a missing key, say): report it first.
         errors.sort(key=lambda error: error["type"] != "extra_forbidden")
         lines = [_explain(error, node, path) for error in errors]
         more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
@@ -187,9 +187,9 @@ def _explain(error: Any, root: Node, path: Path) -> str:
         hint = f"did you mean '{near[0]}'?" if near else f"valid keys: {', '.join(valid)}"
         return f"{place}: {key} = {_show(node)}: unknown key; {hint}"
     if kind == "missing":
-        return f"{place}: {key}: is missing and has no default"
+        return f"{place}: {key} is missing and has no default"
     if kind == "union_tag_not_found":
-        return f"{place}: {key}: 'name' is missing: it says which kind this is"
+        return f"{place}: {key}: 'name' is missing; it selects the kind of component"
     if kind == "union_tag_invalid":
         tag, expected = error["ctx"]["tag"], error["ctx"]["expected_tags"]
         kind_key = "method" if key.endswith("orthogonalize") else "name"
@@ -204,7 +204,7 @@ def _show(node: Node) -> str:
 
 
 def _without_tags(root: Node, loc: Sequence[str | int], *, keep_last: bool) -> list[str | int]:
-    """``loc`` as the user wrote it: without the steps that pydantic adds for the members of unions."""
+    """Return ``loc`` as the user wrote it, without the steps that pydantic adds for members of unions."""
     node, steps = root, []
     for place, step in enumerate(loc):
         inner = node.find((step,))
@@ -226,7 +226,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _keys_at(loc: Sequence[str | int]) -> set[str]:
-    """The keys that are valid at ``loc``, a path as pydantic gives it, tags of unions included."""
+    """Return the keys valid at ``loc``, a path as pydantic reports it, union tags included."""
     models: list[type[BaseModel]] = [Recipe]
     for step in loc:
         tagged = [m for m in models if step in _tags(m)]

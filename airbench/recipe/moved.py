@@ -1,4 +1,4 @@
-"""Settings that have moved since recipes were first written: old recipes and run folders are still understood."""
+"""Settings that have moved: older recipes and run folders can still be read."""
 
 from airbench.recipe.source import Node
 
@@ -15,21 +15,22 @@ MOVED = {
     "optimizers.*.renormalize_every": "optimizers.*.rescale.every",
     "optimizers.*.renormalize_growth": "optimizers.*.rescale.growth",
 }
-"""Old path of a setting → its path today. `*` stands for any one key."""
+"""Old path of a setting → its current path. `*` matches any one key."""
 
 Path = tuple[str, ...]
 
 
 def move_settings(root: Node) -> tuple[Node, list[tuple[str, str]]]:
-    """Return ``root``, the mapping of a file or an override, in today's shape, and what was moved: (old, new) paths.
+    """Convert ``root``, the mapping of a file or an override, to the current schema.
 
-    A setting that is given in both shapes stays as it is: the old key is then unknown, and said to be.
+    Returns it and the (old, new) paths that were moved. A setting given under both paths is left as it is, so that
+    validation reports the old key as unknown.
     """
     moved: list[tuple[str, str]] = []
     for old, new in MOVED.items():
         pattern = old.split(".")
         for path in _matches(root, tuple(pattern)):
-            keys = dict(zip(pattern, path, strict=True))  # of "*", the one that it matched
+            keys = dict(zip(pattern, path, strict=True))  # "*" → the key that it matched
             target = tuple(keys[step] if step == "*" else step for step in new.split("."))
             if _get(root, target) is None:
                 value = _get(root, path)
@@ -41,7 +42,7 @@ def move_settings(root: Node) -> tuple[Node, list[tuple[str, str]]]:
 
 
 def _never_rescaled(root: Node) -> Node:
-    """``renormalize_every: 0`` meant never, which is ``rescale: null`` today."""
+    """Convert ``renormalize_every: 0``, which meant never, to ``rescale: null``."""
     for path in _matches(root, ("optimizers", "*", "rescale")):
         every = _get(root, (*path, "every"))
         if every is not None and every.value == 0 and not isinstance(every.value, bool):
@@ -68,7 +69,7 @@ def _get(node: Node, path: Path) -> Node | None:
 
 
 def _without(node: Node, path: Path) -> Node:
-    """Return ``node`` without the entry at ``path``, and without mappings that this leaves empty."""
+    """Return ``node`` without the entry at ``path``, and without mappings that become empty."""
     assert isinstance(node.value, dict)
     first, rest = path[0], path[1:]
     kept = {key: value for key, value in node.value.items() if key != first}

@@ -1,4 +1,4 @@
-"""Nets, and the layers that have settings of their own."""
+"""Nets, and those of their layers that have settings."""
 
 from typing import Annotated, Literal, Self
 
@@ -11,7 +11,7 @@ Width = Annotated[int, Field(ge=1, le=16384)]
 
 
 class NetConfig(Config):
-    """What every net has in common."""
+    """Settings common to all nets."""
 
     name: str
 
@@ -21,7 +21,7 @@ class NetConfig(Config):
         raise NotImplementedError
 
     def scaled(self, share: float) -> Self:
-        """Return the same net with ``share`` times as many channels in every layer."""
+        """Return this config with the channels of every layer multiplied by ``share``."""
         raise NotImplementedError
 
 
@@ -32,7 +32,7 @@ class Whiten(Config):
     """`whitening`: computed from the patches of training images. `random`: PyTorch's initialisation."""
 
     frozen: bool = True
-    """Whether the filters stay as they are. If not, a group of `optimizers` must take `whiten.weight`."""
+    """Freeze the filters. If false, a group of `optimizers` must match `whiten.weight`."""
 
     kernel: Annotated[int, Field(ge=1, le=5)] = 2
     """Side of the patches, in pixels. The layer has 2 · (image channels) · kernel² output channels."""
@@ -41,24 +41,24 @@ class Whiten(Config):
     """Added to the eigenvalues of the patch covariance before their inverse square root."""
 
     images: Annotated[int, Field(ge=1)] = 5000
-    """The covariance is taken over the patches of the first so many training images."""
+    """Number of training images, from the first, whose patches the covariance is computed over."""
 
 
 class BatchNorm(Config):
-    """Batch normalisation, kept in float32 whatever the precision of the rest."""
+    """Batch normalisation, kept in float32 regardless of `engine.precision`."""
 
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.6
-    """Share of the running statistics that a step *keeps* (PyTorch's `momentum` is one minus this)."""
+    """Fraction of the running statistics *kept* at each step (PyTorch's `momentum` is one minus this)."""
 
     eps: Positive = 1e-12
     """Added to the variance before its inverse square root."""
 
     train_scale: bool = False
-    """Whether the scale is trained; otherwise it stays 1. The bias is always there to be trained."""
+    """Train the scale; otherwise it stays 1. The bias can always be trained."""
 
 
 class Head(Config):
-    """The linear layer that ends the net."""
+    """The final linear layer."""
 
     init: Literal["default", "unit_std"] = "unit_std"
     """`default`: PyTorch's. `unit_std`: that, divided by its standard deviation."""
@@ -83,7 +83,7 @@ class CifarNet(NetConfig):
     """The nonlinearity inside the groups. After the whitening layer it is always GELU."""
 
     identity_init: bool = True
-    """Whether the first `in_channels` filters of each convolution start as the identity."""
+    """Initialise the first `in_channels` filters of each convolution to the identity."""
 
     whiten: Whiten = Whiten()
     """The whitening layer."""
@@ -100,7 +100,7 @@ class CifarNet(NetConfig):
         return self.widths[0]
 
     def scaled(self, share: float) -> Self:
-        """Return the same net with ``share`` times as many channels in every group."""
+        """Return this config with the channels of every group multiplied by ``share``."""
         return self.model_copy(update={"widths": tuple(max(1, round(share * width)) for width in self.widths)})
 
 
@@ -111,10 +111,10 @@ class ResNet18(NetConfig):
     """This net."""
 
     width: Width = 64
-    """Channels of the first of the four stages; each of the others doubles them."""
+    """Channels of the first of the four stages; each later stage has twice as many as the one before."""
 
     zero_init: bool = False
-    """Whether the scale of each block's last batch normalisation starts at 0, so that blocks start as the identity
+    """Initialise the scale of each block's last batch normalisation to 0, so that blocks start as the identity
     (Goyal et al. 2017)."""
 
     @property
@@ -123,7 +123,7 @@ class ResNet18(NetConfig):
         return self.width
 
     def scaled(self, share: float) -> Self:
-        """Return the same net with ``share`` times as many channels in every stage."""
+        """Return this config with the channels of every stage multiplied by ``share``."""
         return self.model_copy(update={"width": max(1, round(share * self.width))})
 
 

@@ -1,4 +1,4 @@
-"""Ways to orthogonalise an update."""
+"""Methods of orthogonalising an update."""
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -30,56 +30,56 @@ Coefficients = Annotated[
 
 
 class OrthogonalizerConfig(Config):
-    """What every way to orthogonalise has in common."""
+    """Settings common to all orthogonalisation methods."""
 
     capturable: ClassVar[bool] = True
-    """Whether a CUDA graph can capture it: it never makes the host wait for the device."""
+    """Whether a CUDA graph can capture it, that is, it never makes the host wait for the device."""
 
     method: str
 
 
 class NewtonSchulz(OrthogonalizerConfig):
-    """Orthogonalise by an odd polynomial of degree five, a few times over (Jordan et al. 2024, Muon)."""
+    """Orthogonalise by iterating an odd polynomial of degree five (Jordan et al. 2024, Muon)."""
 
     method: Literal["newton_schulz"] = "newton_schulz"
     """This method."""
 
     steps: Annotated[int, Field(ge=0, le=100)] = 5
-    """Iterations."""
+    """Number of iterations."""
 
     coefficients: Coefficients = (3.4445, -4.7750, 2.0315)
-    """(a, b, c) of X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X: one triple, or a list with one a step whose last serves
-    all later steps. Or a name: `muon`; `hiverge`, (3.4576, -4.7391, 2.0843); `classical_quintic`, (15, -10, 3) / 8;
-    `classical_cubic`, (3, -1, 0) / 2; `polar_express`, the best a step for singular values in 0.001..1
-    (Amsel et al. 2025)."""
+    """(a, b, c) of X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X: one triple, or a list with one per step, the last of which
+    is reused for any further steps. Or a name: `muon`; `hiverge`, (3.4576, -4.7391, 2.0843); `classical_quintic`,
+    (15, -10, 3) / 8; `classical_cubic`, (3, -1, 0) / 2; `polar_express`, optimal at each step for singular values in
+    0.001..1 (Amsel et al. 2025)."""
 
     normalize: Literal["frobenius", "gram", "aol"] = "frobenius"
-    """How singular values are first brought below 1. `frobenius`: divide by the Frobenius norm. `gram`: by the
-    square root of ‖X Xᵀ‖ (Frobenius), which is closer to the largest. `aol`: scale each row by one over the
-    square root of the absolute row sum of X Xᵀ (Turbo-Muon, 2025); singular vectors move a little."""
+    """How singular values are first scaled below 1. `frobenius`: divide by the Frobenius norm. `gram`: divide by the
+    square root of ‖X Xᵀ‖ (Frobenius), which is closer to the largest singular value. `aol`: divide each row by the
+    square root of the absolute row sum of X Xᵀ (Turbo-Muon, 2025), which changes the singular vectors slightly."""
 
     dtype: Precision = "auto"
-    """What it is computed in. `auto`: bfloat16, or float32 where the net itself is float32."""
+    """Data type of the computation. `auto`: float32 if the net is float32, else bfloat16."""
 
     eps: Positive = 1e-7
     """Added to the Frobenius norm that the matrix is divided by first."""
 
 
 class InverseSqrt(OrthogonalizerConfig):
-    """Orthogonalise as X (XᵀX)^(-1/2), the root by the coupled cubic Newton-Schulz iteration (Higham 2008)."""
+    """Orthogonalise as X (XᵀX)^(-1/2), with the root from the coupled cubic Newton-Schulz iteration (Higham 2008)."""
 
     method: Literal["inverse_sqrt"] = "inverse_sqrt"
     """This method."""
 
     steps: Annotated[int, Field(ge=0, le=100)] = 15
-    """Iterations. A singular value of share s of the Frobenius norm takes about ln(1/s) / ln(1.5) + 3."""
+    """Number of iterations. A singular value of s times the Frobenius norm needs about ln(1/s) / ln(1.5) + 3."""
 
     eps: NonNegative = 1e-6
-    """Added to the diagonal of XᵀX, after it is divided by its trace, against rounding. Computed in float32."""
+    """Added to the diagonal of XᵀX after division by its trace, against rounding errors. Computed in float32."""
 
 
 class SVD(OrthogonalizerConfig):
-    """Orthogonalise exactly, by the singular value decomposition."""
+    """Orthogonalise exactly, by singular value decomposition."""
 
     capturable: ClassVar[bool] = False
 
@@ -88,7 +88,7 @@ class SVD(OrthogonalizerConfig):
 
 
 class NoOrthogonalization(OrthogonalizerConfig):
-    """Leave the update as it is: Muon is then SGD with momentum on the flattened matrix."""
+    """Leave the update unchanged: Muon is then SGD with momentum on the flattened matrix."""
 
     method: Literal["none"] = "none"
     """This method."""

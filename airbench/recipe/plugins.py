@@ -1,4 +1,4 @@
-"""Components of a user's own: Python files that add them to the registries."""
+"""Plugins: Python files that add a user's own components to the registries."""
 
 import importlib.util
 import re
@@ -11,9 +11,9 @@ _loaded: dict[str, Path] = {}
 
 
 def load_plugin(path: str | Path) -> None:
-    """Run the Python file at ``path``, once in a process: what it adds to the registries is then known to recipes.
+    """Run the Python file at ``path``, once per process, so that recipes can use the components it registers.
 
-    Raises RecipeError, in one line, for a file that does not exist or that raises.
+    Raises RecipeError, in one line, if the file does not exist or raises an exception.
     """
     file = Path(path).expanduser().resolve()
     name = "airbench_plugin_" + re.sub(r"\W", "_", file.stem)
@@ -22,12 +22,12 @@ def load_plugin(path: str | Path) -> None:
     if name in _loaded:
         raise RecipeError(f"--plugin {path}: {_loaded[name]} has the same name; rename one of them")
     if not file.is_file() or file.suffix != ".py":
-        raise RecipeError(f"--plugin {path}: there is no such Python file (*.py)")
+        raise RecipeError(f"--plugin {path}: not found, or not a Python file (*.py)")
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # so that what it defines can be pickled
+    sys.modules[name] = module  # so that its classes can be pickled
     try:
         spec.loader.exec_module(module)
     except Exception as error:
@@ -37,5 +37,5 @@ def load_plugin(path: str | Path) -> None:
 
 
 def loaded_plugins() -> tuple[Path, ...]:
-    """Return the files that were loaded."""
+    """Return the plugin files loaded so far."""
     return tuple(_loaded.values())

@@ -1,10 +1,10 @@
-"""Components by the name that recipes give them: a config class, and the factory that builds the thing from it.
+"""Registries of components: by name, a config class and the factory that builds the component from it.
 
-Each kind of component (optimizers, nets, transforms, …) has one dictionary. Adding a component is one entry:
+Each kind of component (optimizers, nets, transforms, …) has one registry. Adding a component takes one call:
 
     OPTIMIZERS.add("lion", LionConfig, build_lion)
 
-From then on YAML, its error messages and the JSON schema know it.
+From then on, YAML, error messages and the JSON schema include it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,15 +24,15 @@ T = TypeVar("T")
 class Component:
     """A config class and its factory.
 
-    The factory may be given as ``"module:function"``. It is then imported when something is first built, so that
-    reading and checking a recipe loads no torch. None: the config is the component itself, as with schedules.
+    The factory may be given as ``"module:function"``, which is imported when first needed, so that loading a recipe
+    does not import torch. None: the config is the component itself, as with schedules.
     """
 
     config: type[Config]
     factory: str | Callable[..., Any] | None = None
 
     def resolve(self) -> Callable[..., Any]:
-        """Return the factory, importing it if need be."""
+        """Return the factory, importing it if necessary."""
         if self.factory is None:
             return lambda config: config
         if not isinstance(self.factory, str):
@@ -44,8 +44,7 @@ class Component:
 class Registry(Mapping[str, Component]):
     """Components of one ``kind``. As an annotation it is the tagged union of their config classes.
 
-    ``key`` is the setting that names the component in YAML; ``default`` is the component that a section without
-    this key means.
+    ``key`` is the setting that names the component in YAML; ``default`` is the component used if it is missing.
     """
 
     def __init__(self, kind: str, components: dict[str, Component], *, key: str = "name", default: str | None = None):
@@ -64,7 +63,7 @@ class Registry(Mapping[str, Component]):
     def add(self, name: str, config: type[Config], factory: str | Callable[..., Any] | None = None) -> None:
         """Add a component. ``config`` needs the field ``<key>: Literal["<name>"] = "<name>"``.
 
-        Raises ValueError for a name that is taken and for a config class without that field.
+        Raises ValueError if the name is taken or the config class lacks that field.
         """
         field = config.model_fields.get(self.key)
         if name in self or field is None or field.default != name:
@@ -76,12 +75,12 @@ class Registry(Mapping[str, Component]):
         _rebuild_schemas()
 
     def remove(self, name: str) -> None:
-        """Remove a component that was added."""
+        """Remove a component."""
         del self._components[name]
         _rebuild_schemas()
 
     def build(self, config: Config, *arguments: Any) -> Any:
-        """Build the component that ``config`` configures: call its factory with ``config`` and ``arguments``."""
+        """Build the component that ``config`` describes: call its factory with ``config`` and ``arguments``."""
         return self[getattr(config, self.key)].resolve()(config, *arguments)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -94,9 +93,9 @@ class Registry(Mapping[str, Component]):
 
 
 class Names(Mapping[str, T]):
-    """Things by name, of one ``kind``. As an annotation it stands for one of the names.
+    """Objects of one ``kind``, by name. As an annotation it is the literal type of the names.
 
-    A thing may be given as ``"module:name"``, which is imported when it is first asked for.
+    An object may be given as ``"module:name"``, which is imported when first looked up.
     """
 
     def __init__(self, kind: str, things: dict[str, str | T]):
@@ -113,14 +112,14 @@ class Names(Mapping[str, T]):
         return len(self._things)
 
     def add(self, name: str, thing: T) -> None:
-        """Add a thing. Raises ValueError for a name that is taken."""
+        """Add an object. Raises ValueError if the name is taken."""
         if name in self._things:
-            raise ValueError(f"{self.kind} {name}: there is one of this name")
+            raise ValueError(f"{self.kind} {name}: the name is taken")
         self._things[name] = thing
         _rebuild_schemas()
 
     def remove(self, name: str) -> None:
-        """Remove a thing that was added."""
+        """Remove an object."""
         del self._things[name]
         _rebuild_schemas()
 
@@ -129,15 +128,16 @@ class Names(Mapping[str, T]):
 
 
 def _import(path: str) -> Any:
-    """Import what ``"module:name"`` names."""
+    """Import ``"module:name"``."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)
 
 
 def _rebuild_schemas() -> None:
-    """Make every section of a recipe know the components that there are now."""
+    """Rebuild the schemas of all sections of a recipe, so that they include the components registered now."""
     configs = list(_subclasses(Config))
-    for config in configs:  # all at first: a section embeds the schemas of others that it finds built
+    # Delete all before rebuilding any: a section embeds the schemas of others that are already built.
+    for config in configs:
         for attribute in ("__pydantic_core_schema__", "__pydantic_validator__", "__pydantic_serializer__"):
             if attribute in vars(config):
                 delattr(config, attribute)

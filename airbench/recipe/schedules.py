@@ -10,12 +10,12 @@ from airbench.recipe.registry import Component, Registry
 
 
 class ScheduleConfig(Config):
-    """What every schedule has in common."""
+    """Settings common to all schedules."""
 
     name: str
 
     def factor(self, step: int, total: int, per_epoch: int) -> float:
-        """Return the factor on the lr at ``step`` (from 0) of ``total``, with ``per_epoch`` steps in an epoch."""
+        """Return the factor on the lr at ``step`` (from 0) of ``total``, with ``per_epoch`` steps per epoch."""
         raise NotImplementedError
 
 
@@ -31,7 +31,7 @@ class Constant(ScheduleConfig):
 
 
 class Finite(ScheduleConfig):
-    """A schedule that comes to an end, after which the factor stays at ``end``."""
+    """A schedule of finite length, after which the factor stays at ``end``."""
 
     epochs: Positive | None = None
     """Length in epochs. Unset: the whole run."""
@@ -40,7 +40,7 @@ class Finite(ScheduleConfig):
     """Length as a fraction of the run, instead of `epochs`. Unset: the whole run."""
 
     end: NonNegative = 0.0
-    """Factor on the group's lr at the end of the schedule, and from then on."""
+    """Factor on the group's lr at the end of the schedule and from then on."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -49,7 +49,7 @@ class Finite(ScheduleConfig):
         return self
 
     def factor(self, step: int, total: int, per_epoch: int) -> float:
-        """Return the factor of the schedule's own curve until it ends, ``end`` from then on."""
+        """Return the factor on the schedule's curve until its end, and ``end`` from then on."""
         length = total
         if self.epochs is not None:
             length = epochs_to_steps(self.epochs, per_epoch)
@@ -58,12 +58,12 @@ class Finite(ScheduleConfig):
         return self.end if step >= length else self.curve(step, length, per_epoch)
 
     def curve(self, step: int, length: int, per_epoch: int) -> float:
-        """Return the factor at ``step`` < ``length``, in steps."""
+        """Return the factor at ``step`` < ``length`` (both in steps)."""
         raise NotImplementedError
 
 
 class Linear(Finite):
-    """Move the learning rate in a straight line."""
+    """Change the learning rate linearly."""
 
     name: Literal["linear"] = "linear"
     """This schedule."""
@@ -77,7 +77,7 @@ class Linear(Finite):
 
 
 class Cosine(Finite):
-    """Move the learning rate along half a cosine (Loshchilov & Hutter 2017)."""
+    """Change the learning rate along a half cosine (Loshchilov & Hutter 2017)."""
 
     name: Literal["cosine"] = "cosine"
     """This schedule."""
@@ -86,12 +86,12 @@ class Cosine(Finite):
     """Factor on the group's lr at the first step."""
 
     def curve(self, step: int, length: int, per_epoch: int) -> float:
-        """Interpolate between ``start`` and ``end``, slowly at both."""
+        """Interpolate between ``start`` and ``end``, changing slowly near both."""
         return _between(self.start, self.end, (1 - math.cos(math.pi * step / length)) / 2)
 
 
 class Triangular(Finite):
-    """Raise the learning rate to 1 and lower it again, both in a straight line."""
+    """Raise the factor linearly to 1, then lower it linearly."""
 
     name: Literal["triangular"] = "triangular"
     """This schedule."""
@@ -100,19 +100,19 @@ class Triangular(Finite):
     """Factor on the group's lr at the first step."""
 
     peak: Fraction = 0.23
-    """Where the factor is 1, as a fraction of the schedule's length."""
+    """Where the factor reaches 1, as a fraction of the schedule's length."""
 
     end: NonNegative = 0.07
     """Factor on the group's lr at the end of the schedule, and from then on."""
 
     def curve(self, step: int, length: int, per_epoch: int) -> float:
-        """Climb until ``peak``, then fall."""
+        """Rise until ``peak``, then fall."""
         up = int(length * self.peak)
         return _trapezoid(self.start, self.end, step, length, up, length - up)
 
 
 class Trapezoidal(Finite):
-    """Warm up, stay at 1, cool down, in straight lines (warmup-stable-decay)."""
+    """Warm up linearly, stay at 1, cool down linearly (warmup-stable-decay)."""
 
     name: Literal["trapezoidal"] = "trapezoidal"
     """This schedule."""
@@ -121,30 +121,30 @@ class Trapezoidal(Finite):
     """Factor on the group's lr at the first step."""
 
     warmup: NonNegative = 0.1
-    """How long the factor climbs from `start` to 1, in `unit`."""
+    """How long the factor rises from `start` to 1, in `unit`."""
 
     cooldown: NonNegative = 0.3
     """How long it falls from 1 to `end`, in `unit`, up to the schedule's end."""
 
     unit: Literal["fraction", "epochs"] = "fraction"
-    """Of `warmup` and `cooldown`: a fraction of the schedule's length, or epochs."""
+    """Unit of `warmup` and `cooldown`: fractions of the schedule's length, or epochs."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.unit == "fraction" and self.warmup + self.cooldown > 1:
-            raise ValueError("warmup and cooldown add up to more than 1, the whole length")
+            raise ValueError("warmup + cooldown is more than 1, the whole length")
         return self
 
     def curve(self, step: int, length: int, per_epoch: int) -> float:
-        """Climb for ``warmup``, fall for ``cooldown``, stay at 1 in between."""
+        """Rise for ``warmup``, fall for ``cooldown``, stay at 1 in between."""
         unit = length if self.unit == "fraction" else per_epoch
         return _trapezoid(self.start, self.end, step, length, int(self.warmup * unit), round(self.cooldown * unit))
 
 
 def _trapezoid(start: float, end: float, step: int, length: int, up: int, down: int) -> float:
-    """Climb from ``start`` to 1 in the first ``up`` of ``length`` steps, fall to ``end`` in the last ``down``.
+    """Rise from ``start`` to 1 in the first ``up`` of ``length`` steps, fall to ``end`` in the last ``down``.
 
-    A climb that takes longer than the fall leaves time for is cut short.
+    If the two overlap, the rise is cut short.
     """
     down = min(down, length)
     if step < min(up, length - down):
@@ -159,7 +159,7 @@ def _between(start: float, end: float, share: float) -> float:
 
 
 def epochs_to_steps(epochs: float, per_epoch: int) -> int:
-    """Return the steps that ``epochs`` take, rounded up; at least one."""
+    """Return the number of steps in ``epochs`` epochs, rounded up; at least 1."""
     return max(1, math.ceil(round(epochs * per_epoch, 9)))  # 0.1 * 30 is 3, not 3.0000000000000004
 
 

@@ -1,6 +1,6 @@
-"""The schema of a recipe: every setting typed, bounded, and explained with its unit.
+"""The schema of a recipe: type, bounds, meaning and unit of every setting.
 
-The docstring under each setting becomes its description in ``configs/recipe.schema.json``, which editors show.
+The docstring under each setting becomes its description in ``configs/recipe.schema.json``, which editors display.
 """
 
 from typing import Annotated, Literal, Self
@@ -18,49 +18,49 @@ class Train(Config):
     """The training loop."""
 
     batch_size: Annotated[int, Field(ge=2)] = 2000
-    """Images in a step. The last, incomplete batch of an epoch is dropped."""
+    """Images per step. The last, incomplete batch of an epoch is dropped."""
 
     epochs: Positive = 8.0
-    """Passes over the training images; need not be whole. A list in a file or on the command line, [4, 6, 8],
-    stands for a recipe of each length."""
+    """Passes over the training images, not necessarily a whole number. A list in a file or on the command line,
+    [4, 6, 8], stands for one recipe per length."""
 
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the target that is spread over all classes. The loss is summed over the batch."""
 
     stall_epochs: Annotated[int, Field(ge=1)] = 3
-    """A trial fails if its loss is no better than guessing after so many epochs."""
+    """A trial fails if its loss is no better than guessing after this many epochs."""
 
 
 class Evaluate(Config):
-    """Test accuracy."""
+    """How test accuracy is evaluated."""
 
     tta: tuple[Literal["mirror", "translate"], ...] = ("mirror", "translate")
-    """Test-time augmentation. `mirror`: average with the mirrored image. `translate`: half the weight on
-    the image, a quarter each on it moved one pixel up-left and down-right. Empty: none."""
+    """Test-time augmentation. `mirror`: average with the mirrored image. `translate`: weight 1/2 on
+    the image, 1/4 each on the image shifted by one pixel up-left and down-right. Empty: none."""
 
     view_weights: Literal["half_centre", "equal"] = "half_centre"
-    """Weights of the views of `translate`. `half_centre`: as above. `equal`: a third each."""
+    """Weights of the views of `translate`. `half_centre`: as above. `equal`: 1/3 each."""
 
     uncertain: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Use test-time augmentation for this share of the images only: those of which the net is least certain without
-    it, by its largest probability (Hiverge 2025)."""
+    """Use test-time augmentation for this fraction of the images only: those whose largest predicted probability
+    without it is smallest (Hiverge 2025)."""
 
     batch_size: Annotated[int, Field(ge=1)] = 2000
-    """Images in one forward pass."""
+    """Images per forward pass."""
 
     def without_tta(self) -> "Evaluate":
-        """Return the same without test-time augmentation."""
+        """Return this config without test-time augmentation."""
         return self.model_copy(update={"tta": ()})
 
 
 class Seeds(Config):
-    """Hold a source of randomness fixed over the trials of a run. Unset: trial i of `--seed s` uses s + i."""
+    """Seeds that are held fixed over the trials of a run. Unset: trial i with `--seed s` uses s + i."""
 
     init: Seed | None = None
     """Initial weights."""
 
     order: Seed | None = None
-    """Order in which training images are shown."""
+    """Order of the training images."""
 
     augment: Seed | None = None
     """Every random choice of the augmentations."""
@@ -70,16 +70,16 @@ class Recipe(Config):
     """How to train a net, from images to accuracy."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)] = "recipe"
-    """What tables and run folders call it. Unset: the file's name."""
+    """Name of the recipe in tables and run folders. Unset: the file's name."""
 
     description: str = ""
     """What the recipe is and where its numbers come from."""
 
     target: Fraction = 0.94
-    """Mean test accuracy that the run is for."""
+    """Mean test accuracy to reach."""
 
     engine: Engine = Engine()
-    """How it is computed."""
+    """How the recipe is executed."""
 
     data: Data = Data()
     """Images and augmentation."""
@@ -91,17 +91,17 @@ class Recipe(Config):
     """The training loop."""
 
     optimizers: Annotated[dict[str, OptimizerGroup], Field(min_length=1)]
-    """Groups of parameters and what trains each. A parameter goes to the first group that matches it. `null` removes
-    an inherited group."""
+    """Parameter groups and their optimizers. A parameter belongs to the first group that matches it. `null` removes an
+    inherited group."""
 
     lookahead: Lookahead | None = None
     """Weight averaging during training. Unset: none."""
 
     evaluate: Evaluate = Evaluate()
-    """How test accuracy is taken."""
+    """How test accuracy is evaluated."""
 
     seeds: Seeds = Seeds()
-    """Randomness held fixed."""
+    """Seeds held fixed over trials."""
 
     @model_validator(mode="after")
     def _can_be_captured(self) -> Self:
@@ -111,7 +111,7 @@ class Recipe(Config):
         return self
 
     def not_capturable(self) -> str | None:
-        """Return what keeps a CUDA graph from capturing a training step; None if nothing does."""
+        """Return what prevents CUDA graph capture of a training step; None if nothing does."""
         for name, group in self.optimizers.items():
             obstacle = group.not_capturable()
             if obstacle:

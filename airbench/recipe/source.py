@@ -1,7 +1,7 @@
-"""YAML with its origin kept: every key knows the file and the line that it came from.
+"""YAML with its origin: every key knows the file and line that it came from.
 
-Recipes are merged from several files and from the command line; a message about a key must name the one
-place where the user can change it.
+Recipes are merged from several files and the command line; an error message about a key must name the one place
+where the user can change it.
 """
 
 import re
@@ -19,10 +19,10 @@ COMMAND_LINE = "command line"
 
 @dataclass(frozen=True)
 class Node:
-    """A YAML value and where it stands.
+    """A YAML value and its location.
 
-    ``value`` is a dict of nodes, a list of nodes, or a scalar; ``line`` counts from 1 and is 0 for a value
-    that came from no file.
+    ``value`` is a dict of nodes, a list of nodes, or a scalar; ``line`` counts from 1 and is 0 for a value that did
+    not come from a file.
     """
 
     value: "dict[str, Node] | list[Node] | Scalar"
@@ -35,7 +35,7 @@ class Node:
         return f"{self.file}:{self.line}" if self.line else self.file
 
     def plain(self) -> Any:
-        """The value as ordinary dicts, lists and scalars."""
+        """Return the value as plain dicts, lists and scalars."""
         if isinstance(self.value, dict):
             return {key: node.plain() for key, node in self.value.items()}
         if isinstance(self.value, list):
@@ -43,9 +43,9 @@ class Node:
         return self.value
 
     def find(self, path: tuple[str | int, ...]) -> "Node":
-        """The node at ``path``, or the deepest one on the way to it.
+        """Return the node at ``path``, or the deepest one on the way to it.
 
-        Steps that name nothing are passed over: pydantic puts the tags of unions into its paths.
+        Steps that match nothing are skipped: pydantic puts union tags into its paths.
         """
         node = self
         for step in path:
@@ -58,7 +58,7 @@ class Node:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's core types, with 1e-4 read as the number that it looks like."""
+    """Reads YAML's core types, and 1e-4 as a number."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -97,14 +97,14 @@ def _convert(loader: _Loader, node: yaml.Node, file: str) -> Node:
         return Node([_convert(loader, item, file) for item in node.value], file, line)
     value = loader.construct_object(node)
     if not isinstance(value, str | int | float | bool | None):
-        raise RecipeError(f"{file}:{line}: {node.value!r} is not a text, a number, true, false or null")
+        raise RecipeError(f"{file}:{line}: {node.value!r} is not a string, a number, true, false or null")
     return Node(value, file, line)
 
 
 def parse_yaml(text: str, file: str) -> Node:
     """Parse one YAML document.
 
-    Raises RecipeError, naming file and line, for text that is not YAML and for a key given twice.
+    Raises RecipeError, naming file and line, for invalid YAML and for duplicate keys.
     """
     try:
         loader = _Loader(text)
@@ -130,9 +130,9 @@ def read_yaml(path: Path) -> Node:
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such file{_siblings(path)}") from None
     except IsADirectoryError:
-        raise RecipeError(f"{path}: is a folder, not a recipe{_siblings(path / 'x')}") from None
+        raise RecipeError(f"{path}: a folder, not a recipe{_siblings(path / 'x')}") from None
     except UnicodeDecodeError:
-        raise RecipeError(f"{path}: not a text file in UTF-8") from None
+        raise RecipeError(f"{path}: not a UTF-8 text file") from None
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
     node = parse_yaml(text, str(path))
@@ -144,11 +144,11 @@ def read_yaml(path: Path) -> Node:
 def _siblings(path: Path) -> str:
     folder = path.parent
     names = sorted(p.name for p in folder.glob("*.yaml")) if folder.is_dir() else []
-    return f"; in {folder} there are: {', '.join(names)}" if names else ""
+    return f"; recipes in {folder}: {', '.join(names)}" if names else ""
 
 
 def parse_override(text: str) -> Node:
-    """Parse ``a.b.c=value``, the value as YAML, into the nested mapping that it stands for."""
+    """Parse ``a.b.c=value``, the value as YAML, into a nested mapping."""
     key, equals, value = text.partition("=")
     steps = key.strip().split(".")
     if not equals or not all(steps):
@@ -163,19 +163,19 @@ def parse_override(text: str) -> Node:
 
 
 _DEFAULTS = {"method": "newton_schulz"}
-"""What a mapping that does not name its kind is."""
+"""The kind of a mapping that does not name it."""
 
 _KEPT = ("params", "augment")
-"""What does not depend on the kind: which parameters a group trains, how images are augmented."""
+"""Settings that do not depend on the kind: a group's parameters, and the augmentations."""
 
 
 def merge(base: Node, over: Node, *, start_over: bool = True, at: str = "") -> Node:
-    """Lay ``over`` on ``base``, which is the section ``at`` of a recipe.
+    """Merge ``over`` into ``base``, which is the section ``at`` of a recipe.
 
     Mappings merge key by key; anything else is replaced. Optimizer groups that only ``over`` has come before the
-    inherited ones, so that they are asked first; other new keys come last. A mapping that changes ``name`` or
-    ``method`` (another optimizer, net, schedule) starts over: the settings of the old one would mean nothing to the
-    new. Only what does not depend on the kind stays. Without ``start_over`` nothing is dropped.
+    inherited ones, so that they are matched first; other new keys come last. A mapping that changes ``name`` or
+    ``method`` (another optimizer, net or schedule) starts over, since the old settings would not apply to it; only
+    settings that do not depend on the kind are kept. If ``start_over`` is false, nothing is dropped.
     """
     if not isinstance(base.value, dict) or not isinstance(over.value, dict):
         return over

@@ -1,4 +1,4 @@
-"""Augmentations: what is done to a training image each time that it is shown."""
+"""Augmentations of the training images, drawn anew in each epoch."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -11,19 +11,19 @@ Pixels = Annotated[int, Field(ge=0, le=16)]
 
 
 class TransformConfig(Config):
-    """What every augmentation has in common."""
+    """Settings common to all augmentations."""
 
     shorthand: ClassVar[str | None] = None
-    """The setting that a bare value stands for: ``translate: 2`` is ``translate: {pixels: 2}``."""
+    """The setting that a bare value sets: ``translate: 2`` is ``translate: {pixels: 2}``."""
 
     crops: ClassVar[bool] = False
-    """Whether it crops padded images. A recipe can have one augmentation that does."""
+    """Whether it crops padded images. A recipe can have at most one such augmentation."""
 
     name: str
 
 
 class Flip(TransformConfig):
-    """Mirror images left-right."""
+    """Flip images horizontally."""
 
     shorthand: ClassVar[str | None] = "kind"
 
@@ -31,12 +31,12 @@ class Flip(TransformConfig):
     """This augmentation."""
 
     kind: Literal["none", "random", "alternating"] = "alternating"
-    """`random`: a fresh coin per image and epoch. `alternating`: a random half in epoch 0, then every image the
-    other way round in every other epoch (Jordan 2024, section 3.2)."""
+    """`random`: flip each image with probability 1/2 in each epoch. `alternating`: flip a random half in epoch 0, then
+    flip every image relative to the epoch before (Jordan 2024, section 3.2)."""
 
 
 class Translate(TransformConfig):
-    """Shift images, the border filled by reflection."""
+    """Shift images, filling the border by reflection."""
 
     shorthand: ClassVar[str | None] = "pixels"
     crops: ClassVar[bool] = True
@@ -49,7 +49,7 @@ class Translate(TransformConfig):
 
 
 class RandomCrop(TransformConfig):
-    """Crop images at a random place after padding them with the mean colour: the augmentation of standard training."""
+    """Pad images with the mean colour and crop them at a random position: the standard CIFAR augmentation."""
 
     shorthand: ClassVar[str | None] = "padding"
     crops: ClassVar[bool] = True
@@ -58,11 +58,11 @@ class RandomCrop(TransformConfig):
     """This augmentation."""
 
     padding: Pixels = 4
-    """Pixels added on each side, so that a crop moves by up to as many."""
+    """Pixels of padding on each side, and so the maximum shift."""
 
 
 class Cutout(TransformConfig):
-    """Set a square at a random place to the mean colour (DeVries & Taylor 2017)."""
+    """Set a square at a random position to the mean colour (DeVries & Taylor 2017)."""
 
     shorthand: ClassVar[str | None] = "size"
 
@@ -70,7 +70,7 @@ class Cutout(TransformConfig):
     """This augmentation."""
 
     size: Annotated[int, Field(ge=0, le=255)] = 8
-    """Side of the square, in pixels; 0 for none. It lies inside the image."""
+    """Side of the square, in pixels; 0 for none. The square lies inside the image."""
 
 
 class ColorJitter(TransformConfig):
@@ -80,14 +80,14 @@ class ColorJitter(TransformConfig):
     """This augmentation."""
 
     brightness: NonNegative = 0.0
-    """Add a number drawn from ± this to each normalised image. The range of pixels is about 4 such units."""
+    """Maximum absolute value of the random number added to each normalised image, whose pixels span about 4 units."""
 
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Then multiply the image by a number drawn from 1 ± this."""
+    """Then multiply the image by a random number in 1 ± this."""
 
 
 class Mixup(TransformConfig):
-    """Blend each image and its target with another of the batch (Zhang et al. 2018)."""
+    """Blend each image and its target with another from the batch (Zhang et al. 2018)."""
 
     shorthand: ClassVar[str | None] = "alpha"
 
@@ -95,11 +95,11 @@ class Mixup(TransformConfig):
     """This augmentation."""
 
     alpha: Positive = 0.2
-    """The share of an image is drawn from Beta(alpha, alpha)."""
+    """The weight of an image is drawn from Beta(alpha, alpha)."""
 
 
 class Cutmix(TransformConfig):
-    """Replace a rectangle of each image, and its target in proportion, by another of the batch (Yun et al. 2019)."""
+    """Replace a rectangle of each image, and its target in proportion, by another from the batch (Yun et al. 2019)."""
 
     shorthand: ClassVar[str | None] = "alpha"
 
@@ -107,7 +107,7 @@ class Cutmix(TransformConfig):
     """This augmentation."""
 
     alpha: Positive = 1.0
-    """The share of the image that stays is drawn from Beta(alpha, alpha)."""
+    """The fraction of the image that is kept is drawn from Beta(alpha, alpha)."""
 
 
 _ROOM = "airbench.data.transforms"

@@ -1,1 +1,1 @@
-"""One trial: a net trained from scratch with one seed, on the clock, and evaluated."""
+"""One trial: train a net from scratch with one seed, timed, and evaluate it."""

@@ -1,4 +1,4 @@
-"""Who is told how a trial goes."""
+"""Callbacks that follow the progress of a trial."""
 
 from typing import TYPE_CHECKING
 
@@ -10,26 +10,26 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Is told how a trial goes. It must be quick: steps are reported on the clock. Override what you need."""
+    """Follows the progress of a trial. Override what you need, and be quick: ``on_step`` is called on the clock."""
 
     def on_start(self, setup: "TrialSetup", optimizers: "Optimizers") -> None:
-        """A trial is about to take its first step, with these optimizers."""
+        """Handle the start of a trial, before its first step with these optimizers."""
 
     def on_step(self, step: int, total: int) -> None:
-        """``step`` of ``total`` steps have been started."""
+        """Handle the launch of ``step`` of ``total`` steps (from 1)."""
 
     def on_epoch(self, row: EpochRow) -> None:
-        """An epoch is over."""
+        """Handle the end of an epoch."""
 
     def on_end(self, result: TrialResult) -> None:
-        """The trial has ended with ``result``."""
+        """Handle the end of the trial, with its ``result``."""
 
     def on_fail(self, reason: str) -> None:
-        """The trial was stopped."""
+        """Handle the failure of the trial."""
 
 
 class Callbacks(Callback):
-    """Several callbacks, told in order."""
+    """Several callbacks, called in order."""
 
     def __init__(self, *callbacks: Callback):
         self.callbacks = callbacks

@@ -1,8 +1,8 @@
-"""The clock: what is timed is timed by the harness, the same way for every recipe.
+"""The clock: the harness times every recipe in the same way.
 
-Inside: whitening, normalisation and augmentation, every training step, the final evaluation with
-test-time augmentation. Outside: reading data and moving it to the device, initialisation, building
-optimizers, compilation and warm-up, evaluation after each epoch.
+Timed: whitening, normalisation and augmentation, every training step, the final evaluation with test-time
+augmentation. Not timed: reading data and moving it to the device, initialisation, building optimizers, compilation
+and warm-up, evaluation after each epoch.
 """
 
 import time
@@ -14,13 +14,13 @@ TIMED = (
     "whitening statistics", "normalisation and augmentation", "training steps",
     "final evaluation with test-time augmentation",
 )  # fmt: skip
-"""What is on the clock, for the record."""
+"""What the clock includes, recorded in ``run.json``."""
 
 
 class Clock:
     """Adds up the seconds spent inside ``with clock:`` blocks.
 
-    On a GPU the blocks are bounded by CUDA events, so the host never waits for the device inside them.
+    On a GPU, blocks are timed with CUDA events, so that the host does not wait for the device inside them.
     """
 
     def __init__(self, device: torch.device):
@@ -31,7 +31,7 @@ class Clock:
 
     def __enter__(self) -> "Clock":
         if self._start is not None:
-            raise RuntimeError("the clock is running already")
+            raise RuntimeError("the clock is already running")
         self._start = self._now()
         return self
 
@@ -55,7 +55,7 @@ class Clock:
         return time.perf_counter()
 
     def seconds(self) -> float:
-        """Seconds inside all finished blocks. On a GPU this waits for it, so call it outside of them."""
+        """Return the seconds spent in finished blocks. Waits for a GPU, so call it outside of them."""
         if self._events:
             torch.cuda.synchronize()
             self._closed += sum(start.elapsed_time(end) for start, end in self._events) / 1000

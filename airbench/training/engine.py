@@ -1,4 +1,4 @@
-"""How the training step is executed on this machine: compiled, captured, or as it is."""
+"""How the training step is executed on this machine: eager, compiled or captured."""
 
 import sys
 from collections.abc import Callable
@@ -16,18 +16,18 @@ from airbench.recipe import Recipe
 from airbench.training.loss import losses
 
 ForwardLoss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Images ``(B, C, H, W)`` and targets → the loss of each example ``(B,)`` and the logits ``(B, classes)``."""
+"""Images ``(B, C, H, W)`` and targets → losses per example ``(B,)`` and logits ``(B, classes)``."""
 
 MIN_CAPABILITY = (7, 0)
-"""Of a GPU that Triton compiles for."""
+"""Minimum compute capability of a GPU that Triton supports."""
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How a step is executed, with what the recipe leaves to the machine decided."""
+    """How a step is executed, with every `auto` resolved for the machine."""
 
     compile: str
-    """``none``, or the mode of torch.compile."""
+    """``none``, or a mode of torch.compile."""
     cuda_graph: bool
 
     note: str = ""
@@ -35,7 +35,7 @@ class Execution:
 
     @classmethod
     def choose(cls, recipe: Recipe, machine: Machine) -> "Execution":
-        """Decide for ``recipe`` on ``machine``. Raises RecipeError for a CUDA graph where there is no CUDA."""
+        """Choose for ``recipe`` on ``machine``. Raises RecipeError if the recipe asks for a CUDA graph without CUDA."""
         on_cuda = machine.device.type == "cuda"
         compile_mode, graph, notes = recipe.engine.compile, recipe.engine.cuda_graph, []
         if compile_mode == "auto":
@@ -53,9 +53,9 @@ class Execution:
         return cls(compile_mode, graph, "; ".join(notes))
 
     def without(self, error: Exception, recipe: Recipe) -> "Execution | None":
-        """Return what to fall back on after ``error`` in the warm-up; None if the recipe leaves no choice.
+        """Return the fallback after ``error`` in the warm-up; None if the recipe leaves no choice.
 
-        Compilation goes first, since a step that does not compile cannot be captured compiled either.
+        Gives up compilation first: a step that does not compile cannot be captured compiled either.
         """
         if self.compile != "none" and recipe.engine.compile == "auto" and _is_about_compiling(error):
             return replace(self, compile="none")
@@ -70,7 +70,7 @@ class Execution:
 
 
 EAGER = Execution("none", cuda_graph=False)
-"""As it is."""
+"""Neither compiled nor captured."""
 
 
 def can_compile(device: torch.device) -> bool:

@@ -1,4 +1,4 @@
-"""Accuracy, plain and with test-time augmentation (TTA)."""
+"""Evaluation: accuracy without and with test-time augmentation (TTA)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,16 +18,16 @@ Forward = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class View:
-    """An image seen differently, and the weight of its logits."""
+    """A view of an image for test-time augmentation, and the weight of its logits."""
 
     weight: float
     shift: int = 0
-    """Pixels by which the image is moved down and to the right, -1 to 1, the border filled by reflection."""
+    """Pixels by which the image is shifted down and to the right, -1 to 1, filling the border by reflection."""
     mirrored: bool = False
-    """Whether it is then mirrored left-right."""
+    """Whether it is then flipped horizontally."""
 
     def of(self, images: Tensor) -> Tensor:
-        """See ``images`` ``(N, C, H, W)`` in this way: the same shape."""
+        """Return this view of ``images`` ``(N, C, H, W)``, in the same shape."""
         if self.shift:
             height, width = images.shape[2:]
             padded = pad_reflect(images.permute(0, 2, 3, 1), 1)
@@ -37,10 +37,10 @@ class View:
 
 
 def views(config: Evaluate) -> list[View]:
-    """Return the views that ``config.tta`` asks for, whose weights add up to 1; the image itself is the first.
+    """Return the views for ``config.tta``, whose weights add up to 1; the image itself comes first.
 
-    ``translate``: the image, and it moved one pixel up-left and one down-right, with weights 1/2, 1/4, 1/4 or
-    equal ones. ``mirror``: each of those averaged with its mirror image.
+    ``translate``: the image, and the image shifted by one pixel up-left and down-right, with weights 1/2, 1/4, 1/4
+    or equal weights. ``mirror``: each of those averaged with its mirror image.
     """
     found = [View(1.0)]
     if "translate" in config.tta:
@@ -52,16 +52,16 @@ def views(config: Evaluate) -> list[View]:
 
 
 def num_augmented(config: Evaluate, count: int) -> int:
-    """Return how many of ``count`` images are seen in more than one view."""
+    """Return how many of ``count`` images are evaluated in more than one view."""
     return math.ceil(config.uncertain * count) if config.tta else 0
 
 
 @torch.no_grad()
 def predict(net: nn.Module, images: Tensor, config: Evaluate, forward: Forward | None = None) -> Tensor:
-    """Logits ``(N, classes)`` in float32 for ``(N, C, H, W)``, averaged over the views that ``config`` asks for.
+    """Compute float32 logits ``(N, classes)`` for ``(N, C, H, W)``, averaged over the views of ``config``.
 
-    With ``config.uncertain`` below 1, first without views, then once more for the images whose largest probability is
-    smallest. Puts the net into evaluation mode and leaves it there. ``forward`` is a compiled version of ``net``.
+    With ``config.uncertain`` below 1, evaluates all images without TTA first, then those whose largest probability is
+    smallest with it. Puts the net into evaluation mode and leaves it there. ``forward`` is a compiled ``net``.
     """
     net.eval()
     average = partial(_averaged, forward or net, batch_size=config.batch_size)
@@ -72,14 +72,14 @@ def predict(net: nn.Module, images: Tensor, config: Evaluate, forward: Forward |
     if count:
         doubtful = logits.softmax(1).amax(1).topk(count, largest=False).indices
         again = images.index_select(0, doubtful).contiguous(memory_format=torch.channels_last)
-        # The image itself was seen already.
+        # The logits of the image itself are already known.
         itself, *others = views(config)
         logits[doubtful] = itself.weight * logits[doubtful] + average(again, others)
     return logits
 
 
 def _averaged(forward: Forward, images: Tensor, seen: Sequence[View], batch_size: int) -> Tensor:
-    """Average the logits over the views of each image, weighted."""
+    """Return the weighted average of the logits over the views of each image."""
     if images.is_cuda and len(seen) > 1:
         return _averaged_together(forward, images, seen, batch_size)
     rows = []
@@ -89,7 +89,7 @@ def _averaged(forward: Forward, images: Tensor, seen: Sequence[View], batch_size
 
 
 def _averaged_together(forward: Forward, images: Tensor, seen: Sequence[View], batch_size: int) -> Tensor:
-    """The same with all views of ``batch_size`` images in one forward pass, gathered at once: few launches."""
+    """Do the same with all views of ``batch_size`` images in one gather and one forward pass: fewer launches."""
     count, _, side, _ = images.shape
     padded = pad_reflect(images.permute(0, 2, 3, 1), 1)
     both = torch.cat([padded, padded.flip(2)])
@@ -111,5 +111,5 @@ def _averaged_together(forward: Forward, images: Tensor, seen: Sequence[View], b
 def num_correct(
     net: nn.Module, images: Tensor, labels: Tensor, config: Evaluate, forward: Forward | None = None
 ) -> Tensor:
-    """Return how many of the images are classified correctly, as a tensor on the device: the caller may wait for it."""
+    """Return the number of correct predictions as a tensor on the device, without waiting for it."""
     return (predict(net, images, config, forward).argmax(1) == labels).sum()

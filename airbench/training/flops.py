@@ -1,4 +1,4 @@
-"""How much arithmetic a trial takes."""
+"""The floating-point operations of a trial."""
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -16,10 +16,10 @@ from airbench.training.step import train_step
 
 
 def count_flop(recipe: Recipe, steps: int, test_images: int, shape: ImageShape) -> dict[str, float]:
-    """Count floating-point operations (a multiply-add is 2) of a step, of the final evaluation, and of a trial.
+    """Count the floating-point operations (a multiply-add is 2) of a step, of the final evaluation, and of a trial.
 
-    Counted by PyTorch's FlopCounterMode (convolutions and matrix products, backward and Newton-Schulz included)
-    on the meta device, where nothing is computed.
+    Uses PyTorch's FlopCounterMode (convolutions and matrix products, including backward and Newton-Schulz) on the
+    meta device, where nothing is computed.
     """
     meta = torch.device("meta")
     net = build_net(recipe.net, net_context(recipe, shape), meta, torch.float32)

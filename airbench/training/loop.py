@@ -1,4 +1,4 @@
-"""The training loop: one trial, from fresh weights to its accuracy, on the clock."""
+"""The training loop: one timed trial, from initialisation to test accuracy."""
 
 import math
 import time
@@ -16,9 +16,9 @@ from airbench.training.warmup import warm_up
 
 
 def run_trial(setup: TrialSetup, seeds: TrialSeeds, callback: Callback | None = None) -> TrialResult:
-    """Train and evaluate once.
+    """Run one trial: train, then evaluate.
 
-    Raises TrialError for a loss that is not finite, for one no better than guessing, and where memory runs out.
+    Raises TrialError if the loss is not finite or no better than guessing, or if memory runs out.
     """
     with memory_errors():
         setup.machine.use_threads()
@@ -31,7 +31,7 @@ def run_trial(setup: TrialSetup, seeds: TrialSeeds, callback: Callback | None = 
 
 
 def fit(setup: TrialSetup, seeds: TrialSeeds, callback: Callback) -> TrialResult:
-    """Reset the net, train it epoch by epoch, evaluate it. What is inside ``with clock:`` is timed."""
+    """Reset the net, train it epoch by epoch, and evaluate it. Only ``with clock:`` blocks are timed."""
     net, total, clock = setup.net, setup.total_steps, Clock(setup.machine.device)
     started, step, rows = time.perf_counter(), 0, list[EpochRow]()
 
@@ -40,7 +40,7 @@ def fit(setup: TrialSetup, seeds: TrialSeeds, callback: Callback) -> TrialResult
     with clock:
         setup.prepare_net()
         loader = setup.new_loader(seeds)
-    lookahead = setup.new_lookahead()  # it copies the net, so the net is prepared first
+    lookahead = setup.new_lookahead()  # after preparing the net, which it copies
     callback.on_start(setup, optimizers)
 
     for epoch in count(1):
@@ -64,12 +64,12 @@ def fit(setup: TrialSetup, seeds: TrialSeeds, callback: Callback) -> TrialResult
             break
 
     with clock:
-        right = setup.num_correct(setup.recipe.evaluate)
+        correct = setup.num_correct(setup.recipe.evaluate)
     if not all(bool(p.isfinite().all()) for p in net.parameters()):
         raise TrialError("the weights are not finite after the last step: try a lower lr")
     return TrialResult(
         seeds=seeds,
-        accuracy=right.item() / len(setup.test),
+        accuracy=correct.item() / len(setup.test),
         plain_accuracy=rows[-1].accuracy,
         seconds=clock.seconds(),
         wall_seconds=time.perf_counter() - started,
@@ -79,24 +79,24 @@ def fit(setup: TrialSetup, seeds: TrialSeeds, callback: Callback) -> TrialResult
 
 
 def _diverged(losses: Tensor) -> bool:
-    """Return whether a loss is not finite. Asking is free on a CPU; a GPU is asked once an epoch, off the clock."""
+    """Return whether a loss is not finite; checked only on a CPU. On a GPU, checking each step would stall it."""
     return losses.is_cpu and not math.isfinite(losses.sum())
 
 
 def _after_epoch(setup: TrialSetup, step: int, batch: Batch, losses: Tensor, logits: Tensor, clock: Clock) -> EpochRow:
     """Evaluate without test-time augmentation, off the clock."""
-    right = setup.num_correct(setup.recipe.evaluate.without_tta())
+    correct = setup.num_correct(setup.recipe.evaluate.without_tta())
     return EpochRow(
         epoch=round(step / setup.steps_per_epoch, 4),
         train_loss=losses.sum().item() / len(batch),
         train_accuracy=(logits.argmax(1) == batch.labels).float().mean().item(),
-        accuracy=right.item() / len(setup.test),
+        accuracy=correct.item() / len(setup.test),
         seconds=clock.seconds(),
     )
 
 
 def _check_progress(setup: TrialSetup, row: EpochRow, epochs: int) -> None:
-    """Raise TrialError if training on is pointless."""
+    """Raise TrialError if further training is pointless."""
     classes = setup.shape.classes
     guessing = math.log(classes)  # label smoothing does not change the loss of a uniform guess
     if not math.isfinite(row.train_loss):
@@ -105,5 +105,5 @@ def _check_progress(setup: TrialSetup, row: EpochRow, epochs: int) -> None:
     if epochs >= setup.recipe.train.stall_epochs and stalled:
         raise TrialError(
             f"after {row.epoch:g} epochs the loss is {row.train_loss:.3f} and the accuracy {row.accuracy:.1%}, no "
-            f"better than guessing ({guessing:.3f}, {1 / classes:.1%}): the net does not learn"
+            f"better than guessing ({guessing:.3f}, {1 / classes:.1%}): the net is not learning"
         )

@@ -1,4 +1,4 @@
-"""What the machine can do at best: the rate of its matrix products and of its copies."""
+"""Peak rates of the machine: matrix products and memory copies."""
 
 import math
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from airbench.training.timing import seconds_of
 
 
 def measure_peak(device: torch.device) -> dict[str, Any]:
-    """Measure this machine's own rates: products in TFLOP/s for each precision, copies in GB/s. A few seconds.
+    """Measure peak rates of matrix products per precision, in TFLOP/s, and of copies, in GB/s. Takes seconds.
 
-    The best of many repeats: a peak is what the machine can do when nothing disturbs it. None for a precision that a
-    CPU has no instructions for: one such product takes half a minute.
+    Takes the best of many repeats, the one least disturbed by other programs. None for a precision without CPU
+    instructions: a single such product takes half a minute.
     """
     rates: dict[str, Any] = {}
     on_cpu = device.type == "cpu"
@@ -38,7 +38,7 @@ def measure_peak(device: torch.device) -> dict[str, Any]:
 
 
 def _best_seconds(work: Callable[[], Any], device: torch.device, budget: float = 0.7) -> float:
-    """Return the fewest seconds that ``work`` takes, repeated until ``budget`` seconds have passed."""
+    """Return the minimum time of ``work`` in seconds, repeated until ``budget`` seconds have passed."""
     best, spent = math.inf, 0.0
     while spent < budget:
         took = seconds_of(work, device)

@@ -1,4 +1,4 @@
-"""What comes of a trial, and the seeds that it started from."""
+"""The result of a trial, and the seeds that it started from."""
 
 import hashlib
 from dataclasses import asdict, dataclass, field
@@ -19,25 +19,25 @@ class TrialSeeds:
 
     @classmethod
     def of(cls, recipe: Recipe, seed: int) -> "TrialSeeds":
-        """Return ``seed`` for all three, but for those that the recipe holds fixed."""
+        """Return ``seed`` for all three, except for those that the recipe holds fixed."""
         fixed = recipe.seeds
         return cls(*(seed if own is None else own for own in (fixed.init, fixed.order, fixed.augment)))
 
     def generator(self, stream: str) -> torch.Generator:
-        """Make a host generator for ``init``, ``order`` or ``augment``: streams of one seed are independent."""
+        """Create a CPU generator for ``init``, ``order`` or ``augment``; streams of the same seed are independent."""
         digest = hashlib.sha256(f"{stream}:{getattr(self, stream)}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
 @dataclass(frozen=True)
 class EpochRow:
-    """The state of a trial after an epoch. Accuracies are shares of 1, loss is per example."""
+    """The state of a trial after an epoch. Accuracies are between 0 and 1; the loss is per example."""
 
     epoch: float
     """Passes over the training images so far."""
     train_loss: float
     train_accuracy: float
-    """Loss and accuracy are those of the last batch."""
+    """Loss and accuracy of the last batch."""
     accuracy: float
     """On the test images, without test-time augmentation."""
     seconds: float
@@ -46,7 +46,7 @@ class EpochRow:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What came of a trial."""
+    """The result of a trial."""
 
     seeds: TrialSeeds
     accuracy: float
@@ -56,10 +56,10 @@ class TrialResult:
     seconds: float
     """On the clock."""
     wall_seconds: float
-    """From start to end, evaluation after each epoch included."""
+    """From start to end, including evaluation after each epoch."""
     steps: int
     epochs: list[EpochRow] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)

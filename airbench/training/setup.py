@@ -1,4 +1,4 @@
-"""What the trials of a recipe share: images on the device, a net that each trial resets, the parameter groups."""
+"""State shared by the trials of a recipe: images on the device, a net that each trial resets, parameter groups."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ from airbench.training.step import GraphStep, Step, train_step
 
 
 class TrialSetup:
-    """What the trials of a recipe share. Raises RecipeError for a recipe that does not fit the images or the device."""
+    """State shared by the trials of a recipe. Raises RecipeError if it does not fit the images or the device."""
 
     def __init__(self, recipe: Recipe, dataset: Dataset, machine: Machine):
         self.recipe, self.machine = recipe, machine
@@ -47,15 +47,15 @@ class TrialSetup:
         self.execute(Execution.choose(recipe, machine))
 
     def execute(self, execution: Execution) -> None:
-        """Execute steps in this way from now on."""
+        """Execute steps as ``execution`` says from now on."""
         self.execution = execution
         self.forward_loss = forward_loss(self.net, self.recipe.train.label_smoothing, execution)
         self.forward = forward(self.net, execution)
         self.graph: GraphStep | None = None
-        """The captured step, from the warm-up on, if there is to be one."""
+        """The captured step, if ``execution`` asks for one; set by the warm-up."""
 
     def new_optimizers(self) -> Optimizers:
-        """Build optimizers that have taken no step."""
+        """Build fresh optimizers."""
         return Optimizers(
             self.groups,
             batch_size=self.recipe.train.batch_size,
@@ -65,7 +65,7 @@ class TrialSetup:
         )
 
     def new_step(self) -> tuple[Optimizers, Step]:
-        """Return optimizers that have taken no step, and the step that they take with the net as it is now."""
+        """Return fresh optimizers and the function that takes a step with them."""
         if self.graph:
             self.graph.optimizers.reset()
             return self.graph.optimizers, self.graph
@@ -92,29 +92,29 @@ class TrialSetup:
         prepare(self.net, partial(self.train.normalized, self.machine.dtype))
 
     def num_correct(self, evaluate: Evaluate) -> Tensor:
-        """Normalise the test images and return how many are classified correctly, as a tensor on the device."""
+        """Normalise the test images and return the number of correct predictions, as a tensor on the device."""
         test = self.test.normalized(self.machine.dtype)
         return num_correct(self.net, test, self.test.labels, evaluate, self.forward)
 
     def new_lookahead(self) -> Lookahead | None:
-        """Start averaging the net's weights as they are now, if the recipe asks for it."""
+        """Start lookahead from the net's current weights, if the recipe asks for it."""
         return Lookahead(self.net, self.recipe.lookahead, self.total_steps) if self.recipe.lookahead else None
 
 
 def image_shape(dataset: Dataset) -> ImageShape:
-    """Return side, channels and classes of the images."""
+    """Return side, channels and number of classes of the images."""
     _, side, _, channels = dataset.train.images.shape
     return ImageShape(side, channels, len(dataset.classes))
 
 
 def net_context(recipe: Recipe, shape: ImageShape) -> NetContext:
-    """Return what the factory of the recipe's net needs to know."""
+    """Return the context for the factory of the recipe's net."""
     return NetContext(shape.classes, shape.side, shape.channels, recipe.engine.fused, recipe.engine.winograd)
 
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Turn running out of memory into a TrialError that says what to change."""
+    """Convert out-of-memory errors to a TrialError that says what to change."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -124,5 +124,5 @@ def memory_errors() -> Iterator[None]:
         ):
             raise
         raise TrialError(
-            "memory ran out: lower train.batch_size or evaluate.batch_size, or take a narrower net"
+            "out of memory: lower train.batch_size or evaluate.batch_size, or use a narrower net"
         ) from None

@@ -1,4 +1,4 @@
-"""A training step: taken as it is, or captured once as a CUDA graph and replayed."""
+"""A training step, executed directly or captured once as a CUDA graph and replayed."""
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -13,19 +13,19 @@ from airbench.optim.optimizers import Optimizers
 from airbench.training.engine import ForwardLoss
 
 StepResult = tuple[Tensor, Tensor]
-"""The loss of each example ``(B,)`` and the logits ``(B, classes)``, without a gradient."""
+"""Losses per example ``(B,)`` and logits ``(B, classes)``, detached."""
 
 Step = Callable[[Batch], StepResult]
 
 Capture = Callable[[Callable[[], StepResult]], tuple[Callable[[], Any], StepResult]]
-"""Records some work. Returns a function that repeats it on the same memory, and the tensors that hold its result."""
+"""Records a function. Returns a function that replays it on the same memory, and the tensors that hold the result."""
 
 EAGER_STEPS = 3
-"""Before a capture: optimizers make their state, and libraries choose their algorithms, in the first steps."""
+"""Eager steps before a capture, in which optimizers create their state and libraries choose their algorithms."""
 
 
 def train_step(forward_loss: ForwardLoss, optimizers: Optimizers, batch: Batch) -> StepResult:
-    """Forward, backward, update. The loss is summed over the batch."""
+    """Run forward, backward and update. The loss is summed over the batch."""
     losses, logits = forward_loss(batch.images, batch.targets)
     losses.sum().backward()
     optimizers.step()
@@ -33,7 +33,7 @@ def train_step(forward_loss: ForwardLoss, optimizers: Optimizers, batch: Batch) 
 
 
 def capture_cuda_graph(work: Callable[[], StepResult]) -> tuple[Callable[[], Any], StepResult]:
-    """Record what ``work`` launches as a CUDA graph, without executing it."""
+    """Capture the kernels that ``work`` launches as a CUDA graph, without executing them."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         result = work()
@@ -41,11 +41,11 @@ def capture_cuda_graph(work: Callable[[], StepResult]) -> tuple[Callable[[], Any
 
 
 class GraphStep:
-    """:func:`train_step` as a CUDA graph, on the net, the optimizers and the memory that it was made with.
+    """:func:`train_step` as a CUDA graph, tied to the net, the optimizers and the memory it was created with.
 
-    A graph repeats the very same kernels on the very same memory. So batches are copied to one place, optimizers must
-    read their learning rates from tensors (``Optimizers(captured=True)``), and for each set of groups that are trained
-    or rescaled in a step there is a graph of its own.
+    A graph replays the same kernels on the same memory. So batches are copied to a fixed buffer, optimizers must read
+    their learning rates from tensors (``Optimizers(captured=True)``), and each combination of groups that are trained
+    or rescaled in a step has its own graph.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class GraphStep:
         example: Batch,
         capture: Capture | None = None,
     ):
-        """``example`` is a batch; any other must be of its shape."""
+        """``example`` is any batch; all others must have its shape."""
         self.optimizers, self.capture = optimizers, capture or capture_cuda_graph
         images = example.images.clone(memory_format=torch.preserve_format)
         self.batch = replace(example, images=images, targets=example.targets.clone())
@@ -77,7 +77,7 @@ class GraphStep:
             self._graphs[kind] = self.capture(self._work)
 
     def __call__(self, batch: Batch) -> StepResult:
-        """Take the step that ``optimizers.before_step`` announced. The next one overwrites what is returned."""
+        """Take the step announced by ``optimizers.before_step``. The next step overwrites the returned tensors."""
         self.batch.images.copy_(batch.images)
         self.batch.targets.copy_(batch.targets)
         replay, result = self._graphs[self.optimizers.kind_of_step(self.optimizers.now)]
@@ -87,7 +87,7 @@ class GraphStep:
 
 @contextmanager
 def _side_stream(device: torch.device) -> Iterator[None]:
-    """A stream beside the default one, as a capture asks of the steps before it; nothing on a CPU."""
+    """Run on a side stream, as CUDA requires of the steps before a capture; do nothing on a CPU."""
     if device.type != "cuda":
         yield
         return

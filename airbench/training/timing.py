@@ -1,4 +1,4 @@
-"""Timing several pieces of work against each other, fairly on a machine that other programs use as well."""
+"""Interleaved timing of several functions, for fair comparison on a shared machine."""
 
 import statistics
 import time
@@ -11,7 +11,7 @@ import torch
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, minimum and maximum of the seconds that a piece of work took."""
+    """Median, minimum and maximum of several measurements, in seconds."""
 
     median: float
     min: float
@@ -19,7 +19,7 @@ class Spread:
 
     @classmethod
     def of(cls, seconds: list[float]) -> "Spread":
-        """Summarize some measurements, one at least."""
+        """Summarize one or more measurements."""
         return cls(statistics.median(seconds), min(seconds), max(seconds))
 
 
@@ -27,14 +27,14 @@ Works = Mapping[str, Callable[[], Any]]
 
 MAX_ROUNDS = 1000
 CALLS = 5
-"""Calls of a piece of work between two events on a GPU, so that gaps between launches count as they do in a trial."""
+"""Calls between two events on a GPU, so that gaps between launches count as they do in a trial."""
 
 
 def interleaved(works: Works, device: torch.device, repeats: int, min_seconds: float = 0.0) -> dict[str, list[float]]:
-    """Return the seconds of each of ``works``, run in turn (A B A B …), after one round that does not count.
+    """Time each of ``works`` in turn (A B A B …), in seconds, after one round of warm-up.
 
-    There are ``repeats`` rounds, and more until the counted ones have taken ``min_seconds`` together, so that
-    quick work is seen often. On a GPU time is taken by events, and the host waits once in ``repeats`` rounds.
+    Runs ``repeats`` rounds, and more until they have taken ``min_seconds`` in all, so that short functions are
+    measured often. On a GPU, times come from CUDA events, and the host waits once per ``repeats`` rounds.
     """
     taken: dict[str, list[float]] = {name: [] for name in works}
     _rounds(works, device, 1)
@@ -49,7 +49,7 @@ def interleaved(works: Works, device: torch.device, repeats: int, min_seconds: f
 
 
 def _rounds(works: Works, device: torch.device, rounds: int) -> dict[str, list[float]]:
-    """Run all works in turn, ``rounds`` times."""
+    """Run ``works`` in turn, ``rounds`` times."""
     if device.type != "cuda":
         return {name: [seconds_of(work, device) for _ in range(rounds)] for name, work in works.items()}
     events: dict[str, list[tuple[torch.cuda.Event, torch.cuda.Event]]] = {name: [] for name in works}
@@ -66,12 +66,12 @@ def _rounds(works: Works, device: torch.device, rounds: int) -> dict[str, list[f
 
 
 def ratios(slow: list[float], fast: list[float]) -> Spread:
-    """How many times as long the slow work took, round by round: drift of the machine hits both sides of each."""
+    """Return the ratio of times slow/fast, taken round by round: drift of the machine affects both sides of a round."""
     return Spread.of([a / b for a, b in zip(slow, fast, strict=True)])
 
 
 def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
-    """How long ``work`` takes, until the device has done it."""
+    """Time ``work`` in seconds, until the device has finished."""
     _wait(device)
     start = time.perf_counter()
     work()

@@ -1,4 +1,4 @@
-"""Warm-up: everything that a trial does for the first time is done once, off the clock."""
+"""Warm-up: do once, off the clock, everything that is slow the first time."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,11 +16,11 @@ SEEDS = TrialSeeds(0, 0, 0)
 
 
 def warm_up(setup: TrialSetup) -> list[str]:
-    """Do on random labels what a trial does, so that nothing is new on the clock. Leaves no trace.
+    """Run a trial, or part of one, on random labels, so that nothing runs for the first time on the clock.
 
-    On a GPU this is a whole trial, as airbench has it, for memory, kernels and captures; on a CPU a step or two are
-    enough. Returns a line for each way to execute steps that failed and was replaced, where the recipe leaves the
-    choice to the machine. Raises TrialError where memory runs out.
+    On a GPU this is a whole trial, as in airbench, to warm up memory, kernels and captures; on a CPU a step or two are
+    enough. Leaves no state behind. If a way of executing steps fails and the recipe leaves the choice to the machine,
+    falls back to another; returns a line per fallback. Raises TrialError if memory runs out.
     """
     notes: list[str] = []
     while True:
@@ -52,7 +52,7 @@ def _warm_up(setup: TrialSetup) -> None:
 
 
 def _batches(setup: TrialSetup) -> Iterator[Batch]:
-    """Return batches with random labels, epoch after epoch."""
+    """Yield batches with random labels, epoch after epoch."""
     loader, generator = setup.new_loader(SEEDS), SEEDS.generator("order")
     labels = torch.randint(setup.shape.classes, (len(setup.train),), generator=generator).to(setup.machine.device)
     while True:
@@ -97,14 +97,14 @@ def _few_steps(setup: TrialSetup) -> None:
     if lookahead:
         lookahead.finish()
     test, evaluate, dtype = setup.test, setup.recipe.evaluate, setup.machine.dtype
-    # One view is like another, so two images are enough to have seen them all.
+    # Views differ little in what they execute: two images are enough to warm up all of them.
     num_correct(setup.net, test.normalized(dtype, 2), test.labels[:2], evaluate, setup.forward)
     count = min(len(test), evaluate.batch_size + len(test) % evaluate.batch_size)
     num_correct(setup.net, test.normalized(dtype, count), test.labels[:count], evaluate.without_tta(), setup.forward)
 
 
 def _freezing_steps(setup: TrialSetup) -> list[int]:
-    """Return the steps at which a group is frozen: a compiled net is then compiled again."""
+    """Return the steps at which a group is frozen, which makes a compiled net recompile."""
     lengths = {g.config.train_epochs for g in setup.groups if g.config.train_epochs is not None}
     steps = sorted(epochs_to_steps(epochs, setup.steps_per_epoch) for epochs in lengths)
     return [step for step in steps if step < setup.total_steps]
