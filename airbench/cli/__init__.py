@@ -10,8 +10,8 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from airbench.cli import analyze, benchmark, devices, gpu_check, study, train
@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        code: int = options.command(options)
+        with _signals():
+            code: int = options.command(options)
         return code
     except AirbenchError as error:
         print(f"airbench: {error}", file=sys.stderr)
@@ -60,9 +61,21 @@ def _prepare_process() -> None:
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # an arrow that the encoding lacks becomes a question mark
     os.environ.pop("MPLBACKEND", None)  # figures are drawn without one
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Answer SIGTERM and SIGHUP like Ctrl-C inside the block."""
+    before = {}
     for name in ("SIGTERM", "SIGHUP"):
         with suppress(AttributeError, ValueError):  # not on this system, or not the main thread
-            signal.signal(getattr(signal, name), _terminate)
+            number = getattr(signal, name)
+            before[number] = signal.signal(number, _terminate)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
