@@ -65,7 +65,7 @@ def fit(setup: TrialSetup, seeds: TrialSeeds, callback: Callback) -> TrialResult
 
     with clock:
         correct = setup.num_correct(setup.recipe.evaluate)
-    if not all(bool(p.isfinite().all()) for p in net.parameters()):
+    if sum((~p.isfinite()).sum() for p in net.parameters()):
         raise TrialError("the weights are not finite after the last step: try a lower lr")
     return TrialResult(
         seeds=seeds,
