@@ -78,15 +78,20 @@ def test_bench_measures_every_row(cpu: Machine) -> None:
         assert len(bench_cells(row)) == len(HEADER)
 
 
-def test_another_net_is_benched_profiled_and_scaled(cpu: Machine) -> None:
+def test_another_net_is_profiled_and_scaled(cpu: Machine) -> None:
     recipe = tiny("resnet18.yaml", "train.batch_size=8").recipe
-    works = [row.work for row in run_bench(recipe, cpu, batch_size=4, min_seconds=0.0)]
-    assert "orthogonal factors, all filters" in works
     names = [part.name for part in profile_step(recipe, cpu, repeats=1).parts]
     assert names[0] == "conv"
     assert {"blocks.2.shortcut.0", "head", "loss", "SGD (all)"} <= set(names)
     widths = next(g for g in measure_growth(recipe, cpu, repeats=1) if g.thing == "width")
     assert widths.sizes == [1, 2, 4]
+
+
+@pytest.mark.slow
+def test_another_net_is_benched(cpu: Machine) -> None:
+    recipe = tiny("resnet18.yaml").recipe
+    works = [row.work for row in run_bench(recipe, cpu, batch_size=4, min_seconds=0.0)]
+    assert "orthogonal factors, all filters" in works
 
 
 def test_profile_writes_json(
