@@ -134,8 +134,10 @@ class Muon(Optimizer):
         factors = orthogonalize_all(matrices, self.orthogonalize, padded=self.padded)
         if group["max_update_norm"] is not None:
             factors = [_clipped(factor, group["max_update_norm"]) for factor in factors]
-        for p, factor in zip(params, factors, strict=True):
-            _add(p, _unflattened(factor, p, group["flatten"]), -lr * adjust(*factor.shape[-2:]))
+        scales = [adjust(*factor.shape[-2:]) for factor in factors]
+        times = {scale: -lr * scale for scale in scales}  # on a device each takes a launch
+        for p, factor, scale in zip(params, factors, scales, strict=True):
+            _add(p, _unflattened(factor, p, group["flatten"]), times[scale])
 
     def _updates(self, group: dict[str, Any], params: list[Tensor]) -> list[Tensor]:
         """Momentum, with a look ahead where Nesterov asks for it: a tensor like each parameter."""
@@ -170,8 +172,9 @@ class Muon(Optimizer):
 def _decay(params: list[Tensor], share: float | Tensor) -> None:
     """Multiply by 1 - share. As a tensor, 1 - share would be rounded to half precision; share may be."""
     if isinstance(share, Tensor):
+        share = -share
         for p in params:
-            p.addcmul_(p, -share)
+            p.addcmul_(p, share)
     else:
         torch._foreach_mul_(params, 1 - share)
 
