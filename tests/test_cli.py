@@ -93,7 +93,7 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(
         (["variance", MUON, *TINY, "--trials", "1"], "two trials or more"),
         (["variance", MUON, *TINY, "seeds.init=1"], "holds seeds fixed"),
         (["runs", "/nowhere"], "no such folder"),
-        (["verify", "/nowhere"], "is no run folder"),
+        (["verify", "/nowhere"], "not a run folder"),
         (["data", "--data", "/nowhere"], "no such file"),
         (["data", "--import", "/nowhere"], "no such file"),
     ],
