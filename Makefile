@@ -1,4 +1,4 @@
-# `make` prints the targets. Everything runs in .venv, which is set up once.
+# `make` prints the targets. Everything runs in .venv, which is set up on first use.
 PYTHON ?= python3
 VENV   ?= .venv
 TRIALS ?=
@@ -19,36 +19,36 @@ help: ## print the targets
 	@echo "make TARGET   (variables: TRIALS=n SEED=$(SEED) PYTHON=$(PYTHON) ARGS=key=value)"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
-setup: $(BASE) ## set up .venv with what training needs
+setup: $(BASE) ## set up .venv for training
 
-quickstart: $(BASE) ## Muon against SGD on built-in images: no download, minutes on a cpu
+quickstart: $(BASE) ## Muon against SGD on built-in images: no download, minutes on a CPU
 	$(TRAIN) configs/quickstart.yaml configs/quickstart_sgd.yaml --trials $(or $(TRIALS),2) --seed $(SEED) $(ARGS)
 
-speedrun: $(BASE) ## timed trial of our best recipe on CIFAR-10; TRIALS=5 for five
+speedrun: $(BASE) ## timed trial of our best recipe on CIFAR-10; TRIALS=5 for five trials
 	$(TRAIN) configs/speedrun.yaml --trials $(or $(TRIALS),1) --seed $(SEED) $(ARGS)
 
-bench: $(BASE) ## fast ways against slow ones on this machine, in minutes
+bench: $(BASE) ## benchmark fast implementations against slow ones, in minutes
 	$(BIN)/airbench bench $(ARGS)
 
-gpu-check: $(DEV) ## on a CUDA machine: tests, benchmark, profile, timed trials; PEER=script.py beside yours
+gpu-check: $(DEV) ## on a CUDA machine: tests, benchmark, profile, timed trials; PEER=script.py to compare with yours
 	$(BIN)/airbench gpu-check $(if $(PEER),--peer $(PEER)) $(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
 
-test: $(DEV) ## the test suite: no network, no GPU, minutes
+test: $(DEV) ## run the test suite: no network, no GPU, minutes
 	$(BIN)/python -m pytest $(ARGS)
 
-test-slow: $(DEV) ## tests that train on real CIFAR-10 (name a copy with AIRBENCH_DATA)
+test-slow: $(DEV) ## run the tests that train on real CIFAR-10 (AIRBENCH_DATA names a copy)
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-lint: $(DEV) ## ruff and mypy
+lint: $(DEV) ## run ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(DEV) ## let ruff lay out and mend the code
+format: $(DEV) ## format and fix the code with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schema: $(BASE) ## write configs/recipe.schema.json anew
+schema: $(BASE) ## regenerate configs/recipe.schema.json
 	$(BIN)/python -m airbench.recipe.jsonschema > configs/recipe.schema.json.new
 	mv configs/recipe.schema.json.new configs/recipe.schema.json
 

@@ -1,4 +1,4 @@
-"""Train recipes, timed: ``python train.py configs/speedrun.yaml``. All of it is ``airbench train``."""
+"""Train recipes, timed: ``python train.py configs/speedrun.yaml`` is short for ``airbench train``."""
 
 import sys
 

@@ -74,7 +74,7 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(
     [
         (["train", "nowhere.yaml"], "no such file"),
         (["train", MUON, "train.epoch=3"], "did you mean 'epochs'?"),
-        (["train", "train.epochs=3"], "no recipe is named"),
+        (["train", "train.epochs=3"], "no recipe given"),
         (["train", MUON, "--data", "/nowhere"], "/nowhere: no such file"),
         (["train", MUON, "--device", "tpu"], 'device = "tpu"'),
         (["train", MUON, *TINY, "train.batch_size=50001"], "there are only 400"),
@@ -86,15 +86,15 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(
         (["train", MUON, *TINY, "net.widths=[" + "1," * 200 + "1]"], "at most 3"),
         (["train", MUON, "--data", "~nobody-of-this-name/x"], "home folder"),
         (["compare", MUON], "two recipes or more"),
-        (["compare", "runs/typo", "runs/b"], "runs/typo: there is no such run"),
-        (["time-to-target", "train.epochs=4"], "no recipe is named"),
+        (["compare", "runs/typo", "runs/b"], "runs/typo: no such run"),
+        (["time-to-target", "train.epochs=4"], "no recipe given"),
         (["time-to-target", MUON, *TINY], "one recipe and two lengths"),
         (["time-to-target", MUON, *TINY, "--epochs", "1,1"], "one recipe and two lengths"),
-        (["time-to-target", MUON, *TINY, "--epochs", "1,2,1"], "a length is named twice: 1, 2, 1 epochs"),
+        (["time-to-target", MUON, *TINY, "--epochs", "1,2,1"], "a length is given twice: 1, 2, 1 epochs"),
         (["variance", MUON, *TINY, "--trials", "1"], "two trials or more"),
         (["variance", MUON, *TINY, "seeds.init=1"], "holds seeds fixed"),
         (["runs", "/nowhere"], "no such folder"),
-        (["verify", "/nowhere"], "is no run folder"),
+        (["verify", "/nowhere"], "not a run folder"),
         (["data", "--data", "/nowhere"], "no such file"),
         (["data", "--import", "/nowhere"], "no such file"),
     ],
@@ -117,7 +117,7 @@ def test_a_missing_target_is_said_before_training(tmp_path: Path, capsys: pytest
     recipe.write_text((CONFIGS / "airbench94_muon.yaml").read_text().replace("target: 0.94\n", ""))
     out = tmp_path / "runs"
     assert main(["time-to-target", str(recipe), *TINY, "--epochs", "1,2", "--out", str(out)]) == 2
-    assert "names no target" in capsys.readouterr().err
+    assert "has no target" in capsys.readouterr().err
     assert not out.exists()
 
 

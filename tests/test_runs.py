@@ -45,7 +45,7 @@ def test_lines_come_back_and_a_cut_one_is_a_problem_not_a_trial(tmp_path: Path) 
     folder.append_trial(trial_line(2, 0.95))
     run = read_run(folder.path)
     assert [(t.index, t.accuracy) for t in run.trials] == [(0, 0.94), (2, 0.95)]
-    assert run.problems == ("trials.jsonl:2: is no trial (cut short or damaged)",)
+    assert run.problems == ("trials.jsonl:2: not a trial (incomplete or damaged)",)
     assert run.missing == [1, 3, 4]
 
 
@@ -128,9 +128,9 @@ def test_a_folder_in_use_is_not_trained_into(tmp_path: Path) -> None:
 
 def test_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(RunFolderError, match="no run folder can be written there"):
+    with pytest.raises(RunFolderError, match="cannot create a run folder there"):
         create(tmp_path / "file")
-    with pytest.raises(RunFolderError, match="is no run folder"):
+    with pytest.raises(RunFolderError, match="not a run folder"):
         read_run(tmp_path / "gone")
 
 

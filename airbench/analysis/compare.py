@@ -126,7 +126,7 @@ def _reason_for_no_test(a: RunRecord, b: RunRecord, names: tuple[str, str], samp
 
 
 def _all_seeds_fixed(run: RunRecord) -> bool:
-    return all(run.knob("seeds", stream) is not None for stream in ("init", "order", "augment"))
+    return all(run.setting("seeds", stream) is not None for stream in ("init", "order", "augment"))
 
 
 def compare_runs(runs: Sequence[RunRecord], *, by_seed: bool = False) -> list[Comparison]:

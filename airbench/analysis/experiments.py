@@ -78,7 +78,7 @@ def _engine(run: RunRecord, name: str) -> Any:
     used = run.fact("environment", name)
     if used is not None:
         return used
-    return next((value for path in ENGINE[name] if (value := run.knob(*path)) is not None), None)
+    return next((value for path in ENGINE[name] if (value := run.setting(*path)) is not None), None)
 
 
 def _experiment(recipe: dict[str, Any], besides: tuple[Keys, ...]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def arithmetic(run: RunRecord) -> dict[str, float] | None:
     None if no trial finished or the run recorded no FLOP count.
     """
     flop, steps = run.number("flop", "trial"), run.number("steps")
-    batch = run.knob("train", "batch_size")
+    batch = run.setting("train", "batch_size")
     if not run.finished or not flop or not steps or not isinstance(batch, int):
         return None
     seconds = statistics.median(t.seconds for t in run.finished)

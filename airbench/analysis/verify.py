@@ -83,7 +83,7 @@ def verify(run: RunRecord, target: float) -> Verdict:
             f"genuine CIFAR-10: {_yes(run.fact('data', 'genuine'))}",
         ),
         Check(
-            run.knob("data") is not None and run.knob("data", "train_images") is None,
+            run.setting("data") is not None and run.setting("data", "train_images") is None,
             "trained on all training images",
         ),
         Check(
@@ -118,7 +118,7 @@ def _seeds_as_planned(run: RunRecord) -> bool:
     first = run.fact("seed")
     return (
         type(first) is int
-        and run.knob("seeds") == {"init": None, "order": None, "augment": None}
+        and run.setting("seeds") == {"init": None, "order": None, "augment": None}
         and all(t.seed == first + t.index and t.seeds == (t.seed,) * 3 for t in run.trials)
     )
 

@@ -1,6 +1,6 @@
-"""The command line: arguments in, exit codes out.
+"""The command line.
 
-Exit codes: 0 success, 1 a trial failed or the verdict is no, 2 something that the user can put right, 70 a fault of
+Exit codes: 0 success, 1 a trial failed or the verdict is no, 2 an error that the user can fix, 70 a fault of
 the program, 128 + n ended by signal n (130: Ctrl-C).
 """
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     options, rest = parser.parse_known_args(arguments)
     if all("=" in word and not word.startswith("-") for word in rest) and hasattr(options, "items"):
-        options.items += rest  # overrides that stand behind an option: argparse leaves them over
+        options.items += rest  # overrides after an option, which argparse does not assign to items
     elif rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         number = error.args[0] if isinstance(error, _Terminated) else signal.SIGINT
         print(f"airbench: interrupted ({number.name}); finished trials are in the run folder", file=sys.stderr)
         return 128 + number
-    except BrokenPipeError:  # `airbench runs | head`; training goes on without a reader (see Terminal.say)
+    except BrokenPipeError:  # `airbench runs | head`; training continues without a reader (see Terminal.say)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -101,9 +101,9 @@ def _last_resort(error: Exception) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of ``airbench``; ``train.py`` uses its ``train`` command."""
+    """Build the parser of ``airbench``; ``train.py`` uses its ``train`` command."""
     parser = argparse.ArgumentParser(
-        prog="airbench", description="Timed CIFAR-10 training runs, and what can be concluded from them."
+        prog="airbench", description="Timed CIFAR-10 training runs, and statistics on them."
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     train.add_commands(commands)

@@ -1,4 +1,4 @@
-"""Commands that analyze runs; some train first if given recipes."""
+"""Commands that analyze runs; some of them train first if given recipes."""
 
 import argparse
 import json
@@ -16,10 +16,10 @@ _RUNS = Path("runs")
 _VERIFY_HELP = """\
 Check a run against the rule for records. The last line is the verdict; the exit code is 0 only for a record.
 
-A record is a run whose folder is intact; of 8 or more trials, a number fixed before the first, all present, none
-failed; with consecutive seeds and none held fixed; whose mean accuracy reaches the target with p < 0.01 in a
-one-sided t-test corrected for skewness; on all of the genuine training data; by committed code; on one machine, with
-nothing changed between the first and the last trial.
+A record is a run whose folder is intact; with 8 or more trials, their number fixed in advance, none missing and none
+failed; with consecutive seeds, none of them held fixed; whose mean accuracy reaches the target with p < 0.01 in a
+one-sided t-test corrected for skewness; on the full genuine training data; with committed code; on one machine, with
+no change between the first and the last trial.
 """
 _COMPARE_HELP = """\
 Compare runs pairwise: difference in accuracy and ratio of times, with intervals. Given recipes, train them first,
@@ -124,11 +124,11 @@ def share(text: str) -> float:
 
 
 def _named_runs(options: argparse.Namespace) -> list[RunRecord] | None:
-    """Read the named runs; None if recipes are named instead. Raises AirbenchError for neither, or a mix."""
+    """Read the named runs; None if recipes are named instead. Raises AirbenchError for a mix, or for neither."""
     paths = [Path(item) for item in split_items(options.items)[0]]
     for path in paths:
         if not path.exists():
-            raise AirbenchError(f"{path}: there is no such run or recipe; airbench runs lists runs")
+            raise AirbenchError(f"{path}: no such run or recipe; airbench runs lists runs")
     if not any(path.is_dir() for path in paths):
         return None
     if not all(path.is_dir() for path in paths):
@@ -168,7 +168,7 @@ def _verify(options: argparse.Namespace) -> int:
     run = read_run(options.run)
     target = options.target if options.target is not None else run.target
     if target is None:
-        raise AirbenchError(f"{run.path}: its recipe names no target; give one with --target")
+        raise AirbenchError(f"{run.path}: its recipe has no target; give one with --target")
     verdict = verify(run, target)
     print("\n".join(verdict_lines(verdict)))
     return 0 if verdict.is_record else 1
@@ -181,7 +181,7 @@ def _compare(options: argparse.Namespace) -> int:
     if runs is None:
         recipes = read_recipes(options)
         if len(recipes) < 2:
-            raise AirbenchError("name two recipes or more to compare")
+            raise AirbenchError("name two or more recipes to compare")
         runs = _train(options, recipes, options.seed)
     comparisons = compare_runs(runs, by_seed=options.paired)
     for line in warnings(runs):
@@ -217,11 +217,11 @@ def _time_to_target(options: argparse.Namespace) -> int:
         target = options.target if options.target is not None else recipes[0].recipe.target
         lengths = [each.recipe.train.epochs for each in recipes]
         if len(split_items(options.items)[0]) != 1 or len(set(lengths)) < 2:
-            raise AirbenchError("name one recipe and two lengths or more, such as --epochs 4,6,8")
+            raise AirbenchError("name one recipe and two or more lengths, such as --epochs 4,6,8")
         if len(set(lengths)) < len(lengths):
-            raise AirbenchError(f"a length is named twice: {', '.join(f'{e:g}' for e in lengths)} epochs")
+            raise AirbenchError(f"a length is given twice: {', '.join(f'{e:g}' for e in lengths)} epochs")
     if target is None:
-        raise AirbenchError("the recipe names no target; give one with --target")
+        raise AirbenchError("the recipe has no target; give one with --target")
     if runs is None:
         runs = _train(options, recipes, options.seed)
     found = collect_lengths(runs)
@@ -241,13 +241,13 @@ def _variance(options: argparse.Namespace) -> int:
 
 
 def _train_variance(options: argparse.Namespace, streams: Sequence[str]) -> list[RunRecord]:
-    """Train a recipe with all seeds varying and with each held fixed; no two runs share a seed."""
+    """Train a recipe with all seeds varying and with each stream held fixed; no two runs share a seed."""
     recipes = read_recipes(options)
     if len(recipes) != 1 or options.trials < 2:
-        raise AirbenchError("name one recipe, of one length, and two trials or more")
+        raise AirbenchError("name one recipe with one length, and two or more trials")
     (recipe,) = recipes
     if any(seed is not None for seed in recipe.recipe.seeds.model_dump().values()):
-        raise AirbenchError(f"{recipe.path}: holds seeds fixed itself; leave seeds out of it")
+        raise AirbenchError(f"{recipe.path}: holds seeds fixed; remove its seeds section")
     for stream in streams:
         extra = [f"seeds.{stream}={options.seed}", f"name={recipe.recipe.name}-{stream}-fixed"]
         recipes += read_recipes(argparse.Namespace(**{**vars(options), "items": [*options.items, *extra]}))

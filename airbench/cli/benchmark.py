@@ -13,30 +13,30 @@ from airbench.errors import AirbenchError
 T = TypeVar("T")
 
 _PROFILE_HELP = """\
-Where does the time of a training step go? Each layer, its two gradients, the loss and each optimizer, timed on
-their own on random images, beside the whole step and this machine's peak.
+Show where the time of a training step goes: each layer, its two gradients, the loss and each optimizer, timed
+separately on random images, compared with the whole step and this machine's peak.
 
   airbench profile configs/airbench94_muon.yaml
   airbench profile configs/airbench94_muon.yaml train.batch_size=500 --json profile.json
 """
 _BENCH_HELP = """\
-How fast are the parts on this machine, each beside a slower way to do it, or beside more of it? Both sides take
-turns in one process; the last column is the median over the turns of how many times as long the other takes, and
-its spread. The training step is one of 500 images, whatever the recipe's batch. Under 5 minutes.
+Measure how fast each part is on this machine, compared with a slower alternative or a larger input. Both sides are
+interleaved in one process; the last column is the median ratio of their times over the rounds, and its spread. The
+training step has 500 images, regardless of the recipe's batch size. Takes under 5 minutes.
 
   airbench bench
   airbench bench --json bench.json
 """
 _SCALING_HELP = """\
-How does the time of a training step grow with the batch, the net's width, the image's side and the number of threads?
-Each at several sizes, on random images, in turn; and the exponent p of time ∝ size^p. A few minutes.
+Measure how the time of a training step grows with the batch size, the net's width, the image's side and the number of
+threads: each at several sizes, on random images, interleaved. Fits the exponent p of time ∝ size^p. Takes minutes.
 
   airbench scaling configs/airbench94_muon.yaml
 """
 _SPEEDUP_HELP = """\
-How much faster is this than plain PyTorch on a CPU? Plain: the same recipe by PyTorch's own operations, and the C
-library's allocator as it comes. Both sides take turns, each in a process of its own that starts a trial, takes some
-steps of it and evaluates some test images. A few minutes.
+Measure the speedup over plain PyTorch on a CPU, that is, the same recipe with PyTorch's own operations and the C
+library's default allocator. Both sides are interleaved, each in its own process, which starts a trial, takes some of
+its steps and evaluates some test images. Takes minutes.
 
   airbench speedup configs/airbench94_muon.yaml --rounds 3 --json speedup.json
 """
@@ -46,44 +46,44 @@ def add_commands(commands: Any) -> None:
     """Add ``profile``, ``bench``, ``scaling`` and ``speedup``."""
     raw = argparse.RawDescriptionHelpFormatter
     profile = commands.add_parser(
-        "profile", help="where a step's time goes", description=_PROFILE_HELP, formatter_class=raw
+        "profile", help="profile a training step", description=_PROFILE_HELP, formatter_class=raw
     )
     profile.add_argument(
         "items", nargs="+", metavar="RECIPE | KEY=VALUE", help="a recipe, and overrides of its settings"
     )
-    profile.add_argument("--repeats", type=positive, default=3, metavar="N", help="measurements of each (default 3)")
+    profile.add_argument("--repeats", type=positive, default=3, metavar="N", help="measurements per part (default 3)")
     profile.set_defaults(command=_profile)
     bench = commands.add_parser(
-        "bench", help="fast ways against slow ones", description=_BENCH_HELP, formatter_class=raw
+        "bench", help="benchmark fast implementations against slow ones", description=_BENCH_HELP, formatter_class=raw
     )
     bench.add_argument(
         "items", nargs="*", metavar="RECIPE | KEY=VALUE", help="a recipe (default configs/airbench94_muon.yaml)"
     )
     bench.set_defaults(command=_bench)
     scaling = commands.add_parser(
-        "scaling", help="how a step's time grows", description=_SCALING_HELP, formatter_class=raw
+        "scaling", help="how the time of a step scales", description=_SCALING_HELP, formatter_class=raw
     )
     scaling.add_argument(
         "items", nargs="+", metavar="RECIPE | KEY=VALUE", help="a recipe, and overrides of its settings"
     )
     scaling.set_defaults(command=_scaling)
     speedup = commands.add_parser(
-        "speedup", help="this against plain PyTorch on a CPU", description=_SPEEDUP_HELP, formatter_class=raw
+        "speedup", help="speedup over plain PyTorch on a CPU", description=_SPEEDUP_HELP, formatter_class=raw
     )
     speedup.add_argument(
         "items", nargs="+", metavar="RECIPE | KEY=VALUE", help="a recipe, and overrides of its settings"
     )
-    speedup.add_argument("--rounds", type=positive, default=3, metavar="N", help="processes of each side (default 3)")
+    speedup.add_argument("--rounds", type=positive, default=3, metavar="N", help="processes per side (default 3)")
     speedup.set_defaults(command=_speedup)
     for parser in (profile, bench, scaling, speedup):
         add_overrides(parser)
-        parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers, unrounded, to FILE")
+        parser.add_argument("--json", type=Path, metavar="FILE", help="also write the unrounded numbers to FILE")
 
 
 def _read(options: argparse.Namespace) -> Any:
     recipes = read_recipes(options)
     if len(recipes) != 1:
-        raise AirbenchError("name one recipe, of one length")
+        raise AirbenchError("name one recipe with one length")
     from airbench.device import choose_machine, prepare
 
     recipe = recipes[0].recipe
@@ -105,9 +105,7 @@ def _profile(options: argparse.Namespace) -> int:
     print("\n".join(table(profile_rows(profile, peak[f"{machine.precision}_tflops"], unit))))
     print(f"peak: {peak[f'{machine.precision}_tflops']} TFLOP/s in a {machine.precision} product of large matrices")
     if machine.device.type == "cpu":
-        print(
-            "GFLOP are those of a convolution's definition: by Winograd's method it takes fewer, and may pass the peak"
-        )
+        print("GFLOP count direct convolution; Winograd's method takes fewer, so its rate may exceed the peak")
     _write(options.json, {"recipe": recipe.name, "machine": str(machine), "peak": peak, **profile.as_dict()})
     return 0
 
@@ -156,7 +154,7 @@ def _speedup(options: argparse.Namespace) -> int:
 
 
 def _measured(measurements: Iterable[T], describe: Callable[[T], str]) -> list[T]:
-    """All of them, each announced when it is there."""
+    """Collect all measurements, announcing each as it arrives."""
     done = []
     for measurement in measurements:
         print(f"  measured: {describe(measurement)}", flush=True)

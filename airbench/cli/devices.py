@@ -5,8 +5,8 @@ import os
 from typing import Any
 
 _HELP = """\
-List the devices of this machine, what each computes in by default, how it would execute a recipe's steps, and which of
-them a recipe would use that leaves engine.device at auto.
+List the devices of this machine, the default precision of each, how it would execute a recipe's steps, and which one
+engine.device = auto selects.
 """
 
 
@@ -29,10 +29,10 @@ def _devices(options: argparse.Namespace) -> int:
     names = [f"cuda:{i}" for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)]
     names += ["mps"] if torch.backends.mps.is_available() else []
     names += ["cpu"]
-    rows: list[tuple[str, ...]] = [("--device", "what it is", "memory", "precision", "steps", "")]
+    rows: list[tuple[str, ...]] = [("--device", "name", "memory", "precision", "steps", "")]
     for position, name in enumerate(names):
         machine = choose_machine(Engine(device=name))
-        memory, steps = "", "as they are"
+        memory, steps = "", "eager"
         if machine.device.type == "cuda":
             memory = f"{torch.cuda.get_device_properties(machine.device).total_memory / 2**30:.0f} GiB"
             steps = ("compiled, " if can_compile(machine.device) else "not compiled, ") + "captured as a CUDA graph"

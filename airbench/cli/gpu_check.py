@@ -1,4 +1,4 @@
-"""The command for the owner of a GPU."""
+"""The command that checks a GPU."""
 
 import argparse
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Any
 from airbench.cli.train import positive
 
 _HELP = """\
-On a machine with a GPU: is everything right, and as fast as it should be? Tests against the CPU, a profile, a
-benchmark, and trials of three recipes with steps eager, captured as a CUDA graph, compiled, and both, in turn. About
-ten minutes on an A100. A check that fails does not stop the others. The page index.html in the folder says what
-passed and what was slower than expected.
+Check that everything works on this machine's GPU, and as fast as it should: tests against the CPU, a profile, a
+benchmark, and interleaved trials of three recipes with steps eager, captured as a CUDA graph, compiled, and both.
+Takes about ten minutes on an A100. A failing check does not stop the others. index.html in the output folder shows
+what passed and what was slower than expected.
 
   airbench gpu-check
-  airbench gpu-check --peer ~/airbench94_muon.py      a script of your own, timed beside ours
+  airbench gpu-check --peer ~/airbench94_muon.py      also time a script of your own
 """
 
 
@@ -25,10 +25,10 @@ def add_commands(commands: Any) -> None:
     check.add_argument("items", nargs="*", metavar="KEY=VALUE", help="overrides of the recipes' settings")
     check.add_argument("--out", type=Path, default=Path("runs/gpu-check"), metavar="DIR", help="where results go")
     check.add_argument("--device", default="cuda", help="cuda, or cuda:1 for the second (default cuda)")
-    check.add_argument("--trials", type=positive, default=2, metavar="N", help="trials of each recipe (default 2)")
-    check.add_argument("--recipes", help="recipes of configs/, with commas (default: three of them)")
+    check.add_argument("--trials", type=positive, default=2, metavar="N", help="trials per recipe (default 2)")
+    check.add_argument("--recipes", help="recipes in configs/, comma-separated (default: three)")
     check.add_argument("--data", metavar="PATH", help="a local copy of CIFAR-10, an archive or a folder")
-    check.add_argument("--peer", type=Path, metavar="FILE.py", help="a training script to be timed beside ours")
+    check.add_argument("--peer", type=Path, metavar="FILE.py", help="a training script to time for comparison")
     check.set_defaults(command=_check)
 
 
@@ -38,7 +38,7 @@ def _check(options: argparse.Namespace) -> int:
     from airbench.device import choose_machine
     from airbench.recipe.engine import Engine
 
-    choose_machine(Engine(device=options.device))  # says so if there is none
+    choose_machine(Engine(device=options.device))  # raises DeviceError if there is none
     data = () if options.data is None else (f"--data={options.data}",)
     outcomes = run_checks(
         Options(

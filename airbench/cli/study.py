@@ -1,4 +1,4 @@
-"""Commands that look into one claim each."""
+"""Commands that test one claim each."""
 
 import argparse
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 _OUT = Path("runs/studies")
 _HELP = """\
-Small experiments about one claim each, under a minute on built-in data. Each prints a table and leaves its
-figure (PNG) and its numbers (JSON) in a folder that it names.
+Small experiments that test one claim each, in under a minute, on built-in data. Each prints a table and saves a
+figure (PNG) and its numbers (JSON).
 
-  airbench study orthogonalize       how near each method comes to the exact orthogonal factor, and its time
-  airbench study correlated-inputs   Muon against SGD where two inputs say almost the same
-  airbench study spectra             are momenta nearly low rank? seen in a short training
-  airbench study decay               Adam's weight decay depends on the gradient's size, AdamW's does not
+  airbench study orthogonalize       error and time of each orthogonalisation method
+  airbench study correlated-inputs   Muon against SGD with two highly correlated inputs
+  airbench study spectra             is momentum nearly low rank? measured in a short training run
+  airbench study decay               Adam's weight decay depends on gradient scale, AdamW's does not
 """
 _ORTHOGONALIZE_HELP = """\
-How near to the exact orthogonal factor does each method come, and how long does it take?
+Compare orthogonalisation methods: distance from the exact orthogonal factor, and time.
 
   airbench study orthogonalize --shape 64x576 --methods newton_schulz:5,newton_schulz:4:polar_express:aol,svd
 
@@ -32,37 +32,37 @@ hiverge, classical_quintic, classical_cubic or polar_express; frobenius, gram or
 
 
 def add_commands(commands: Any) -> None:
-    """Add ``study`` and its four."""
+    """Add ``study`` and its four subcommands."""
     raw = argparse.RawDescriptionHelpFormatter
-    study = commands.add_parser("study", help="look into one claim", description=_HELP, formatter_class=raw)
+    study = commands.add_parser("study", help="test one claim", description=_HELP, formatter_class=raw)
     studies = study.add_subparsers(metavar="STUDY", required=True)
 
     orthogonalize = studies.add_parser(
-        "orthogonalize", help="how near, how fast", description=_ORTHOGONALIZE_HELP, formatter_class=raw
+        "orthogonalize", help="accuracy and speed of methods", description=_ORTHOGONALIZE_HELP, formatter_class=raw
     )
     orthogonalize.add_argument("--shape", type=_shape, default=(256, 1024), metavar="MxN", help="default 256x1024")
-    orthogonalize.add_argument("--methods", metavar="METHOD,…", help="default: seven of them")
-    orthogonalize.add_argument("--seed", type=natural, default=42, help="of the matrix (default 42)")
+    orthogonalize.add_argument("--methods", metavar="METHOD,…", help="default: seven methods")
+    orthogonalize.add_argument("--seed", type=natural, default=42, help="seed of the matrix (default 42)")
     orthogonalize.set_defaults(command=_orthogonalize)
 
     inputs = studies.add_parser("correlated-inputs", help="Muon against SGD on a small regression")
-    inputs.add_argument("--seed", type=natural, default=42, help="of the first training (default 42)")
-    inputs.add_argument("--trials", type=positive, default=20, metavar="N", help="trainings of each (default 20)")
+    inputs.add_argument("--seed", type=natural, default=42, help="seed of the first trial (default 42)")
+    inputs.add_argument("--trials", type=positive, default=20, metavar="N", help="trials per optimizer (default 20)")
     inputs.set_defaults(command=_correlated_inputs)
 
-    spectra = studies.add_parser("spectra", help="singular values of the momentum during a training")
+    spectra = studies.add_parser("spectra", help="singular values of the momentum during training")
     spectra.add_argument(
         "items", nargs="*", metavar="RECIPE | KEY=VALUE",
         help="a recipe with Muon, and overrides (default: a short quickstart)",
     )  # fmt: skip
-    spectra.add_argument("--seed", type=natural, default=0, help="of the training (default 0)")
+    spectra.add_argument("--seed", type=natural, default=0, help="seed of the training run (default 0)")
     spectra.set_defaults(command=_spectra)
 
     decay = studies.add_parser("decay", help="coupled against decoupled weight decay")
-    decay.add_argument("--seed", type=natural, default=0, help="of the gradients' signs (default 0)")
+    decay.add_argument("--seed", type=natural, default=0, help="seed of the gradients' signs (default 0)")
     decay.set_defaults(command=_decay)
     for parser in (orthogonalize, inputs, spectra, decay):
-        parser.add_argument("--out", type=Path, default=_OUT, metavar="DIR", help=f"where to write (default {_OUT})")
+        parser.add_argument("--out", type=Path, default=_OUT, metavar="DIR", help=f"output folder (default {_OUT})")
 
 
 def _shape(text: str) -> tuple[int, int]:
@@ -105,7 +105,7 @@ def _spectra(options: argparse.Namespace) -> int:
 
 
 SHORT = ("data.train_images=10000", "train.epochs=1", "evaluate.tta=[]")
-"""What makes a quickstart short: 20 steps."""
+"""Overrides that shorten the quickstart to 20 steps."""
 
 
 def _decay(options: argparse.Namespace) -> int:

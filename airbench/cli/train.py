@@ -1,4 +1,4 @@
-"""Commands that train, or that see to the images for it."""
+"""Commands that train recipes or manage their images."""
 
 import argparse
 import os
@@ -19,33 +19,33 @@ _TRAIN_HELP = """\
 Train recipes on one device, timed, and keep a run folder for each.
 
   python train.py configs/speedrun.yaml                        one trial
-  python train.py configs/sgd.yaml --trials 3 --seed 0         three, with seeds 0, 1 and 2
-  python train.py configs/speedrun.yaml train.epochs=6         any setting of the recipe, by its path
+  python train.py configs/sgd.yaml --trials 3 --seed 0         three trials, seeds 0, 1 and 2
+  python train.py configs/speedrun.yaml train.epochs=6         override any setting by its path
   python train.py configs/speedrun.yaml train.epochs=[4,6,8]   the same recipe at three lengths
-  python train.py A.yaml B.yaml --trials 3                     A B A B A B, then one table
-  python train.py runs/<run>/recipe.yaml                       a run again
-  python train.py --resume runs/<run>                          the trials that a run still misses
+  python train.py A.yaml B.yaml --trials 3                     interleaved: A B A B A B
+  python train.py runs/<run>/recipe.yaml                       repeat a run
+  python train.py --resume runs/<run>                          train the missing trials of a run
 """
 _TRAIN_EPILOG = """\
-A recipe is a YAML file; configs/recipe.schema.json explains every setting, and --print-recipe shows one with
+A recipe is a YAML file; configs/recipe.schema.json documents every setting, and --print-recipe shows a recipe with
 all its defaults. Overrides (key.subkey=value, the value in YAML) apply to every recipe of the command.
 
-What is timed: whitening, augmentation, training steps, the final evaluation with test-time augmentation.
-What is not: reading data, initialisation, compilation, warm-up, evaluation after each epoch.
+Timed: whitening, augmentation, training steps, the final evaluation with test-time augmentation.
+Not timed: reading data, initialisation, compilation, warm-up, evaluation after each epoch.
 
-CIFAR-10 is downloaded by itself. Without internet, name a copy with --data or AIRBENCH_DATA, or train on
-built-in images: configs/quickstart.yaml.
+CIFAR-10 is downloaded automatically. Without internet access, give a local copy with --data or AIRBENCH_DATA, or
+train on built-in images: configs/quickstart.yaml.
 """
 _RESUME_HELP = """\
-Resume runs that were interrupted: train only the trials that are missing, with the seeds that they would have
-had. Refused if recipe, code, data or machine are not what they were.
+Resume interrupted runs: train only the missing trials, with the seeds they would have had. Refused if recipe, code,
+data or machine have changed.
 """
 _DATA_HELP = """\
-Say which images a recipe would use, where they lie, and whether they are genuine.
+Show which images a recipe would use, where they are, and whether they are genuine.
 
-  airbench data                           for recipes on CIFAR-10
+  airbench data                           for recipes that use CIFAR-10
   airbench data configs/quickstart.yaml   for that recipe
-  airbench data --import cifar10.tgz      decode a local copy once; used wherever none is named
+  airbench data --import cifar10.tgz      decode a local copy into the cache, the default source
   airbench data cifar100.yaml --import cifar-100-python.tar.gz
 """
 
@@ -59,29 +59,29 @@ def add_commands(commands: Any) -> None:
     train.add_argument(
         "items", nargs="*", metavar="RECIPE | KEY=VALUE", help="recipe files, and overrides of their settings"
     )
-    train.add_argument("--trials", type=positive, metavar="N", help="trainings of each recipe (default 1)")
+    train.add_argument("--trials", type=positive, metavar="N", help="trials per recipe (default 1)")
     train.add_argument("--seed", type=natural, metavar="S", help="trial i has seed S + i (default 0)")
     add_overrides(train)
     train.add_argument(
         "--out", type=Path, default=Path("runs"), metavar="DIR", help="where run folders go (default runs)"
     )
-    train.add_argument("--print-recipe", action="store_true", help="print the recipe with all its defaults, and stop")
+    train.add_argument("--print-recipe", action="store_true", help="print the recipe with all its defaults and exit")
     train.add_argument("--resume", type=Path, nargs="+", metavar="RUN", help="resume runs: see airbench resume")
-    train.add_argument("--force", action="store_true", help="with --resume: also if code or machine changed")
+    train.add_argument("--force", action="store_true", help="with --resume: even if code or machine have changed")
     _add_execution(train)
     train.set_defaults(command=_train)
 
     resume = commands.add_parser(
         "resume", help="resume an interrupted run", description=_RESUME_HELP, formatter_class=raw
     )
-    resume.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders; several are trained in turn")
-    resume.add_argument("--data", metavar="PATH", help="where the local copy of the images lies now")
-    resume.add_argument("--force", action="store_true", help="also if code or machine changed; it is recorded")
+    resume.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders; several are interleaved")
+    resume.add_argument("--data", metavar="PATH", help="current path of the local copy of the images")
+    resume.add_argument("--force", action="store_true", help="even if code or machine have changed; this is recorded")
     _add_execution(resume)
     resume.set_defaults(command=lambda options: _resume(options.runs, options))
 
     data = commands.add_parser(
-        "data", help="say which images would be used; import a copy", description=_DATA_HELP, formatter_class=raw
+        "data", help="show which images would be used; import a copy", description=_DATA_HELP, formatter_class=raw
     )
     data.add_argument("recipe", nargs="?", help="a recipe file (default: CIFAR-10)")
     data.add_argument("--data", metavar="PATH", help="a local copy of the images, an archive or a folder")
@@ -91,11 +91,11 @@ def add_commands(commands: Any) -> None:
 
 def _add_execution(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tensorboard", action="store_true", help="also write scalars for TensorBoard")
-    parser.add_argument("--isolate", action="store_true", help="train each trial in a process of its own")
+    parser.add_argument("--isolate", action="store_true", help="train each trial in its own process")
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
-    """Options that are short for overrides of the recipe."""
+    """Add options that are shorthands for overrides of the recipe."""
     parser.add_argument("--epochs", metavar="E[,E…]", help="one length or several; short for train.epochs=[…]")
     parser.add_argument("--device", help="auto, cuda, cuda:1, cpu or mps; short for engine.device=…")
     parser.add_argument("--precision", help="auto, fp16, bf16 or fp32; short for engine.precision=…")
@@ -106,39 +106,39 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE.py",
-        help="a Python file that adds components of your own",
+        help="a Python file that adds your own components",
     )
 
 
 def positive(text: str) -> int:
-    """An argument that is a whole number of at least 1."""
+    """Parse an integer of at least 1."""
     value = int(text)
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: give a number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text}: give an integer of at least 1")
     return value
 
 
 def natural(text: str) -> int:
-    """An argument that is a whole number of at least 0."""
+    """Parse an integer of at least 0."""
     value = int(text)
     if not 0 <= value < 2**62:
-        raise argparse.ArgumentTypeError(f"{text}: give a number of at least 0, below 2^62")
+        raise argparse.ArgumentTypeError(f"{text}: give an integer from 0 to 2^62 - 1")
     return value
 
 
 def split_items(items: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Files or folders, and overrides: what has a ``=`` and is no file."""
+    """Split items into files or folders, and overrides (items with a ``=`` that are not files)."""
     overrides = [item for item in items if "=" in item and not os.path.exists(item)]
     return [item for item in items if item not in overrides], overrides
 
 
 def read_recipes(options: argparse.Namespace) -> list[LoadedRecipe]:
-    """The recipes of ``options.items``, with the overrides among them. Raises AirbenchError."""
+    """Load the recipes in ``options.items``, with the overrides in it applied. Raises AirbenchError."""
     files, overrides = split_items(options.items)
     for plugin in options.plugin:
         load_plugin(plugin)
     if not files:
-        raise AirbenchError("no recipe is named; try: python train.py configs/speedrun.yaml")
+        raise AirbenchError("no recipe given; try: python train.py configs/speedrun.yaml")
     for key in ("device", "precision", "threads"):
         value = getattr(options, key)
         if value is not None:
@@ -157,14 +157,14 @@ def _train(options: argparse.Namespace) -> int:
         fixed = ("items", "trials", "seed", "epochs", "device", "precision", "threads")
         if any(getattr(options, name) not in (None, []) for name in fixed):
             raise AirbenchError(
-                "--resume takes recipe, trials and seed from the run; only --data and --force go with it"
+                "--resume takes recipe, trials and seed from the run; combine it only with --data and --force"
             )
         return _resume(options.resume, options)
     recipes = read_recipes(options)
     if options.print_recipe:
         print("---\n".join(dump_recipe(each.recipe) for each in recipes), end="")
         return 0
-    from airbench.experiment.run import run_experiment  # loads torch: not for --help or a mistyped key
+    from airbench.experiment.run import run_experiment  # loads torch, which --help and a mistyped key need not wait for
 
     return exit_code(
         run_experiment(
@@ -184,7 +184,7 @@ def _resume(runs: list[Path], options: argparse.Namespace) -> int:
 
 
 def exit_code(runs: "list[RunRecord]") -> int:
-    """1 if a trial failed or is missing, or a summary could not be written, else 0."""
+    """Return 1 if a trial failed or is missing, or a summary could not be written, else 0."""
     whole = all((run.path / SUMMARY).is_file() and not run.failed and not run.missing for run in runs)
     return 0 if whole else 1
 
@@ -225,6 +225,6 @@ def _data(options: argparse.Namespace) -> int:
 
 
 def _data_path(path: str) -> str:
-    """The override that ``--data`` is short for."""
+    """Return the override that ``--data`` stands for."""
     quoted = path.replace("'", "''")
     return f"data.path='{quoted}'"

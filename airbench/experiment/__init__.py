@@ -1,1 +1,1 @@
-"""n interleaved trials per recipe: jobs, the executors that train them, run folders, and what people see meanwhile."""
+"""Interleaved trials of recipes: jobs, executors, run folders and progress display."""

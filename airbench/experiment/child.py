@@ -1,4 +1,4 @@
-"""The process of one trial: a job in on standard input, what comes of it out on standard output, all of it pickled."""
+"""The subprocess of one trial: reads a pickled job from standard input, writes pickled results to standard output."""
 
 import os
 import pickle
@@ -14,7 +14,7 @@ from airbench.training.results import EpochRow, TrialResult
 
 
 class _Send(Callback):
-    """Sends the calls that are worth a message to the parent."""
+    """Forwards callback calls, except ``on_step``, to the parent process."""
 
     def __init__(self, out: IO[bytes]):
         self.out = out
@@ -30,15 +30,15 @@ class _Send(Callback):
 
 
 def send(out: IO[bytes], message: Any) -> None:
-    """Send one message."""
+    """Send one pickled message."""
     pickle.dump(message, out)
     out.flush()
 
 
 def main() -> None:
-    """Train the job on standard input."""
+    """Train the job read from standard input."""
     out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever is printed must not get between the messages
+    os.dup2(2, 1)  # anything printed must not corrupt the messages
     for plugin in pickle.load(sys.stdin.buffer):
         load_plugin(plugin)
     job: TrialJob = pickle.load(sys.stdin.buffer)

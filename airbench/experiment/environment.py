@@ -1,4 +1,4 @@
-"""The machine and the code of a run: what others need to repeat it, or to see that they cannot."""
+"""Provenance of a run: the machine and the code, as others need them to reproduce it."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ONE
 
 
 def describe_environment(machine: Machine) -> dict[str, Any]:
-    """Return hardware, software and settings, as plain values for JSON."""
+    """Return hardware, software and settings as plain values for JSON."""
     return {
         **describe_machine(machine),
         "python": platform.python_version(),
@@ -34,7 +34,7 @@ def describe_environment(machine: Machine) -> dict[str, Any]:
 
 
 def describe_machine(machine: Machine) -> dict[str, Any]:
-    """Return what describes where a trial is trained, as plain values for JSON."""
+    """Return the machine that a trial is trained on as plain values for JSON."""
     return {
         "device": machine.name,
         "device_type": machine.device.type,
@@ -51,10 +51,10 @@ def describe_machine(machine: Machine) -> dict[str, Any]:
 
 
 def describe_source() -> tuple[dict[str, Any], str]:
-    """Return the identity of the code, and the text of its uncommitted changes (empty if there are none).
+    """Return the identity of the code and the diff of its uncommitted changes (empty if there are none).
 
-    The hash is over the package's own files, so that it also holds where there is no git. The source counts as
-    committed only where git says so: package and recipes unchanged, nothing untracked beside them, no plugin.
+    The hash covers the package's own files, so that it also works without git. The source counts as committed only
+    if git says so: package and recipes unchanged, no untracked files among them, and no plugin loaded.
     """
     commit = _git("rev-parse", "HEAD") if _git("ls-files", "--error-unmatch", "__init__.py") is not None else None
     source: dict[str, Any] = {"sha256": source_hash(), "git_commit": commit, "committed": False}
@@ -105,7 +105,7 @@ def _why_no_commit() -> str:
 
 
 def source_hash() -> str:
-    """SHA-256 over the names and contents of the package's source files."""
+    """Return the SHA-256 of the names and contents of the package's source files."""
     hasher = hashlib.sha256()
     for file in sorted(path for kind in ("*.py", "*.cpp", "*.h", "*.inc") for path in SOURCE.rglob(kind)):
         hasher.update(file.relative_to(SOURCE).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")

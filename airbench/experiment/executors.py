@@ -1,4 +1,4 @@
-"""Executors: where jobs are trained."""
+"""Executors, which train jobs in this process or in subprocesses."""
 
 import pickle
 import subprocess
@@ -13,25 +13,25 @@ from airbench.recipe.plugins import loaded_plugins
 from airbench.training.callback import Callback
 
 Watch = Callable[[TrialJob], Callback]
-"""Makes the callback that is told how a job's trial goes."""
+"""Creates the callback that follows a job's trial."""
 
 
 CHILD = ("-m", "airbench.experiment.child")
-"""What Python runs in the process of a trial."""
+"""Python arguments that start the subprocess of a trial."""
 
 
 class Executor(Protocol):
-    """Trains jobs, in whatever way. Only the caller writes run folders."""
+    """Trains jobs. Run folders are written only by the caller."""
 
     def run(self, jobs: Sequence[TrialJob], watch: Watch) -> Iterator[TrialOutcome | TrialExtra]:
-        """Train ``jobs`` and yield what comes of each as soon as it is there.
+        """Train ``jobs`` and yield the results of each as soon as they are available.
 
-        Raises AirbenchError where a job cannot be trained at all; what was yielded before is valid.
+        Raises AirbenchError if a job cannot be trained at all; what was yielded before is valid.
         """
 
 
 class SerialExecutor:
-    """Trains one job after the other in this process, warmed up before the first of them."""
+    """Trains jobs one by one in this process, after warming up for all of them."""
 
     def __init__(self, worker: Worker):
         self.worker = worker
@@ -45,7 +45,7 @@ class SerialExecutor:
 
 
 class ProcessExecutor:
-    """Trains one job after the other, each in a process of its own: nothing is left of one trial in the next."""
+    """Trains jobs one by one, each in its own process, so that no state carries over to the next trial."""
 
     def run(self, jobs: Sequence[TrialJob], watch: Watch) -> Iterator[TrialOutcome | TrialExtra]:
         """See :class:`Executor`."""
@@ -67,11 +67,11 @@ class ProcessExecutor:
                     f"{job.recipe.name} trial {job.index + 1}: its process ended with exit code {child.wait()}"
                 ) from None
             finally:
-                child.kill()  # it has ended, unless this process was interrupted
+                child.kill()  # no effect if it has ended; it has not if this process was interrupted
 
 
 def _received(stream: Any, callback: Callback) -> Iterator[TrialOutcome | TrialExtra]:
-    """Pass on what a child sends: calls of the callback, then outcome and extras, then None."""
+    """Handle a child's messages: callback calls, then outcome and extras, which are yielded, then None."""
     while (message := pickle.load(stream)) is not None:
         match message:
             case TrialOutcome() | TrialExtra():

@@ -1,4 +1,4 @@
-"""What a run records of itself before its first trial, and what of that must not change until its last."""
+"""Facts that a run records before its first trial, and those that must not change until its last."""
 
 from functools import cache
 from pathlib import Path
@@ -20,15 +20,15 @@ MUST_MATCH = (
     ("environment", "system"), ("environment", "python"), ("environment", "packages"), ("environment", "variables"),
     ("environment", "fused_kernels"),
 )  # fmt: skip
-"""What must not change between two trials of a run, besides its recipe."""
+"""Facts that must not change between trials of a run, besides its recipe."""
 
-_peak = cache(measure_peak)  # one figure for all runs of a process
+_peak = cache(measure_peak)  # measured once per process
 
 
 def run_facts(
     setup: TrialSetup, dataset: Dataset, trials: int, seed: int, *, measure: bool = True
 ) -> tuple[dict[str, Any], str]:
-    """Return what ``run.json`` holds, and the code's uncommitted changes. ``measure`` adds FLOP and peak rates."""
+    """Return the content of ``run.json`` and the diff of uncommitted changes. ``measure`` adds FLOP and peak rates."""
     source, difference = describe_source()
     facts = {
         "trials_planned": trials,
@@ -57,10 +57,10 @@ def run_facts(
 
 
 def what_changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return which of the facts in MUST_MATCH differ, a phrase each."""
+    """Return a phrase for each fact in MUST_MATCH that differs."""
     changed = []
     for path in MUST_MATCH:
         old, new = entry(before, path), entry(now, path)
         if old != new:
-            changed.append(f"{'.'.join(path)} was {old} and is {new}")
+            changed.append(f"{'.'.join(path)} was {old}, is now {new}")
     return changed

@@ -1,4 +1,4 @@
-"""A trial as a job: everything that it takes to train it, wherever that is, and what comes of it."""
+"""Trials as jobs: everything needed to train one in any process, and its results."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,37 +9,37 @@ from airbench.training.results import TrialResult, TrialSeeds
 
 @dataclass(frozen=True)
 class TrialJob:
-    """A trial to be trained. It can be pickled and holds all that it takes, but for the images."""
+    """A trial to be trained. It can be pickled and holds everything needed except the images."""
 
     recipe: Recipe
     seed: int
     index: int
-    """Of the trial in its run, from 0."""
+    """Index of the trial in its run, from 0."""
     run: int = 0
-    """Position of the recipe in the experiment."""
+    """Index of the recipe in the experiment."""
     path: str = ""
-    """The file that the recipe was read from, for messages."""
+    """The recipe's file, for messages."""
     spectra: bool = False
-    """Whether to look at the singular values of the last updates, after the trial."""
+    """Whether to compute the singular values of the last updates after the trial."""
 
     @property
     def seeds(self) -> TrialSeeds:
-        """The seeds of the trial's sources of randomness."""
+        """Seeds of the trial's sources of randomness."""
         return TrialSeeds.of(self.recipe, self.seed)
 
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """What came of a job: a result, or the reason why the trial failed."""
+    """Outcome of a job: a result, or the reason why the trial failed."""
 
     job: TrialJob
     machine: dict[str, Any]
-    """Where it was trained."""
+    """The machine it was trained on."""
     result: TrialResult | None = None
     reason: str = ""
 
     def as_line(self) -> dict[str, Any]:
-        """Return the line that ``trials.jsonl`` holds."""
+        """Return the trial's line in ``trials.jsonl``."""
         line: dict[str, Any] = {"trial": self.job.index, "seed": self.job.seed}
         if self.result is None:
             line |= {"status": "failed", "seeds": vars(self.job.seeds), "reason": self.reason}
@@ -50,7 +50,7 @@ class TrialOutcome:
 
 @dataclass(frozen=True)
 class TrialExtra:
-    """Something about a finished trial that is computed after its outcome is safe on disk."""
+    """Additional data on a finished trial, computed after its outcome is safe on disk."""
 
     job: TrialJob
     name: str

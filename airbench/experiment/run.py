@@ -1,4 +1,4 @@
-"""n trials of one or several recipes, in turn, each recipe into a run folder of its own; and resuming a run."""
+"""Run interleaved trials of one or more recipes, with one run folder per recipe, and resume runs."""
 
 import json
 import shlex
@@ -26,7 +26,7 @@ from airbench.training.callback import Callback, Callbacks
 
 @dataclass(frozen=True)
 class Run:
-    """A recipe, its folder, and the trials that are still to be trained."""
+    """A recipe, its run folder, and the trials still to be trained."""
 
     loaded: LoadedRecipe
     folder: RunFolder
@@ -41,17 +41,17 @@ class Run:
 
 @dataclass
 class Options:
-    """How an experiment is run, as opposed to what is trained."""
+    """Options of how an experiment is run, as opposed to what is trained."""
 
     executor: Executor | None = None
-    """None: in this process."""
+    """None: train in this process."""
     tensorboard: TensorBoard | None = None
     callbacks: Sequence[Callback] = field(default_factory=list)
-    """Told of every trial, beside the terminal."""
+    """Additional callbacks for every trial."""
 
 
 class Experiment:
-    """Runs that are trained together: the terminal they are shown on, the worker that has their images."""
+    """Runs that are trained together, with the terminal and the worker that they share."""
 
     def __init__(self, names: Sequence[str], trials: int, options: Options | None):
         self.options = options or Options()
@@ -60,12 +60,12 @@ class Experiment:
         self.executor = self.options.executor or SerialExecutor(self.worker)
 
     def facts(self, loaded: LoadedRecipe, trials: int, seed: int, *, measure: bool) -> tuple[dict[str, Any], str]:
-        """Set up a recipe, print what was chosen, and return what ``run.json`` holds and the uncommitted changes."""
+        """Set up a recipe and print its setup. Returns the content of ``run.json`` and the uncommitted changes."""
         recipe = loaded.recipe
         setup = self.worker.setup(recipe, str(loaded.path))
         say = self.terminal.say
         for old, new in dict.fromkeys(loaded.moved):
-            say(f"{loaded.path}: {old} is now called {new}, and was read as such")
+            say(f"{loaded.path}: {old} is now called {new}; read as {new}")
         say(f"{recipe.name}: {setup.machine}; {setup.total_steps} steps of {recipe.train.batch_size} images")
         if setup.machine.device.type == "cuda":
             say(f"  steps are {setup.execution}")
@@ -78,14 +78,14 @@ class Experiment:
         return facts, difference
 
     def train(self, runs: Sequence[Run]) -> list[RunRecord]:
-        """Train the missing trials of all runs in turn; write each down as it ends. Returns the runs as read back."""
+        """Train the missing trials of all runs, recording each as it ends. Returns the runs as read back."""
         for run in runs:
             self.terminal.say(f"{run.name} → {run.folder.path}")
         self.terminal.say()
         try:
             for outcome in self.executor.run(jobs_of(runs), self._watch(runs)):
                 self._keep(runs[outcome.job.run].folder, outcome)
-        finally:  # also after Ctrl-C: what is finished counts
+        finally:  # also after Ctrl-C: finished trials count
             self.terminal.close_bar()
             records = [self._conclude(run) for run in runs]
             self._say_summary(records)
@@ -110,7 +110,7 @@ class Experiment:
         record = read_run(run.folder.path)
         try:
             run.folder.write_json(SUMMARY, summarize_run(record))
-        except RunFolderError as error:  # must not hide what else went wrong; the summary can be made again
+        except RunFolderError as error:  # must not hide an earlier error; the summary can be recomputed
             self.terminal.say(str(error))
         return record
 
@@ -128,7 +128,7 @@ class Experiment:
 
 
 def jobs_of(runs: Sequence[Run]) -> list[TrialJob]:
-    """Return the missing trials of all runs, in turn (A B A B …), so that drift of the machine affects all alike."""
+    """Return the missing trials of all runs, interleaved (A B A B …) so that drift of the machine affects all alike."""
     last = max((trial for run in runs for trial in run.missing), default=-1)
     return [
         TrialJob(
@@ -155,9 +155,9 @@ def run_experiment(
 ) -> list[RunRecord]:
     """Run ``trials`` interleaved trials per recipe.
 
-    Trial i of a recipe has seed ``seed`` + i: the same for all, so that comparisons are paired, unless a
-    sequence gives each recipe its own. A trial that fails is recorded and the others go on. Returns the runs,
-    in the order of the recipes.
+    Trial i of a recipe has seed ``seed`` + i: the same for all recipes, so that comparisons are paired, unless
+    ``seed`` is a sequence with one seed per recipe. A failed trial is recorded, and the others continue. Returns the
+    runs in the order of the recipes.
     """
     experiment = Experiment([each.recipe.name for each in recipes], trials, options)
     seeds = [seed] * len(recipes) if isinstance(seed, int) else list(seed)
@@ -176,15 +176,15 @@ def run_experiment(
 def resume_experiment(
     paths: Sequence[Path], *, force: bool = False, data: str | None = None, options: Options | None = None
 ) -> list[RunRecord]:
-    """Resume the runs at ``paths``: train only the trials that are missing, with the seeds they would have had.
+    """Resume the runs at ``paths``: train only the missing trials, with the seeds they would have had.
 
-    ``data`` says where CIFAR-10 lies now. Raises AirbenchError if recipe, code, data or machine are not what
-    they were, unless ``force`` is given; what had changed is then recorded in ``run.json``.
+    ``data`` is the current path of the images. Raises AirbenchError if recipe, code, data or machine have changed,
+    unless ``force`` is set; the changes are then recorded in ``run.json``.
     """
     with ExitStack() as locks:
         folders = [RunFolder(read_run(path).path) for path in paths]
         for folder in folders:
-            locks.enter_context(folder.locked())  # before anything is read: nobody else trains what is missing
+            locks.enter_context(folder.locked())  # before reading, so that no other process trains the missing trials
             folder.drop_half_line()
         records = [read_run(path) for path in paths]
         for record in records:
@@ -194,7 +194,7 @@ def resume_experiment(
             [record.name for record in records], max(record.planned or 0 for record in records), options
         )
         prepared = [_reopened(experiment, *pair, data, force) for pair in zip(records, folders, strict=True)]
-        for run, facts in prepared:  # only now that none of them was refused
+        for run, facts in prepared:  # only after none of them was refused
             run.folder.write_json(RUN, facts)
         return experiment.train([run for run, _ in prepared])
 
@@ -202,15 +202,15 @@ def resume_experiment(
 def _reopened(
     experiment: Experiment, record: RunRecord, folder: RunFolder, data: str | None, force: bool
 ) -> tuple[Run, dict[str, Any]]:
-    """Return a run that can be resumed, and its ``run.json`` with this resumption recorded. Raises AirbenchError."""
+    """Return the run to resume, and its ``run.json`` with this resumption recorded. Raises AirbenchError."""
     loaded = load_recipe(record.path / RECIPE, [] if data is None else [f"data.path={json.dumps(data)}"])
     seed: int = record.facts["seed"]
     now, _ = experiment.facts(loaded, record.planned or 0, seed, measure=False)
     changed = [p for p in record.problems if p.startswith(RECIPE)] + what_changed(record.facts, now)
     if changed and not force:
         raise AirbenchError(
-            f"{record.path}: not resumed, since it would mix two experiments: {'; '.join(changed)}. "
-            "Start a new run, or say --force, which is recorded and ends all claims to a record"
+            f"{record.path}: not resumed, because it would mix two experiments: {'; '.join(changed)}. "
+            "Start a new run, or use --force, which is recorded and rules out a record"
         )
     before = record.fact("resumed")
     at = datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Scalars for TensorBoard, where it is installed."""
+"""Scalars for TensorBoard, if it is installed."""
 
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,9 @@ from airbench.training.results import EpochRow, TrialResult
 
 
 class TensorBoard:
-    """Writes each trial to ``tensorboard/trial-<i>`` in its run's folder.
+    """Writes each trial to ``tensorboard/trial-<i>`` in its run folder.
 
-    Raises AirbenchError, with the remedy, where TensorBoard is not installed.
+    Raises AirbenchError if TensorBoard is not installed.
     """
 
     def __init__(self) -> None:
@@ -22,19 +22,19 @@ class TensorBoard:
         self.make_writer = SummaryWriter
 
     def watch(self, run: Path, trial: int) -> "TrialScalars":
-        """Return the callback of a trial, counted from 0."""
+        """Return the callback of trial number ``trial`` (from 0)."""
         return TrialScalars(self.make_writer(str(run / "tensorboard" / f"trial-{trial}")))
 
 
 class TrialScalars(Callback):
-    """Loss, accuracies and seconds of one trial, after each epoch."""
+    """Writes loss, accuracies and seconds of one trial after each epoch."""
 
     def __init__(self, writer: Any):
         self.writer = writer
 
     def on_epoch(self, row: EpochRow) -> None:
         """Write the row."""
-        step = round(row.epoch * 1000)  # TensorBoard counts in whole numbers: thousandths of an epoch
+        step = round(row.epoch * 1000)  # TensorBoard steps are integers: thousandths of an epoch
         for name in ("train_loss", "train_accuracy", "accuracy", "seconds"):
             self.writer.add_scalar(name, getattr(row, name), step)
         self.writer.flush()

@@ -1,4 +1,4 @@
-"""What people see while it trains: a bar inside a trial, a row an epoch. Plain lines where there is no terminal."""
+"""Progress display: a progress bar per trial and a row per epoch; only rows if there is no terminal."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ _WIDTHS = (5, 6, 10, 9, 8, 7, 8)
 
 
 class Terminal:
-    """Prints the lines of an experiment, and keeps them apart from the bar of the trial in progress."""
+    """Prints the output of an experiment without disturbing the progress bar."""
 
     def __init__(self, recipes: Sequence[str], trials: int, *, out: TextIO | None = None):
         self.out = out or sys.stdout
@@ -31,38 +31,38 @@ class Terminal:
             self.bar.clear()
         try:
             print(text, file=self.out, flush=True)
-        except OSError:  # nobody reads any more (`… | head`), or the log's disk is full: training goes on
+        except OSError:  # the reader is gone (`… | head`), or the log's disk is full: training continues
             self.out = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
         if self.bar is not None:
             self.bar.refresh()
 
     def row(self, recipe: str, *cells: str) -> None:
-        """Print a row of the table of epochs."""
+        """Print a row of the epoch table."""
         padded = (f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True))
         self.say(f"{recipe:<{self.width}}  " + "  ".join(padded))
 
     def watch(self, job: TrialJob) -> "TrialView":
-        """Show a trial that is about to start."""
+        """Return the display of a trial that is about to start."""
         if not self.header_shown:
             self.row("recipe", *COLUMNS)
             self.header_shown = True
         return TrialView(self, job.recipe.name, job.index + 1)
 
     def close_bar(self) -> None:
-        """Remove the bar of the trial in progress."""
+        """Remove the progress bar."""
         if self.bar is not None:
             self.bar.close()
             self.bar = None
 
 
 class TrialView(Callback):
-    """The bar of one trial, and its rows."""
+    """Displays one trial: its progress bar and rows."""
 
     def __init__(self, terminal: Terminal, recipe: str, trial: int):
         self.terminal, self.recipe, self.number = terminal, recipe, trial
 
     def on_step(self, step: int, total: int) -> None:
-        """Move the bar, which appears with the first step."""
+        """Advance the bar, creating it at the first step."""
         terminal = self.terminal
         if terminal.bar is None and sys.stderr.isatty():
             label = f"{self.recipe} trial {self.number}/{terminal.trials}"
@@ -84,6 +84,6 @@ class TrialView(Callback):
         self.terminal.row(self.recipe, str(self.number), *cells)
 
     def on_fail(self, reason: str) -> None:
-        """Say why the trial was stopped."""
+        """Print why the trial failed."""
         self.terminal.close_bar()
         self.terminal.say(f"{self.recipe} trial {self.number} FAILED: {reason}")

@@ -1,4 +1,4 @@
-"""Training jobs in this process, with images and nets kept from one job to the next."""
+"""Training of jobs in this process, reusing images and nets from one job to the next."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,7 +19,7 @@ from airbench.training.warmup import warm_up
 
 
 class Worker:
-    """Trains jobs one after the other."""
+    """Trains jobs one by one."""
 
     def __init__(self, say: Callable[[str], None] = lambda text: None):
         self.say = say
@@ -35,7 +35,7 @@ class Worker:
         return self._datasets[key]
 
     def setup(self, recipe: Recipe, path: str = "") -> TrialSetup:
-        """Return what the trials of ``recipe`` share, set up once. Raises RecipeError, naming ``path``."""
+        """Return the setup shared by the trials of ``recipe``, created once. Raises RecipeError, naming ``path``."""
         key = recipe.model_dump_json()
         if key not in self._setups:
             machine = choose_machine(recipe.engine)
@@ -47,7 +47,7 @@ class Worker:
         return self._setups[key]
 
     def warm_up(self, job: TrialJob) -> None:
-        """Warm up for ``job``. Raises AirbenchError where memory runs out."""
+        """Warm up for ``job``. Raises AirbenchError if memory runs out."""
         try:
             for note in warm_up(self.setup(job.recipe, job.path)):
                 self.say(f"{job.recipe.name}: {note}")
@@ -55,7 +55,7 @@ class Worker:
             raise AirbenchError(f"{job.recipe.name}: {error}") from None
 
     def train(self, job: TrialJob, callback: Callback) -> Iterator[TrialOutcome | TrialExtra]:
-        """Train ``job``. Yields its outcome, then what else was asked for."""
+        """Train ``job``. Yields its outcome, then the extras that were asked for."""
         setup = self.setup(job.recipe, job.path)
         machine = {**describe_machine(setup.machine), **vars(setup.execution)}
         keeper = _KeepOptimizers()
@@ -67,12 +67,12 @@ class Worker:
             return
         yield TrialOutcome(job, machine, result)
         if job.spectra and keeper.optimizers:
-            with suppress(RuntimeError):  # what decorates a result must not end a run
+            with suppress(RuntimeError):  # an optional extra must not end a run
                 yield TrialExtra(job, "spectra", momentum_spectra(keeper.optimizers))
 
 
 class _KeepOptimizers(Callback):
-    """Keeps the optimizers of the trial, whose state is looked at afterwards."""
+    """Keeps the trial's optimizers, whose state is inspected afterwards."""
 
     optimizers: Optimizers | None = None
 

@@ -1,10 +1,10 @@
-"""A run's folder: what it holds, how it is written so that nothing finished is lost, how it is read back.
+"""Run folders: their content, writing them so that no finished trial is lost, and reading them back.
 
-recipe.yaml     the resolved recipe, every default written out: `python train.py` takes it again
+recipe.yaml     the resolved recipe with every default; `python train.py` accepts it
 run.json        seeds, data, routing, environment, source, arithmetic; written before the first trial
-source.diff     uncommitted changes of the code, if there were any
-trials.jsonl    one line a trial, written and synced the moment that it ends
-summary.json    n, mean, std, interval, times: made from the lines above, and made anew at will
+source.diff     uncommitted changes to the code, if any
+trials.jsonl    one line per trial, written and synced as soon as it ends
+summary.json    n, mean, std, interval, times; computed from trials.jsonl, can be recomputed at any time
 spectra.json    singular values of the last updates, before and after orthogonalisation
 """
 

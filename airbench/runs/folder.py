@@ -1,4 +1,4 @@
-"""A run's folder while it is written: whole files or none, finished lines synced, one process at a time."""
+"""Writing a run folder: files are written atomically, trials are synced, and one process writes at a time."""
 
 import errno
 import json
@@ -15,23 +15,23 @@ from airbench.runs.files import FORMAT, RECIPE, RUN, TRIALS, RunFolderError, sha
 
 
 class RunFolder:
-    """A run on disk, being written."""
+    """A run folder being written."""
 
     def __init__(self, path: Path):
         self.path = path
 
     @classmethod
     def create(cls, root: Path, recipe: Recipe, facts: dict[str, Any], source_diff: str = "") -> "RunFolder":
-        """Make ``root/<date>-<time>-<recipe>`` and write all that is known before the first trial.
+        """Create ``root/<date>-<time>-<recipe>`` and write everything known before the first trial.
 
-        Raises RunFolderError where it cannot be written.
+        Raises RunFolderError if it cannot be written.
         """
         now = datetime.now(UTC)
         try:
             folder = cls(_new_folder(root, f"{now:%Y%m%d-%H%M%S}-{recipe.name}"))
         except OSError as error:
             raise RunFolderError(
-                f"{root}: no run folder can be written there ({error.strerror}); give another place with --out"
+                f"{root}: cannot create a run folder there ({error.strerror}); choose another place with --out"
             ) from None
         folder.write(RECIPE, dump_recipe(recipe))
         start = {"format": FORMAT, "started": now.isoformat(timespec="seconds")}
@@ -43,36 +43,36 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from training into this folder. Raises RunFolderError if one does already."""
+        """Lock the folder against other training processes. Raises RunFolderError if one has locked it already."""
         try:
-            file = open(self.path / TRIALS, "a")  # noqa: SIM115 - closed below; it is held open for the lock
+            file = open(self.path / TRIALS, "a")  # noqa: SIM115 - closed below; held open for the lock
         except OSError as error:
-            raise RunFolderError(f"{self.path}: cannot be trained into ({error.strerror})") from None
+            raise RunFolderError(f"{self.path}: not writable ({error.strerror})") from None
         with file:
             try:
                 import fcntl
 
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except ImportError:  # no such locks on this system
+            except ImportError:  # not available on this system
                 pass
             except OSError as error:
                 if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):  # a file system without locks: best effort
                     yield
                     return
-                raise RunFolderError(f"{self.path}: another process is training into it") from None
+                raise RunFolderError(f"{self.path}: another process is training this run") from None
             yield
 
     def drop_half_line(self) -> None:
-        """Remove a last line that was cut short: its trial was never finished, and is about to be trained anew."""
+        """Remove an incomplete last line, left by a crash while writing: its trial will be trained again."""
         file = self.path / TRIALS
         content = file.read_bytes()
         if content and not content.endswith(b"\n"):
             os.truncate(file, content.rfind(b"\n") + 1)
 
     def append_trial(self, line: dict[str, Any]) -> None:
-        """Add a line to ``trials.jsonl`` and wait until it is on disk.
+        """Append a line to ``trials.jsonl`` and wait until it is on disk.
 
-        Raises RunFolderError, with the line in it so that it is not lost, where the disk refuses it.
+        Raises RunFolderError if that fails; the message contains the line, so that it is not lost.
         """
         text = json.dumps(line, allow_nan=False)
         file = self.path / TRIALS
@@ -82,7 +82,7 @@ class RunFolder:
                 before = os.fstat(descriptor).st_size
                 data = (text + "\n").encode()
                 if before and os.pread(descriptor, 1, before - 1) != b"\n":
-                    data = b"\n" + data  # an earlier line was cut short: keep this one whole
+                    data = b"\n" + data  # the last line is incomplete: start a new one
                 try:
                     if os.write(descriptor, data) != len(data):
                         raise OSError(28, "No space left on device")
@@ -94,16 +94,16 @@ class RunFolder:
                 os.close(descriptor)
         except OSError as error:
             raise RunFolderError(
-                f"{file}: cannot be written ({error.strerror}); make room, then go on with airbench resume "
+                f"{file}: cannot be written ({error.strerror}); free some space, then run: airbench resume "
                 f"{self.path}; the finished trial was: {text}"
             ) from None
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a JSON file, whole or not at all. Raises RunFolderError."""
+        """Write a JSON file atomically. Raises RunFolderError."""
         self.write(name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
     def write(self, name: str, text: str) -> None:
-        """Write a file, whole or not at all. Raises RunFolderError."""
+        """Write a file atomically. Raises RunFolderError."""
         temporary = None
         try:
             with tempfile.NamedTemporaryFile(

@@ -1,4 +1,4 @@
-"""A run's folder as it is found: what can be believed of it, and what is wrong with it."""
+"""Reading a run folder: its valid content, and a list of problems."""
 
 import json
 import math
@@ -9,30 +9,30 @@ from typing import Any
 
 import yaml
 
-from airbench.runs.files import FORMAT, MARKS, MOST_TRIALS, RECIPE, RUN, SPECTRA, TRIALS, RunFolderError, sha256
+from airbench.runs.files import FORMAT, MARKS, MAX_TRIALS, RECIPE, RUN, SPECTRA, TRIALS, RunFolderError, sha256
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A line of ``trials.jsonl`` that is what it should be."""
+    """A valid line of ``trials.jsonl``."""
 
     index: int
     seed: int
     finished: bool
     accuracy: float
-    """With test-time augmentation, as a share of 1; NaN if the trial failed, like the next two."""
+    """With test-time augmentation, between 0 and 1; NaN if the trial failed, like the next two."""
     plain_accuracy: float
     seconds: float
     epochs: tuple[dict[str, float], ...]
     reason: str
-    """Why it failed."""
+    """Why the trial failed; empty if it did not."""
     seeds: tuple[int, ...]
-    """Of initialisation, order and augmentation."""
+    """Seeds of initialisation, order and augmentation."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run folder as it is found. ``problems`` says what is wrong with it, a line each."""
+    """A run folder as read. ``problems`` has one line per problem found."""
 
     path: Path
     facts: dict[str, Any]
@@ -55,18 +55,18 @@ class RunRecord:
 
     @property
     def failed(self) -> list[TrialRecord]:
-        """Trials that were stopped."""
+        """Trials that failed."""
         return [t for t in self.trials if not t.finished]
 
     @property
     def planned(self) -> int | None:
-        """How many trials the run was started for; None if that cannot be read."""
+        """Number of trials planned at the start; None if that cannot be read."""
         planned = self.facts.get("trials_planned")
-        return planned if type(planned) is int and 0 < planned <= MOST_TRIALS else None
+        return planned if type(planned) is int and 0 < planned <= MAX_TRIALS else None
 
     @property
     def missing(self) -> list[int]:
-        """Indices of planned trials that have no line yet."""
+        """Indices of planned trials without a line."""
         return sorted(set(range(self.planned or 0)) - {t.index for t in self.trials})
 
     @property
@@ -76,64 +76,64 @@ class RunRecord:
         return float(target) if isinstance(target, int | float) and 0 < target < 1 else None
 
     def fact(self, *path: str) -> Any:
-        """The entry of ``run.json`` at ``path``, or None."""
+        """Return the entry of ``run.json`` at ``path``, or None."""
         return entry(self.facts, path)
 
     def text(self, *path: str) -> str:
-        """The same as text; empty if there is none."""
+        """Return that entry as text; empty if there is none."""
         value = self.fact(*path)
         return "" if value is None else str(value)
 
     def number(self, *path: str) -> float | None:
-        """The same if it is a finite number, else None."""
+        """Return that entry if it is a finite number, else None."""
         try:
             return _number(self.fact(*path))
         except (ValueError, OverflowError):
             return None
 
-    def knob(self, *path: str) -> Any:
-        """The entry of the recipe at ``path``, or None."""
+    def setting(self, *path: str) -> Any:
+        """Return the entry of the recipe at ``path``, or None."""
         return entry(self.recipe, path)
 
 
 def entry(value: Any, path: Sequence[str]) -> Any:
-    """What nested mappings hold at ``path``, or None where they do not go so deep."""
+    """Return the value at ``path`` in nested mappings, or None if there is none."""
     for step in path:
         value = value.get(step) if isinstance(value, dict) else None
     return value
 
 
 def find_runs(root: Path) -> list[Path]:
-    """Every folder below ``root`` that holds one of a run's files, newest name first."""
+    """Return every run folder below ``root``, newest first (by name)."""
     found = {file.parent for name in MARKS for file in root.rglob(name)}
     return sorted(found, key=lambda path: path.name, reverse=True)
 
 
 def read_run(path: Path) -> RunRecord:
-    """Read a run folder. What is damaged is named in ``problems``; a trial is never made up.
+    """Read a run folder. Damage is listed in ``problems``; damaged trials are left out, never guessed.
 
-    Raises RunFolderError only where there is no run at all.
+    Raises RunFolderError only if there is no run at all.
     """
     try:
         found = any((path / name).is_file() for name in MARKS)
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be read ({error.strerror})") from None
     if not found:
-        raise RunFolderError(f"{path}: is no run folder (it holds no {', '.join(MARKS)}); airbench runs lists them")
+        raise RunFolderError(f"{path}: not a run folder (no {', '.join(MARKS)} in it); airbench runs lists runs")
     problems: list[str] = []
     facts = _read_mapping(path / RUN, json.loads, problems)
-    version = facts.get("format", FORMAT)  # the first runs were written before there was a number
+    version = facts.get("format", FORMAT)  # the first runs have no format number
     if version != FORMAT:
         problems.append(f"{RUN}: format {version!r} was not written by this version of airbench (format {FORMAT})")
         facts = {}
     recipe = _read_mapping(path / RECIPE, yaml.safe_load, problems)
     if facts.get("recipe_sha256") not in (None, sha256(path / RECIPE)):
-        problems.append(f"{RECIPE}: was changed since the run was started")
+        problems.append(f"{RECIPE}: changed since the run was started")
     trials = _read_trials(path / TRIALS, problems)
     spectra = _read_mapping(path / SPECTRA, json.loads, problems) if (path / SPECTRA).exists() else {}
     record = RunRecord(path, facts, recipe, tuple(trials), spectra, ())
     if facts and record.planned is None:
-        problems.append(f"{RUN}: trials_planned is missing or no sensible number")
+        problems.append(f"{RUN}: trials_planned is missing or invalid")
     for trial in trials:
         if record.planned is not None and trial.index >= record.planned:
             problems.append(f"{TRIALS}: trial {trial.index} is beyond the {record.planned} planned")
@@ -150,7 +150,7 @@ def _read_mapping(file: Path, parse: Any, problems: list[str]) -> dict[str, Any]
         problems.append(f"{file.name}: cannot be read ({type(error).__name__})")
         return {}
     if not isinstance(value, dict):
-        problems.append(f"{file.name}: is no mapping")
+        problems.append(f"{file.name}: is not a mapping")
         return {}
     return value
 
@@ -167,16 +167,16 @@ def _read_trials(file: Path, problems: list[str]) -> list[TrialRecord]:
             continue
         trial = _parse_trial(line)
         if trial is None:
-            problems.append(f"{file.name}:{number}: is no trial (cut short or damaged)")
+            problems.append(f"{file.name}:{number}: not a trial (incomplete or damaged)")
         elif trial.index in trials:
-            problems.append(f"{file.name}:{number}: trial {trial.index} is there twice; the first counts")
+            problems.append(f"{file.name}:{number}: trial {trial.index} appears twice; the first counts")
         else:
             trials[trial.index] = trial
     return [trials[index] for index in sorted(trials)]
 
 
 def _parse_trial(line: bytes) -> TrialRecord | None:
-    """The trial that a line holds, or None if any part of it is not what it should be."""
+    """Parse a line of ``trials.jsonl``; None if any part of it is invalid."""
     try:
         row = json.loads(line)
         index, seed, status = row["trial"], row["seed"], row["status"]
@@ -189,8 +189,8 @@ def _parse_trial(line: bytes) -> TrialRecord | None:
         epochs = tuple({key: float(_number(value)) for key, value in epoch.items()} for epoch in row["epochs"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
-    fine = status == "finished" and 0 <= accuracy <= 1 and 0 <= plain <= 1 and seconds > 0
-    return TrialRecord(index, seed, True, accuracy, plain, seconds, epochs, "", seeds) if fine else None
+    valid = status == "finished" and 0 <= accuracy <= 1 and 0 <= plain <= 1 and seconds > 0
+    return TrialRecord(index, seed, True, accuracy, plain, seconds, epochs, "", seeds) if valid else None
 
 
 def _number(value: Any) -> float:

@@ -114,7 +114,7 @@ def test_resume_refuses_an_edited_recipe(
     text = (path / "recipe.yaml").read_text()
     (path / "recipe.yaml").write_text(text.replace("lr: 0.24", "lr: 0.25"))
     assert main(["resume", str(path)]) == 2
-    assert "recipe.yaml: was changed since the run was started" in capsys.readouterr().err
+    assert "recipe.yaml: changed since the run was started" in capsys.readouterr().err
 
 
 def test_full_disk_prints_the_finished_trial_also_when_the_summary_fails(
@@ -175,7 +175,7 @@ def test_nothing_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_what_changed_names_each_fact() -> None:
     before = {"steps": 5, "environment": {"threads": 2}}
     assert what_changed(before, before) == []
-    assert what_changed(before, {**before, "environment": {"threads": 4}}) == ["environment.threads was 2 and is 4"]
+    assert what_changed(before, {**before, "environment": {"threads": 4}}) == ["environment.threads was 2, is now 4"]
 
 
 def start(tmp_path: Path, small_shapes: Dataset, *arguments: str) -> subprocess.Popen[str]:
@@ -281,4 +281,4 @@ def test_a_second_process_does_not_train_into_the_same_folder(tmp_path: Path, sm
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert second.returncode == 2
-    assert "another process is training into it" in errors
+    assert "another process is training this run" in errors
