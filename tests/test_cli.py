@@ -80,18 +80,18 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(
         (["train", MUON, *TINY, "train.batch_size=50001"], "there are only 400"),
         (["train", MUON, *TINY, "optimizers.head.params=nothing"], "matches no trainable parameter"),
         (["train", MUON, *TINY, "--precision", "fp16"], "precision = fp16"),
-        (["train", MUON, *TINY, "optimizers.filters.params=['*conv*.weight', whiten.bias]"], "Muon trains matrices"),
+        (["train", MUON, *TINY, "optimizers.filters.params=['*conv*.weight', whiten.bias]"], "muon trains matrices"),
         (["train", MUON, *TINY, "data.train_images=401"], "train_images = 401"),
         (["train", MUON, *TINY, "--data", "/x"], "has no effect on shapes"),
         (["train", MUON, *TINY, "net.widths=[" + "1," * 200 + "1]"], "at most 3"),
         (["train", MUON, "--data", "~nobody-of-this-name/x"], "home folder"),
-        (["compare", MUON], "two recipes or more"),
+        (["compare", MUON], "two or more recipes"),
         (["compare", "runs/typo", "runs/b"], "runs/typo: no such run"),
         (["time-to-target", "train.epochs=4"], "no recipe given"),
-        (["time-to-target", MUON, *TINY], "one recipe and two lengths"),
-        (["time-to-target", MUON, *TINY, "--epochs", "1,1"], "one recipe and two lengths"),
+        (["time-to-target", MUON, *TINY], "one recipe and two or more lengths"),
+        (["time-to-target", MUON, *TINY, "--epochs", "1,1"], "one recipe and two or more lengths"),
         (["time-to-target", MUON, *TINY, "--epochs", "1,2,1"], "a length is given twice: 1, 2, 1 epochs"),
-        (["variance", MUON, *TINY, "--trials", "1"], "two trials or more"),
+        (["variance", MUON, *TINY, "--trials", "1"], "two or more trials"),
         (["variance", MUON, *TINY, "seeds.init=1"], "holds seeds fixed"),
         (["runs", "/nowhere"], "no such folder"),
         (["verify", "/nowhere"], "not a run folder"),
@@ -145,7 +145,7 @@ def test_help_needs_no_torch_and_explains(door: list[str]) -> None:
     code = f"{blocked}; sys.argv = {words}; import runpy; {run}"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for part in ("--trials", "--seed", "--print-recipe", "What is timed", "AIRBENCH_DATA"):
+    for part in ("--trials", "--seed", "--print-recipe", "Timed:", "AIRBENCH_DATA"):
         assert part in done.stdout
 
 
