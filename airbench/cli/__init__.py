@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code: int = options.command(options)
         return code
     except AirbenchError as error:
-        print(f"airbench: {error}", file=sys.stderr)
+        print("airbench:", " ".join(str(error).splitlines()), file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         number = error.args[0] if isinstance(error, _Terminated) else signal.SIGINT

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,7 +118,10 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
 def share(text: str) -> float:
     """Parse a number between 0 and 1."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text}: give a number between 0 and 1, such as 0.94")
     return value

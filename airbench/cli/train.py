@@ -111,19 +111,26 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
-    """Parse an integer of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: give an integer of at least 1")
+    """Parse an integer from 1 to a million."""
+    value = _integer(text)
+    if value is None or not 1 <= value <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text}: give an integer from 1 to 1000000, in digits")
     return value
 
 
 def natural(text: str) -> int:
     """Parse an integer of at least 0."""
-    value = int(text)
-    if not 0 <= value < 2**62:
-        raise argparse.ArgumentTypeError(f"{text}: give an integer from 0 to 2^62 - 1")
+    value = _integer(text)
+    if value is None or not 0 <= value < 2**62:
+        raise argparse.ArgumentTypeError(f"{text}: give an integer from 0 to 2^62 - 1, in digits")
     return value
+
+
+def _integer(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
 
 
 def split_items(items: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from airbench.recipe.config import Config, Seed
+from airbench.recipe.config import Config, Count, Seed
 from airbench.recipe.registry import Names
 from airbench.recipe.transforms import Transform
 
@@ -33,10 +33,10 @@ class Data(Config):
     """A local copy of the images: an archive or a folder. Unset: the environment variable AIRBENCH_DATA,
     then the cache, then the official download. Required for `folder`."""
 
-    train_images: Annotated[int, Field(ge=1)] | None = None
+    train_images: Count | None = None
     """Train on only the first `train_images` images. Unset: all of them."""
 
-    held_out: Annotated[int, Field(ge=1)] | None = None
+    held_out: Count | None = None
     """For tuning: hold out this many training images, the last ones, and evaluate on them instead of on the test
     images. Unset: evaluate on the test images."""
 

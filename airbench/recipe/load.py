@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from airbench.errors import RecipeError
 from airbench.recipe.moved import move_settings
@@ -146,20 +147,32 @@ def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[Node, Mo
     node = read_yaml(path)
     assert isinstance(node.value, dict)
     parent = node.value.get("extends")
-    own = {key: value for key, value in node.value.items() if key != "extends"}
+    own = {key: value for key, value in node.value.items() if key != "extends" and not _is_empty_section(key, value)}
     child, moved = move_settings(Node(own, node.file, node.line))
     if parent is None:
         return child, tuple(moved)
     if not isinstance(parent.value, str):
         raise RecipeError(f"{parent.place}: extends = {parent.plain()!r}: give the name of one recipe file")
-    parent_path = Path(os.path.normpath(path.parent / parent.value))
+    parent_path = Path(os.path.normpath(path.parent / Path(parent.value).expanduser()))
     if not parent_path.is_file():
-        raise RecipeError(f"{parent.place}: extends: {parent_path} not found")
+        near = difflib.get_close_matches(parent_path.name, (p.name for p in parent_path.parent.glob("*.yaml")), n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise RecipeError(f"{parent.place}: extends: {parent_path} not found{hint}")
     base, moved_before = _read_with_parents(parent_path, (*children, resolved))
     assert isinstance(base.value, dict)
     # Name and description are not inherited.
     inherited = {k: v for k, v in base.value.items() if k not in ("name", "description")}
     return merge(Node(inherited, base.file, base.line), child), (*moved_before, *moved)
+
+
+def _is_empty_section(key: str, node: Node) -> bool:
+    """Whether ``key`` is a section of which nothing is left, such as ``train:`` with every line below commented out."""
+    field = Recipe.model_fields.get(key)
+    return node.value is None and field is not None and bool(_models_in(field.annotation)) and not _may_be_null(field)
+
+
+def _may_be_null(field: FieldInfo) -> bool:
+    return type(None) in get_args(field.annotation)
 
 
 def _validate(node: Node, path: Path) -> Recipe:
@@ -181,6 +194,10 @@ def _explain(error: Any, root: Node, path: Path) -> str:
     key = ".".join(str(step) for step in shown)
     node = root.find(loc)
     place = node.place if node is not root else str(path)
+    if kind == "extra_forbidden" and "." in str(loc[-1]):
+        steps = str(loc[-1]).split(".")
+        nested = ": {".join(steps) + ": …" + "}" * (len(steps) - 1)
+        return f"{place}: {key}: a key in a file has no dots: write {nested}, or that over several lines"
     if kind == "extra_forbidden":
         valid = sorted(_keys_at(loc[:-1]))
         near = difflib.get_close_matches(str(loc[-1]), valid, n=1)

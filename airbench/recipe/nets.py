@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from airbench.recipe.config import Config, Positive
+from airbench.recipe.config import Config, Count, Positive
 from airbench.recipe.registry import Component, Registry
 
 Width = Annotated[int, Field(ge=1, le=16384)]
@@ -40,7 +40,7 @@ class Whiten(Config):
     eps: Positive = 5e-4
     """Added to the eigenvalues of the patch covariance before their inverse square root."""
 
-    images: Annotated[int, Field(ge=1)] = 5000
+    images: Count = 5000
     """Number of training images, from the first, whose patches the covariance is computed over."""
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from airbench.recipe.config import Config, Fraction, Momentum, NonNegative, Positive
+from airbench.recipe.config import Config, Count, Fraction, Momentum, NonNegative, Positive
 from airbench.recipe.orthogonalizers import NewtonSchulz, Orthogonalizer
 from airbench.recipe.registry import Component, Registry
 from airbench.recipe.schedules import Linear, Schedule
@@ -13,7 +13,7 @@ from airbench.recipe.schedules import Linear, Schedule
 class Rescale(Config):
     """Rescale each parameter of a group to a fixed norm before the update (Jordan 2024, airbench94_muon)."""
 
-    every: Annotated[int, Field(ge=1)] = 1
+    every: Count = 1
     """Steps between rescalings."""
 
     growth: NonNegative = 0.0
@@ -209,7 +209,7 @@ class Lookahead(Config):
     At step t of T the slow copy moves 1 - decay^every · (t / T)^power of the way to the net.
     """
 
-    every: Annotated[int, Field(ge=1)] = 5
+    every: Count = 5
     """Steps between updates of the slow copy."""
 
     decay: Fraction = 0.95

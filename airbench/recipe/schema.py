@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from airbench.recipe.config import Config, Fraction, Positive, Seed
+from airbench.recipe.config import LARGEST, Config, Count, Fraction, Positive, Seed
 from airbench.recipe.data import Data
 from airbench.recipe.engine import Engine
 from airbench.recipe.nets import CifarNet, Net
@@ -17,7 +17,7 @@ from airbench.recipe.optimizers import Lookahead, OptimizerGroup
 class Train(Config):
     """The training loop."""
 
-    batch_size: Annotated[int, Field(ge=2)] = 2000
+    batch_size: Annotated[int, Field(ge=2, le=LARGEST)] = 2000
     """Images per step. The last, incomplete batch of an epoch is dropped."""
 
     epochs: Positive = 8.0
@@ -27,7 +27,7 @@ class Train(Config):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the target that is spread over all classes. The loss is summed over the batch."""
 
-    stall_epochs: Annotated[int, Field(ge=1)] = 3
+    stall_epochs: Count = 3
     """A trial fails if its loss is no better than guessing after this many epochs."""
 
 
@@ -45,7 +45,7 @@ class Evaluate(Config):
     """Use test-time augmentation for this fraction of the images only: those whose largest predicted probability
     without it is smallest (Hiverge 2025)."""
 
-    batch_size: Annotated[int, Field(ge=1)] = 2000
+    batch_size: Count = 2000
     """Images per forward pass."""
 
     def without_tta(self) -> "Evaluate":

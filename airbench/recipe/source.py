@@ -16,6 +16,12 @@ from airbench.errors import RecipeError
 Scalar: TypeAlias = str | int | float | bool | None
 COMMAND_LINE = "command line"
 
+MOST_VALUES = 10_000
+"""Values that a recipe may have. YAML's aliases can make a short file stand for millions."""
+
+DEEPEST = 30
+"""Levels that an override may have."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -60,6 +66,9 @@ class Node:
 class _Loader(yaml.SafeLoader):
     """Reads YAML's core types, and 1e-4 as a number."""
 
+    values = 0
+    """Values converted so far, those behind aliases included."""
+
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":timestamp", ":float", ":int"))]
@@ -78,6 +87,9 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[
 
 def _convert(loader: _Loader, node: yaml.Node, file: str) -> Node:
     line = 0 if file == COMMAND_LINE else node.start_mark.line + 1
+    loader.values += 1
+    if loader.values > MOST_VALUES:
+        raise RecipeError(f"{file}: not a recipe: more than {MOST_VALUES:,} values, aliases included")
     if isinstance(node, yaml.MappingNode):
         mapping: dict[str, Node] = {}
         for key_node, value_node in node.value:
@@ -85,6 +97,10 @@ def _convert(loader: _Loader, node: yaml.Node, file: str) -> Node:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise RecipeError(f"{file}:{key_line}: a key must be a plain word")
             key = str(key_node.value)
+            if key == "<<":
+                raise RecipeError(
+                    f"{file}:{key_line}: '<<' is not supported; to build on another recipe: extends: FILE"
+                )
             if key in mapping:
                 raise RecipeError(
                     f"{file}:{key_line}: key '{key}' is given twice (first in line {mapping[key].line}); "
@@ -95,7 +111,11 @@ def _convert(loader: _Loader, node: yaml.Node, file: str) -> Node:
         return Node(mapping, file, line)
     if isinstance(node, yaml.SequenceNode):
         return Node([_convert(loader, item, file) for item in node.value], file, line)
-    value = loader.construct_object(node)
+    try:
+        value = loader.construct_object(node)
+    except Exception:  # PyYAML's constructors raise whatever int(), float() and their tables do
+        tag = node.tag.rpartition(":")[2]
+        raise RecipeError(f"{file}:{line}: {str(node.value)[:40]!r} is not a value of YAML's type {tag}") from None
     if not isinstance(value, str | int | float | bool | None):
         raise RecipeError(f"{file}:{line}: {node.value!r} is not a string, a number, true, false or null")
     return Node(value, file, line)
@@ -116,8 +136,11 @@ def parse_yaml(text: str, file: str) -> Node:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{file}:{mark.line + 1}" if mark and file != COMMAND_LINE else file
-        raise RecipeError(f"{place}: not valid YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError) as error:
+        problem = error.problem or error.context
+        if (error.context or "").startswith(("while scanning an alias", "while scanning an anchor")):
+            problem = "text that begins with '*' or '&' needs quotes, as in '*.weight'"
+        raise RecipeError(f"{place}: not valid YAML: {problem}") from None
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise RecipeError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise RecipeError(f"{file}: not a recipe: nested too deeply") from None
@@ -151,8 +174,8 @@ def parse_override(text: str) -> Node:
     """Parse ``a.b.c=value``, the value as YAML, into a nested mapping."""
     key, equals, value = text.partition("=")
     steps = key.strip().split(".")
-    if not equals or not all(steps):
-        raise RecipeError(f"{COMMAND_LINE}: '{text}' is not of the form key.subkey=value")
+    if not equals or not all(steps) or len(steps) > DEEPEST:
+        raise RecipeError(f"{COMMAND_LINE}: '{text[:80]}' is not of the form key.subkey=value")
     try:
         node = parse_yaml(value, COMMAND_LINE)
     except RecipeError as error:
@@ -162,8 +185,8 @@ def parse_override(text: str) -> Node:
     return node
 
 
-_DEFAULTS = {"method": "newton_schulz"}
-"""The kind of a mapping that does not name it."""
+_DEFAULTS = {("net", "name"): "cifarnet", ("orthogonalize", "method"): "newton_schulz"}
+"""The kind of a section that does not name it, by the section and the setting that names it."""
 
 _KEPT = ("params", "augment")
 """Settings that do not depend on the kind: a group's parameters, and the augmentations."""
@@ -181,7 +204,7 @@ def merge(base: Node, over: Node, *, start_over: bool = True, at: str = "") -> N
         return over
     for kind in ("name", "method") if start_over else ():
         old, new = base.value.get(kind), over.value.get(kind)
-        if new and base.value and (old.value if old else _DEFAULTS.get(kind, new.value)) != new.value:
+        if new and base.value and (old.value if old else _DEFAULTS.get((at, kind), new.value)) != new.value:
             kept = {key: node for key, node in base.value.items() if key in _KEPT and key not in over.value}
             return Node({**kept, **over.value}, over.file, over.line)
     new_keys = {key: node for key, node in over.value.items() if key not in base.value}

@@ -58,6 +58,15 @@ def error_of(path: Path, *overrides: str) -> str:
         ("train..epochs=3", ["key.subkey=value"]),
         ("train.epochs=[1", ["not valid YAML"]),
         ("extends=other.yaml", ["'extends' belongs in a recipe file"]),
+        ("a." * 900 + "b=1", ["key.subkey=value"]),
+        ("train.epochs=1e308", ["train.epochs = 1e+308", "less than or equal to 1000000000"]),
+        ("optimizers.filters.lr=1e39", ["optimizers.filters.lr", "less than or equal to 1000000000"]),
+        ("evaluate.batch_size=9223372036854775808", ["evaluate.batch_size", "1000000000"]),
+        ("optimizers.filters.rescale.growth=1e308", ["rescale.growth", "1000000000"]),
+        ("optimizers.filters.params=*.weight", ["needs quotes"]),
+        ('train.epochs=!!int ""', ["train.epochs", "not a value of YAML's type int"]),
+        ("target=!!bool maybe", ["target", "not a value of YAML's type bool"]),
+        ('name="\\UFFFFFFFF"', ["not valid YAML"]),
     ],
 )
 def test_bad_override_names_command_line_key_value_and_remedy(override: str, expected: list[str]) -> None:
@@ -79,13 +88,37 @@ def test_bad_override_names_command_line_key_value_and_remedy(override: str, exp
         ("just words", ["mine.yaml", "a mapping"]),
         ("target: 0.9\n", ["mine.yaml", "optimizers", "is missing"]),
         ("? [a, b]\n: 3\n", ["mine.yaml:1", "plain word"]),
-        ("target: !!python/object:os.system x\n", ["mine.yaml", "not valid YAML"]),
+        ("target: !!python/object:os.system x\n", ["mine.yaml", "not "]),
+        ("train.epochs: 2\n", ["mine.yaml:1:", "train: {epochs: …}"]),
+        ("train:\n  <<: {epochs: 2}\n", ["mine.yaml:2:", "extends: FILE"]),
+        ("target: !!float ''\n", ["mine.yaml:1:", "YAML's type float"]),
+        ("extends: tiny\n", ["mine.yaml:1:", "tiny not found", "did you mean 'tiny.yaml'?"]),
+        ("optimizers: {filters: {params: *.weight}}\n", ["mine.yaml:1:", "needs quotes"]),
     ],
 )
 def test_bad_file_names_file_line_key_value_and_remedy(tmp_path: Path, text: str, expected: list[str]) -> None:
+    write(tmp_path, "target: 0.9", "tiny.yaml")
     message = error_of(write(tmp_path, text))
     for part in expected:
         assert part in message
+
+
+def test_a_section_whose_lines_are_all_commented_out_is_as_if_it_were_not_there(tmp_path: Path) -> None:
+    text = f"extends: {MUON.resolve()}\n"
+    empty = load_recipe(write(tmp_path, text + "train:\n  # epochs: 2\ndata:\n")).recipe
+    assert empty == load_recipe(write(tmp_path, text)).recipe
+
+
+def test_a_parent_below_the_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write(tmp_path, f"extends: {MUON.resolve()}\ntarget: 0.5\n", "parent.yaml")
+    assert load_recipe(write(tmp_path, "extends: ~/parent.yaml\n")).recipe.target == 0.5
+
+
+def test_aliases_that_stand_for_millions_of_values_are_refused_at_once(tmp_path: Path) -> None:
+    levels = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    levels += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
+    assert "values, aliases included" in error_of(write(tmp_path, "\n".join(levels)))
 
 
 def test_missing_file_lists_the_recipes_beside_it(tmp_path: Path) -> None:
