@@ -1,4 +1,4 @@
-"""What every net is: built from its config, given memory, initialised from a seed."""
+"""The interface of nets, and how they are built from a config."""
 
 import math
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from airbench.kernels.conv import Tile
 from airbench.recipe.nets import NETS, NetConfig
 
 FirstImages = Callable[[int], Tensor]
-"""n → the first n training images, normalised: ``(n, C, H, W)``, fewer where there are fewer."""
+"""n → the first n training images, normalised: ``(n, C, H, W)``, or fewer if there are not that many."""
 
 
 @dataclass(frozen=True)
 class NetContext:
-    """What the factory of a net knows besides its config: the images, and which kernels a CPU may use."""
+    """Context for the factory of a net, besides its config: the images, and the kernels a CPU may use."""
 
     classes: int
     side: int
@@ -34,7 +34,7 @@ class Net(nn.Module):
     """
 
     def reset(self, generator: torch.Generator) -> None:
-        """Initialise every weight and buffer from a host generator: one seed, the same weights on every device."""
+        """Initialise all weights and buffers from a CPU generator: a seed gives the same weights on every device."""
         raise NotImplementedError
 
 
@@ -55,7 +55,7 @@ def prepare(net: nn.Module, first_images: FirstImages) -> None:
 def build_net(config: NetConfig, context: NetContext, device: torch.device, dtype: torch.dtype) -> Net:
     """Build the net on ``device``: weights in ``dtype``, batch normalisation in float32, channels-last.
 
-    It is built on the meta device and then given memory: every value is for its ``reset`` to set.
+    It is built on the meta device and then given memory; ``reset`` sets all values.
     """
     with torch.device("meta"):
         net: Net = NETS.build(config, context)
@@ -64,7 +64,7 @@ def build_net(config: NetConfig, context: NetContext, device: torch.device, dtyp
 
 
 def materialize(net: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """Give a net on the meta device its memory: uninitialised parameters in ``dtype``, zeros for buffers.
+    """Allocate memory for a net on the meta device: uninitialised parameters in ``dtype``, zeros for buffers.
 
     Batch normalisation is kept in float32. (Module.to and Module.to_empty do not work under FakeTensorMode.)
     """

@@ -15,8 +15,8 @@ from airbench.recipe import nets as schema
 class ConvGroup(nn.Module):
     """conv → max-pool 2 → norm → activation → conv → norm → activation, and with depth 3 once more.
 
-    ``(N, in_channels, H, W)`` → ``(N, out_channels, H // 2, W // 2)``. A third convolution is residual: what
-    entered it is added before the last activation.
+    ``(N, in_channels, H, W)`` → ``(N, out_channels, H // 2, W // 2)``. A third convolution is residual: its
+    input is added before the last activation.
     """
 
     def __init__(self, in_channels: int, out_channels: int, config: schema.CifarNet, context: NetContext):
@@ -55,7 +55,7 @@ def _norm(
 class CifarNet(Net):
     """Images ``(N, C, side, side)`` → logits ``(N, classes)``.
 
-    Raises RecipeError for images too small for so many groups.
+    Raises RecipeError if the images are too small for the number of groups.
     Weights are undefined until :meth:`reset`; the whitening filters until :meth:`prepare`.
     """
 
@@ -74,7 +74,7 @@ class CifarNet(Net):
         if left < 1:
             raise RecipeError(
                 f"net.widths: images of {context.side}×{context.side} are too small for {len(config.widths)} groups; "
-                "give fewer"
+                "use fewer"
             )
         self.head = nn.Linear(config.widths[-1] * left * left, context.classes, bias=False)
 
@@ -86,7 +86,7 @@ class CifarNet(Net):
 
     @torch.no_grad()
     def reset(self, generator: torch.Generator) -> None:
-        """Initialise every weight from a host generator: one seed, the same weights on every device.
+        """Initialise every weight from a CPU generator, so that a seed gives the same weights on every device.
 
         PyTorch's default for convolutions and linear layers (uniform within ±1/√fan_in), then the identity
         in the first filters of each convolution.
@@ -106,7 +106,7 @@ class CifarNet(Net):
 
     @torch.no_grad()
     def prepare(self, first_images: FirstImages) -> None:
-        """Compute the whitening filters from training images, unless the first layer is to be random."""
+        """Compute the whitening filters from training images, unless the first layer is random."""
         whiten = self.config.whiten
         if whiten.filters == "whitening":
             self.whiten.weight.copy_(whitening_filters(first_images(whiten.images), whiten.kernel, whiten.eps))

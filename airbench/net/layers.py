@@ -1,4 +1,4 @@
-"""Layers that a CPU computes by kernels of our own, where they are faster than PyTorch's."""
+"""Layers that use the compiled kernels on a CPU where these are faster than PyTorch."""
 
 import torch
 import torch.nn.functional as F
@@ -21,14 +21,14 @@ class Conv3x3(nn.Conv2d):
         return conv3x3(x, self.weight, fused=self.fused, largest=self.winograd)
 
     def tile(self, x: Tensor) -> int:
-        """Return the side of the tiles in which ``x`` is convolved by Winograd's method; 0 if it is not."""
+        """Return the side of the tiles of Winograd's method for ``x``; 0 if it is not used."""
         return winograd_tile(x, self.weight, self.winograd) if self.fused else 0
 
 
 class Activation(nn.Module):
-    """An activation by name, of :data:`ACTIVATIONS`. Any shape → the same.
+    """An activation from :data:`ACTIVATIONS`, by name. Any shape → the same.
 
-    With ``fused``, a CPU's images ``(N, C, H, W)`` in channels-last go through the compiled kernels.
+    With ``fused``, a CPU's channels-last images ``(N, C, H, W)`` use the compiled kernels.
     """
 
     def __init__(self, name: str, *, fused: bool = True):
@@ -51,7 +51,7 @@ class NormActivation(nn.BatchNorm2d):
         self, channels: int, eps: float, momentum: float, *, pool: bool, activation: str, fused: bool = True
     ):  # fmt: skip
         super().__init__(channels, eps, momentum)
-        self.num_batches_tracked = None  # only a cumulative average needs it, and on a GPU it costs a launch a step
+        self.num_batches_tracked = None  # only a cumulative average needs it, and on a GPU it costs a launch per step
         self.momentum: float = momentum
         self.pool, self.activation, self.fused = pool, activation, fused
 
@@ -71,7 +71,7 @@ class NormActivation(nn.BatchNorm2d):
         return ACTIVATIONS[self.activation](super().forward(x))
 
     def reset_running_stats(self) -> None:
-        """Forget the running statistics."""
+        """Reset the running statistics."""
         if self.running_mean is not None and self.running_var is not None:
             self.running_mean.zero_()
             self.running_var.fill_(1)

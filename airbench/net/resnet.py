@@ -1,4 +1,4 @@
-"""ResNet-18 for small images: the net that people mean by "standard training" on CIFAR."""
+"""ResNet-18 for small images: the usual net for "standard training" on CIFAR."""
 
 import torch
 import torch.nn.functional as F
@@ -48,14 +48,14 @@ def _conv3x3(in_channels: int, out_channels: int, stride: int, context: NetConte
 class ResNet18(Net):
     """Images ``(N, C, side, side)`` → logits ``(N, classes)``: a 3×3 stem, four stages of two blocks, mean, linear.
 
-    Weights are undefined until :meth:`reset`. Raises RecipeError for images that three halvings leave nothing of.
+    Weights are undefined until :meth:`reset`. Raises RecipeError if images are smaller than 8×8.
     """
 
     def __init__(self, config: schema.ResNet18, context: NetContext):
         super().__init__()
         if context.side < 8:
             raise RecipeError(
-                f"net.name = resnet18: images of {context.side}×{context.side} are too small; 8×8 is the least"
+                f"net.name = resnet18: images of {context.side}×{context.side} are too small; the minimum is 8×8"
             )
         self.config = config
         widths = [config.width * 2**stage for stage in range(4)]
@@ -80,7 +80,7 @@ class ResNet18(Net):
     def reset(self, generator: torch.Generator) -> None:
         """Initialise as He et al. (2015, arXiv 1502.01852) do: normal filters with variance 2 / (out · k²).
 
-        The head has PyTorch's default.
+        The head uses PyTorch's default.
         """
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):

@@ -1,1 +1,1 @@
-"""Orthogonalisation, Muon, the routing of parameters to optimizers, schedules, lookahead."""
+"""Optimizers: Muon and orthogonalisation, assignment of parameters to optimizers, lookahead."""

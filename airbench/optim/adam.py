@@ -1,4 +1,4 @@
-"""Adam and AdamW: PyTorch's own."""
+"""Adam and AdamW, from PyTorch."""
 
 import torch
 

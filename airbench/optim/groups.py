@@ -1,4 +1,4 @@
-"""Which group trains which parameter, as the recipe declares it."""
+"""Assignment of parameters to the groups of a recipe."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class ParamGroup:
     config: Group
     param_names: tuple[str, ...]
     params: tuple[Tensor, ...]
-    """The net's own, or the float32 copies of them that are stepped in their place."""
+    """The net's own parameters, or the float32 copies that are updated in their place."""
 
     @property
     def on_cuda(self) -> bool:
@@ -30,20 +30,20 @@ class ParamGroup:
 
 @dataclass(frozen=True)
 class OptimizerContext:
-    """What the factory of an optimizer knows besides its group."""
+    """Context for the factory of an optimizer, besides its group."""
 
     batch_size: int
     weight_dtype: torch.dtype
-    """Of the net's weights, which the group's parameters may be float32 copies of."""
+    """Data type of the net's weights, of which the group's parameters may be float32 copies."""
     captured: bool
-    """Whether steps are captured in a CUDA graph: lr is then a tensor on the device, and so must be all state."""
+    """Whether steps are captured in a CUDA graph: lr is then a tensor on the device, as must be all state."""
 
 
 def route(net: nn.Module, groups: dict[str, Group]) -> list[ParamGroup]:
     """Assign each trainable parameter of ``net`` to the first group with a pattern that matches its name.
 
-    Raises RecipeError for a pattern that matches nothing left, for a parameter that no pattern matches, for Muon on
-    a parameter that is not a matrix, and for groups that are all frozen before the end.
+    Raises RecipeError for a pattern that matches no unassigned parameter, for a parameter that no pattern matches,
+    for Muon on a parameter that is not a matrix, and for groups that are all frozen before the end.
     """
     trainable = {name: p for name, p in net.named_parameters() if p.requires_grad}
     taken: dict[str, str] = {}
@@ -65,12 +65,10 @@ def route(net: nn.Module, groups: dict[str, Group]) -> list[ParamGroup]:
             )
         found.append(ParamGroup(group, config, names, tuple(trainable[name] for name in names)))
     if all(g.config.train_epochs is not None for g in found):
-        raise RecipeError("optimizers: train_epochs freezes every group; leave it out of one, or nothing is trained")
+        raise RecipeError("optimizers: train_epochs freezes every group; remove it from at least one")
     left = [name for name in trainable if name not in taken]
     if left:
-        raise RecipeError(
-            f"optimizers: no group's params match {', '.join(left)}; add a group, or a pattern, that matches"
-        )
+        raise RecipeError(f"optimizers: no group's params match {', '.join(left)}; add a group or a pattern that does")
     return found
 
 
@@ -80,12 +78,12 @@ def _nothing_taken(
     key = f"optimizers.{group}.params = {pattern}"
     if matching:
         by = ", ".join(f"{name} by '{taken[name]}'" for name in matching)
-        return f"{key}: all that it matches is taken by groups before it ({by}); put this group first"
-    return f"{key}: matches no trainable parameter; there are {', '.join(trainable)}"
+        return f"{key}: earlier groups match all of its parameters ({by}); put this group first"
+    return f"{key}: matches no trainable parameter; the net has {', '.join(trainable)}"
 
 
 def describe(groups: Sequence[ParamGroup]) -> list[str]:
-    """Return one line a group: which optimizer trains which parameters."""
+    """Return one line per group: which optimizer trains which parameters."""
     width, name_width = max(len(g.name) for g in groups), max(len(g.config.name) for g in groups)
     return [
         f"{g.name:<{width}}  {g.config.name:<{name_width}}  {sum(p.numel() for p in g.params):>9,} weights in "

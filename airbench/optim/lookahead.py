@@ -15,13 +15,13 @@ class Lookahead:
         self.config, self.total_steps = config, total_steps
 
     def after_step(self, steps_done: int) -> None:
-        """Update the slow copy, if it is time: every ``every`` steps."""
+        """Update the slow copy and reset the net to it, every ``every`` steps."""
         if steps_done % self.config.every == 0:
             share = (steps_done / self.total_steps) ** self.config.power
             self._update(1 - self.config.decay**self.config.every * share)
 
     def finish(self) -> None:
-        """Leave the slow weights in the net."""
+        """Copy the slow weights into the net."""
         self._update(0.0)
 
     @torch.no_grad()

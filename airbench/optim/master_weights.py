@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class MasterWeights:
     """Float32 ``copies`` of ``params``: hand the copies to an optimizer, and wrap its steps in before and after.
 
-    Of parameters that are float32 themselves, such as batch normalisation's, too: a group has one optimizer.
+    Parameters already in float32, such as batch normalisation's, are copied too: a group has one optimizer.
 
     Micikevicius et al. 2018, section 3.1.
     """
@@ -20,20 +20,20 @@ class MasterWeights:
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Copy the weights anew."""
+        """Copy the weights again."""
         for p, copy in zip(self.params, self.copies, strict=True):
             copy.copy_(p)
 
     @torch.no_grad()
     def before_step(self) -> None:
-        """Hand on the gradients; and what else changed the weights since the last step, such as lookahead."""
+        """Copy the gradients, and any change to the weights since the last step, such as lookahead's."""
         for p, copy in zip(self.params, self.copies, strict=True):
             copy.grad = None if p.grad is None else p.grad.float()
             copy.copy_(torch.where(copy.to(p.dtype) == p, copy, p.float()))
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Round the copies into the weights."""
+        """Round the copies to the weights."""
         for p, copy in zip(self.params, self.copies, strict=True):
             if copy.grad is not None:
                 p.copy_(copy)

@@ -17,8 +17,8 @@ _ADJUST_LR: dict[str, Callable[[int, int], float]] = {
     "match_rms_adamw": lambda rows, columns: 0.2 * max(rows, columns) ** 0.5,
     "spectral": lambda rows, columns: (rows / columns) ** 0.5,
 }
-"""By the shape of the matrix: Jordan et al. 2024; Liu et al. 2025 (arXiv 2502.16982, section 2.2), which gives the
-updates AdamW's usual root mean square; Bernstein 2025, which bounds the change of the layer's output."""
+"""Factor on lr, from the matrix's shape: Jordan et al. 2024; Liu et al. 2025 (arXiv 2502.16982, section 2.2), which
+gives updates AdamW's usual root mean square; Bernstein 2025, which bounds the change of the layer's output."""
 
 _FLATTEN: dict[str, Callable[[Tensor], Tensor]] = {
     "out": lambda p: p.flatten(1),
@@ -30,22 +30,22 @@ _FLATTEN: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Muon(Optimizer):
-    """Momentum, orthogonalised. For parameters of two or more dimensions, ``(out, in, *positions)``.
+    """Orthogonalised momentum, for parameters of two or more dimensions, ``(out, in, *positions)``.
 
     A step, with gradient g and buffer b: b ← momentum · b + g; u = g + momentum · b (nesterov) or b;
     p ← p · (1 - lr · weight_decay) - lr · adjust · orthogonalize(u).
 
     - ``momentum_convention``: ``sum`` as above; ``lerp``: b ← momentum · b + (1 - momentum) · g and
-      u = (1 - momentum) · g + momentum · b, as torch.optim.Muon has it.
-    - ``flatten``: what u is orthogonalised as: ``out`` × rest, ``in`` × rest, or out × in at each ``position``.
+      u = (1 - momentum) · g + momentum · b, as in torch.optim.Muon.
+    - ``flatten``: the shape u is orthogonalised in: ``out`` × rest, ``in`` × rest, or out × in at each ``position``.
     - ``adjust_lr``: factor on lr by the shape m × n of that matrix: ``none``; ``original``: √max(1, m/n);
       ``match_rms_adamw``: 0.2 √max(m, n); ``spectral``: √(m/n).
-    - ``max_update_norm``: an update orthogonalize(u) of larger Frobenius norm is scaled down to it.
-    - ``lr``: a group's may be a tensor on the device, as a captured CUDA graph needs it.
+    - ``max_update_norm``: maximum Frobenius norm of orthogonalize(u), which is scaled down to it.
+    - ``lr``: a group's may be a tensor on the device, as a captured CUDA graph requires.
     - ``orthogonalize``: matrices ``(..., m, n)`` → the same shape; ``padded``: in one call for all parameters,
       padded with zeros, instead of one call for each shape. None: on CUDA, where calls cost more than arithmetic.
 
-    Raises ValueError for a setting out of range, a parameter that is no matrix, and a sparse gradient.
+    Raises ValueError for a setting out of range, a parameter that is not a matrix, and a sparse gradient.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Muon(Optimizer):
         self.orthogonalize, self.padded = orthogonalize, padded
 
     def __getstate__(self) -> dict[str, Any]:
-        """For copies and pickles; ``state_dict`` leaves the function out, as every state_dict does."""
+        """Include the function in copies and pickles; ``state_dict`` leaves it out."""
         return {**super().__getstate__(), "orthogonalize": self.orthogonalize, "padded": self.padded}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -105,13 +105,13 @@ class Muon(Optimizer):
             if p.ndim < 2 or p.is_complex() or p.is_sparse:
                 self.param_groups.pop()
                 raise ValueError(
-                    f"Muon: a parameter of shape {tuple(p.shape)} and type {p.dtype} is no dense real matrix; "
-                    "leave it to another optimizer"
+                    f"Muon: a parameter of shape {tuple(p.shape)} and type {p.dtype} is not a dense real matrix; "
+                    "use another optimizer for it"
                 )
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step. ``closure`` recomputes the loss, as for every PyTorch optimizer."""
+        """Take one step. ``closure`` recomputes the loss, as for any PyTorch optimizer."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -119,7 +119,7 @@ class Muon(Optimizer):
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None and p.numel()]
             if any(p.grad is not None and p.grad.is_sparse for p in params):
-                raise ValueError("Muon: a gradient is sparse; leave its parameter to another optimizer")
+                raise ValueError("Muon: sparse gradient; use another optimizer for this parameter")
             if params:
                 self._step_group(group, params)
         return loss
@@ -140,7 +140,7 @@ class Muon(Optimizer):
             _add(p, _unflattened(factor, p, group["flatten"]), times[scale])
 
     def _updates(self, group: dict[str, Any], params: list[Tensor]) -> list[Tensor]:
-        """Momentum, with a look ahead where Nesterov asks for it: a tensor like each parameter."""
+        """Update the momentum buffers and return the updates (Nesterov or not), a tensor like each parameter."""
         momentum = group["momentum"]
         gradients = [p.grad for p in params if p.grad is not None]
         buffers = [self._buffer(p) for p in params]
@@ -153,7 +153,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def momentum_matrices(self) -> list[tuple[Tensor, Tensor]]:
-        """Each parameter that was stepped, and its momentum buffer as the matrix, or matrices, that it is taken for."""
+        """Return each parameter updated so far and its momentum buffer, flattened to one or more matrices."""
         return [
             (p, _FLATTEN[group["flatten"]](self.state[p]["momentum_buffer"]))
             for group in self.param_groups
@@ -170,7 +170,7 @@ class Muon(Optimizer):
 
 
 def _decay(params: list[Tensor], share: float | Tensor) -> None:
-    """Multiply by 1 - share. As a tensor, 1 - share would be rounded to half precision; share may be."""
+    """Multiply by 1 - share. As a tensor, 1 - share would be rounded to half precision; rounding share is harmless."""
     if isinstance(share, Tensor):
         share = -share
         for p in params:
@@ -192,7 +192,7 @@ def _clipped(update: Tensor, most: float) -> Tensor:
 
 
 def _unflattened(matrix: Tensor, p: Tensor, flatten: str) -> Tensor:
-    """The inverse of _FLATTEN, for a parameter like ``p``."""
+    """Invert _FLATTEN for a parameter like ``p``."""
     if flatten == "in":
         return matrix.reshape(p.shape[1], p.shape[0], *p.shape[2:]).transpose(0, 1)
     if flatten == "position" and p.ndim > 2:

@@ -1,4 +1,4 @@
-"""Momentum of a fixed size: for biases and other vectors."""
+"""Momentum normalised to a fixed size, for biases and other vectors."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,7 +11,7 @@ from airbench.recipe import optimizers as schema
 
 
 class NormalizedMomentum(Optimizer):
-    """Momentum, divided by its root mean square: each tensor moves by lr an element, whatever its gradient.
+    """Momentum divided by its root mean square: the RMS update per element is lr, whatever the gradient.
 
     A step, with gradient g and buffer b: b ← momentum · b + (1 - momentum) · g;
     p ← p · (1 - lr · weight_decay) - lr · b / (rms(b) + eps).
@@ -40,7 +40,7 @@ class NormalizedMomentum(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step. ``closure`` recomputes the loss, as for every PyTorch optimizer."""
+        """Take one step. ``closure`` recomputes the loss, as for any PyTorch optimizer."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""Every optimizer of a recipe, stepped as one."""
+"""All optimizers of a recipe, stepped as one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,16 +17,16 @@ HALF = (torch.float16, torch.bfloat16)
 
 @dataclass(frozen=True)
 class Trained:
-    """A group, its optimizer, and what is done around the optimizer's step."""
+    """A group, its optimizer, and what surrounds the optimizer's step."""
 
     group: ParamGroup
     """With the net's own parameters."""
     stepped: ParamGroup
-    """With the parameters that the optimizer steps: the net's own, or float32 copies of them."""
+    """With the parameters that the optimizer updates: the net's own, or float32 copies of them."""
     optimizer: torch.optim.Optimizer
     master: MasterWeights | None
     lr: float
-    """As the optimizer takes it, where the schedule's factor is 1."""
+    """Learning rate in the optimizer's units, when the schedule's factor is 1."""
 
 
 class Optimizers:
@@ -47,7 +47,7 @@ class Optimizers:
     ):
         self.total_steps, self.steps_per_epoch, self.captured = total_steps, steps_per_epoch, captured
         self.now = 0
-        """The step that was announced last."""
+        """The step announced last."""
         self.trained = [self._build(group, batch_size) for group in groups]
         if captured:
             self._put_rates_on_device()
@@ -62,7 +62,7 @@ class Optimizers:
         return Trained(group, stepped, optimizer, master, float(optimizer.param_groups[0]["lr"]))
 
     def _put_rates_on_device(self) -> None:
-        """Make every learning rate a number on the device, all of which one launch sets for a step."""
+        """Make every learning rate an element of one device tensor, set by one launch per step."""
         device = self.trained[0].group.params[0].device
         steps = [[t.lr * self._factor(t, step) for t in self.trained] for step in range(self.total_steps)]
         self._rates_of_steps = torch.tensor(steps, device=device)
@@ -75,7 +75,7 @@ class Optimizers:
         return t.group.config.schedule.factor(step, self.total_steps, self.steps_per_epoch)
 
     def before_step(self, step: int) -> None:
-        """Set every learning rate for ``step`` (from 0) and freeze the groups whose time is over."""
+        """Set every learning rate for ``step`` (from 0) and freeze the groups whose ``train_epochs`` have passed."""
         self.now = step
         if self.captured:
             self._rates.copy_(self._rates_of_steps[step])
@@ -89,7 +89,7 @@ class Optimizers:
                     p.requires_grad_(trains)
 
     def kind_of_step(self, step: int) -> tuple[bool, ...]:
-        """Return what decides, besides tensors, what ``step`` does: which groups are trained, which rescaled."""
+        """Return what ``step`` does, apart from tensor values: which groups are trained, and which rescaled."""
         return tuple(
             yes for t in self.trained for yes in (self._trains(t.group, step), self._rescales(t.group, step))
         )  # fmt: skip
@@ -102,7 +102,7 @@ class Optimizers:
         return group.config.rescale is not None and group.config.rescale.acts(step, self.total_steps)
 
     def step(self) -> None:
-        """Rescale the groups whose turn it is, take one step of every optimizer, then forget the gradients."""
+        """Rescale the groups that are due, take one step of every optimizer, then clear the gradients."""
         for t in self.trained:
             self.step_group(t)
         for t in self.trained:
@@ -110,7 +110,7 @@ class Optimizers:
                 p.grad = None
 
     def step_group(self, t: Trained) -> None:
-        """Take the part of a step that is about one group; its gradients are kept."""
+        """Take one group's part of a step, keeping its gradients."""
         if t.master:
             t.master.before_step()
         if t.group.config.rescale is not None and self._rescales(t.group, self.now):
@@ -122,7 +122,7 @@ class Optimizers:
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Forget every step, in the memory where its traces are; the weights stay as they are."""
+        """Reset all optimizer state in place; the weights are unchanged."""
         for t in self.trained:
             for state in t.optimizer.state.values():
                 for value in state.values():

@@ -1,4 +1,4 @@
-"""Rescaling of parameters to a fixed norm, before the update of whatever optimizer."""
+"""Rescaling of parameters to a fixed norm before the update, for any optimizer."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 _TINY = 1e-30
-"""In place of a norm of zero: zeros stay zeros."""
+"""Replaces a norm of zero, so that zeros stay zero."""
 
 
 @torch.no_grad()
@@ -22,7 +22,7 @@ def rescale(params: Sequence[Tensor], norm: float = 1.0) -> None:
 
 
 def _together(params: list[Tensor], norm: float) -> None:
-    """The same in few launches."""
+    """Do the same in few launches."""
     scales = list(torch._foreach_norm(params, dtype=torch.promote_types(params[0].dtype, torch.float32)))
     torch._foreach_clamp_min_(scales, _TINY)
     torch._foreach_reciprocal_(scales)

@@ -20,11 +20,11 @@ def build_sgd(config: schema.SGD, group: ParamGroup, context: OptimizerContext) 
 
 
 def sgd_hyperparameters(config: schema.SGD, batch_size: int) -> tuple[float, float]:
-    """Return (lr, weight_decay) as torch.optim.SGD takes them, for a loss summed over ``batch_size`` examples.
+    """Return (lr, weight_decay) in the units of torch.optim.SGD, for a loss summed over ``batch_size`` examples.
 
     With k = 1024 · (1 + 1 / (1 - momentum)), decoupled settings give lr / k and weight_decay · batch_size / k / lr
-    (Jordan 2024, section 2): what is learned from an example, and what is lost to decay, then depends neither
-    on batch size nor on momentum.
+    (Jordan 2024, section 2): the effect of an example and of weight decay then depends neither on batch size
+    nor on momentum.
     """
     kilostep_scale = 1024 * (1 + 1 / (1 - config.momentum))
     lr = config.lr * config.lr_scale / (kilostep_scale if config.lr_unit == "per_1024_examples" else 1)

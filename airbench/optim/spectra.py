@@ -10,8 +10,8 @@ from airbench.optim.optimizers import Optimizers
 def momentum_spectra(optimizers: Optimizers) -> dict[str, dict[str, list[float]]]:
     """Return the singular values of the momentum buffer of each matrix that Muon trained, and of its orthogonalisation.
 
-    By parameter name: ``before`` (divided by the largest) and ``after``, to five digits. Empty where Muon trained
-    nothing. Matrices with a value that is not finite, before or after, are left out.
+    By parameter name: ``before`` (divided by the largest) and ``after``, to five digits. Empty if Muon trained
+    nothing. Matrices with a non-finite value, before or after, are left out.
     """
     found = {}
     for t in optimizers.trained:

@@ -185,7 +185,7 @@ def test_copies_and_pickles_step_alike() -> None:
 def test_a_sparse_gradient_is_refused() -> None:
     table = nn.Embedding(5, 4, sparse=True)
     table(torch.tensor([1])).sum().backward()
-    with pytest.raises(ValueError, match="a gradient is sparse"):
+    with pytest.raises(ValueError, match="sparse gradient"):
         Muon(table.parameters(), nesterov=False).step()
 
 
@@ -235,7 +235,7 @@ def test_closure_is_called_with_gradients_on() -> None:
     "bad", [torch.zeros(3), torch.zeros(3, 3, dtype=torch.complex64), torch.zeros(3, 3).to_sparse()]
 )
 def test_what_is_no_dense_real_matrix_is_refused(bad: Tensor) -> None:
-    with pytest.raises(ValueError, match="no dense real matrix"):
+    with pytest.raises(ValueError, match="not a dense real matrix"):
         Muon([nn.Parameter(bad)])
 
 

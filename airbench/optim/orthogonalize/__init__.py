@@ -1,4 +1,4 @@
-"""Approximate orthogonal factors of matrices: what turns momentum into a Muon update.
+"""Approximate orthogonal factors of matrices, which turn momentum into a Muon update.
 
 Every method takes matrices ``(..., m, n)`` and returns factors of the same shape. The orthogonal factor of
 U S Vᵀ is U Vᵀ; directions with singular value zero belong to neither, so the factor of a zero matrix is zero.

@@ -1,4 +1,4 @@
-"""Many matrices in few calls."""
+"""Batched orthogonalisation: many matrices in few calls."""
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
@@ -13,11 +13,11 @@ Orthogonalizer = Callable[[Tensor], Tensor]
 def orthogonalize_all(
     matrices: Sequence[Tensor], orthogonalize: Orthogonalizer, *, padded: bool | None = None
 ) -> list[Tensor]:
-    """Apply ``orthogonalize`` to each of ``matrices``, tensors ``(..., m, n)`` of any shapes, types and devices.
+    """Apply ``orthogonalize`` to each of ``matrices``, tensors ``(..., m, n)`` of any shape, type and device.
 
-    Tensors of one shape share a call; with ``padded`` all of a device do, turned to be wide and padded with zeros
-    (None: on CUDA). Rows and columns of zeros stay zero in every method here, so that padding changes nothing but the
-    order of additions. Results have the types of ``matrices``, or, padded, that of ``orthogonalize``.
+    Tensors of the same shape share a call; with ``padded``, so do all on a device, transposed if tall and padded with
+    zeros (None: on CUDA). Rows and columns of zeros stay zero in every method here, so padding changes only the order
+    of additions. Results have the types of ``matrices``, or, if padded, that of ``orthogonalize``.
     """
     in_one = {m.device: m.is_cuda if padded is None else padded for m in matrices}
     calls: dict[Hashable, list[int]] = defaultdict(list)

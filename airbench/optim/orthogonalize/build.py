@@ -1,4 +1,4 @@
-"""From the config of a way to orthogonalise to a function."""
+"""Factories of the orthogonalisation methods."""
 
 from functools import partial
 
@@ -21,7 +21,7 @@ def build_orthogonalizer(config: schema.OrthogonalizerConfig, weight_dtype: torc
 
 
 def build_newton_schulz(config: schema.NewtonSchulz, weight_dtype: torch.dtype) -> Orthogonalizer:
-    """Build :func:`newton_schulz`; ``auto`` computes in bfloat16, or float32 where the net itself is float32."""
+    """Build :func:`newton_schulz`; ``auto`` computes in float32 if the net is float32, else in bfloat16."""
     auto = torch.float32 if weight_dtype == torch.float32 else torch.bfloat16
     return partial(
         newton_schulz,
@@ -34,7 +34,7 @@ def build_newton_schulz(config: schema.NewtonSchulz, weight_dtype: torch.dtype) 
 
 
 def build_inverse_sqrt(config: schema.InverseSqrt, weight_dtype: torch.dtype) -> Orthogonalizer:
-    """Build :func:`inverse_sqrt`, which computes in float32 at least."""
+    """Build :func:`inverse_sqrt`, which computes in float32 or better."""
     return partial(inverse_sqrt, steps=config.steps, eps=config.eps)
 
 
@@ -49,5 +49,5 @@ def build_none(config: schema.NoOrthogonalization, weight_dtype: torch.dtype) ->
 
 
 def unchanged(matrices: Tensor) -> Tensor:
-    """Return ``matrices`` as they are."""
+    """Return ``matrices`` unchanged."""
     return matrices

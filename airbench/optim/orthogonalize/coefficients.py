@@ -1,4 +1,4 @@
-"""Coefficients (a, b, c) of the odd quintic a s + b s³ + c s⁵, by name; how the optimal ones are found."""
+"""Coefficients (a, b, c) of the odd quintic a s + b s³ + c s⁵, by name, and computation of the optimal ones."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -10,7 +10,7 @@ Triple = tuple[float, float, float]
 Values = npt.NDArray[np.float64]
 
 MUON: Triple = (3.4445, -4.7750, 2.0315)
-"""Jordan et al. (2024): lifts small singular values fast and lets them end in about 0.7..1.2."""
+"""Jordan et al. (2024): increases small singular values quickly; they end up in about 0.7..1.2."""
 
 HIVERGE: Triple = (3.4576, -4.7391, 2.0843)
 """The Hiverge speedrun of CIFAR-10 (2025)."""
@@ -23,15 +23,17 @@ CLASSICAL_CUBIC: Triple = (3 / 2, -1 / 2, 0.0)
 
 
 def triples(coefficients: str | Sequence[float] | Sequence[Triple], steps: int) -> list[Triple]:
-    """One triple a step from a name, one triple for all steps, or a list whose last serves all later steps.
+    """Return a triple per step, from a name, one triple for all steps, or a list whose last is reused for later steps.
 
-    Raises ValueError for a name that is unknown and for something that is none of these.
+    Raises ValueError for an unknown name or anything else.
     """
     if isinstance(coefficients, str):
         if coefficients == "polar_express":
             return list(polar_express(max(steps, 1)))[:steps]
         if coefficients not in _NAMED:
-            raise ValueError(f"{coefficients}: no such coefficients; there are {', '.join((*_NAMED, 'polar_express'))}")
+            raise ValueError(
+                f"{coefficients}: no such coefficients; use one of {', '.join((*_NAMED, 'polar_express'))}"
+            )
         return [_NAMED[coefficients]] * steps
     try:
         listed = np.atleast_2d(np.array(coefficients, dtype=np.float64))
@@ -52,7 +54,7 @@ _NAMED = {
 
 
 def response(s: Values | float, coefficients: Sequence[Triple]) -> Values:
-    """What becomes of the singular value(s) ``s`` after a step with each triple in turn."""
+    """Map the singular value(s) ``s`` through one step with each triple in turn."""
     out = np.asarray(s, dtype=np.float64)
     for a, b, c in coefficients:
         out = out * (a + b * out**2 + c * out**4)
@@ -61,13 +63,13 @@ def response(s: Values | float, coefficients: Sequence[Triple]) -> Values:
 
 @cache
 def polar_express(steps: int, lower: float = 1e-3, cushion: float = 0.02407327424182761) -> tuple[Triple, ...]:
-    """Coefficients of the Polar Express (Amsel et al. 2025, arXiv 2505.16932), found as the paper finds them.
+    """Coefficients of the Polar Express (Amsel et al. 2025, arXiv 2505.16932), computed as in the paper.
 
-    Each triple minimises the largest distance from 1 over the interval that the singular values are in by
-    then, first ``lower``..1; doing so in every step is also best for all steps together. Where the interval
-    reaches below ``cushion`` times its top, the triple is taken for an interval that does not, and rescaled to
-    be centred on 1: it gives up little and keeps singular values from being thrown back. All triples but the last
-    are made for an interval 1% wider, against rounding. ``lower`` and ``cushion`` are the paper's.
+    Each triple minimises the maximum distance from 1 over the current interval of the singular values, initially
+    ``lower``..1; doing so at every step is also optimal for all steps together. Where the interval reaches below
+    ``cushion`` times its top, the triple is computed for an interval that does not, and rescaled to be centred on 1:
+    this costs little and keeps singular values from shrinking again. All triples but the last are computed for an
+    interval 1% wider, against rounding. ``lower`` and ``cushion`` are the paper's.
     """
     safety = 1.01
     low, high, found = lower, 1.0, []
@@ -84,14 +86,14 @@ def polar_express(steps: int, lower: float = 1e-3, cushion: float = 0.0240732742
 
 
 def optimal_quintic(low: float, high: float) -> Triple:
-    """The odd quintic closest to 1 on ``low``..``high``, by Remez' exchange in float64.
+    """Find the odd quintic closest to 1 on ``low``..``high``, by the Remez algorithm in float64.
 
-    Its error takes its largest size with alternating signs at low, two points between, and high (Chebyshev).
+    Its error is maximal, with alternating signs, at low, two points between, and high (Chebyshev).
     Raises ValueError unless 0 < low <= high.
     """
     if not 0 < low <= high:
-        raise ValueError(f"optimal_quintic: 0 < low <= high is needed, not {low}, {high}")
-    if 1 - low / high < 1e-5:  # the limit: a double point, where float64 no longer tells the four apart
+        raise ValueError(f"optimal_quintic: needs 0 < low <= high, not {low}, {high}")
+    if 1 - low / high < 1e-5:  # the limit, a double point: float64 can no longer tell the four points apart
         a, b, c = CLASSICAL_QUINTIC
         return a / high, b / high**3, c / high**5
     inner = np.array([0.75 * low + 0.25 * high, 0.25 * low + 0.75 * high])

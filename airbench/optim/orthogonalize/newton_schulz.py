@@ -1,4 +1,4 @@
-"""Orthogonalisation by an odd quintic, a few times over: what Muon is known for."""
+"""Orthogonalisation by iterating an odd quintic, as in Muon."""
 
 from collections.abc import Sequence
 
@@ -17,13 +17,13 @@ def newton_schulz(
     dtype: torch.dtype = torch.bfloat16,
     eps: float = 1e-7,
 ) -> Tensor:
-    """Move the singular values of ``matrices`` ``(..., m, n)`` towards 1 and leave the singular vectors.
+    """Move the singular values of ``matrices`` ``(..., m, n)`` towards 1, keeping the singular vectors.
 
     Each matrix is normalised (see :func:`normalized`), then X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X is applied
     ``steps`` times: every singular value s follows s ← a s + b s³ + c s⁵. ``coefficients`` is one triple, a
-    list with one a step, or a name (see :func:`coefficients.triples`). Tall matrices are transposed, so that
+    list with one per step, or a name (see :func:`coefficients.triples`). Tall matrices are transposed, so that
     the Gram matrix is the smaller one. A zero matrix stays zero, and so does a row or column of zeros; a
-    norm far below ``eps`` gives next to zero as well. Returns ``dtype``.
+    norm far below ``eps`` also gives nearly zero. Returns ``dtype``.
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers"; Bernstein & Newhouse 2024.
     """
     tall = matrices.shape[-2] > matrices.shape[-1]
@@ -43,13 +43,15 @@ def quintic(x: Tensor, gram: Tensor, a: float, b: float, c: float) -> Tensor:
 
 
 def fused_quintic(x: Tensor, gram: Tensor, a: float, b: float, c: float) -> Tensor:
-    """:func:`quintic` for ``(L, m, n)``, its sums left to the products: fewer launches, and fewer roundings."""
+    """:func:`quintic` for ``(L, m, n)``, with the sums fused into the products: fewer launches and fewer roundings."""
     factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) if c else b * gram
     return torch.baddbmm(x, factor, x, beta=a)
 
 
 def normalized(x: Tensor, how: str, dtype: torch.dtype, eps: float = 1e-7) -> tuple[Tensor, Tensor | None]:
-    """Wide matrices ``x`` ``(..., m, n)`` with no singular value above 1, in ``dtype``; and their Gram matrix if known.
+    """Scale wide matrices ``x`` ``(..., m, n)`` to singular values of at most 1.
+
+    Returns them in ``dtype``, and their Gram matrix if known.
 
     - ``frobenius``: divided by the Frobenius norm plus ``eps``.
     - ``gram``: then also by √‖X Xᵀ‖, the Frobenius norm again: (Σ s⁴)^¼ is between the largest singular value and
@@ -58,9 +60,9 @@ def normalized(x: Tensor, how: str, dtype: torch.dtype, eps: float = 1e-7) -> tu
       and brings most singular values nearer to it (Turbo-Muon, arXiv 2512.04632). Scaling rows changes the
       singular vectors: the orthogonal factor is that of the scaled matrix.
 
-    Raises ValueError for another name.
+    Raises ValueError for an unknown name.
     """
-    # In float32 at least, and by the largest element first: a sum of squares overflows early.
+    # In float32 or better, and divided by the largest element first: a sum of squares overflows easily.
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     largest = _largest(x).clamp(min=torch.finfo(x.dtype).tiny)
     x = x / largest
@@ -71,12 +73,12 @@ def normalized(x: Tensor, how: str, dtype: torch.dtype, eps: float = 1e-7) -> tu
     wide = gram.to(torch.promote_types(dtype, torch.float32))
     if how == "gram":
         norm = torch.linalg.vector_norm(wide, dim=(-2, -1), keepdim=True)
-        scale = norm.clamp(min=_LEAST).rsqrt()
+        scale = norm.clamp(min=_MIN_DIVISOR).rsqrt()
         return (x * scale.sqrt()).to(dtype), (wide * scale).to(dtype)
     if how == "aol":
-        scale = wide.abs().sum(-1, keepdim=True).clamp(min=_LEAST).rsqrt()
+        scale = wide.abs().sum(-1, keepdim=True).clamp(min=_MIN_DIVISOR).rsqrt()
         return (x * scale).to(dtype), (wide * scale * scale.mT).to(dtype)
-    raise ValueError(f"{how}: no such normalisation; there are frobenius, gram, aol")
+    raise ValueError(f"{how}: no such normalisation; use frobenius, gram or aol")
 
 
 def _largest(x: Tensor) -> Tensor:
@@ -85,5 +87,5 @@ def _largest(x: Tensor) -> Tensor:
     return x.abs().amax(dim=(-2, -1), keepdim=True)
 
 
-_LEAST = 1e-30
-"""Instead of the zero that a matrix or row of zeros would be divided by."""
+_MIN_DIVISOR = 1e-30
+"""Minimum divisor, so that a matrix or row of zeros is not divided by zero."""
