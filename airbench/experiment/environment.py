@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from airbench.runs import RUN
 
 SOURCE = Path(__file__).resolve().parent.parent
 _PACKAGES = ("airbench", "torch", "torchvision", "numpy", "pydantic", "scipy")
-_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ONEDNN_MAX_CPU_ISA")
+_VARIABLES = ("PYTHONPATH", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ONEDNN_MAX_CPU_ISA")
 
 
 def describe_environment(machine: Machine) -> dict[str, Any]:
@@ -54,7 +55,8 @@ def describe_source() -> tuple[dict[str, Any], str]:
     """Return the identity of the code and the diff of its uncommitted changes (empty if there are none).
 
     The hash covers the package's own files, so that it also works without git. The source counts as committed only
-    if git says so: package and recipes unchanged, no untracked files among them, and no plugin loaded.
+    if package and recipes are, byte for byte, those of the commit, with no other files among them, no plugin loaded,
+    and no module of the package from elsewhere.
     """
     commit = _git("rev-parse", "HEAD") if _git("ls-files", "--error-unmatch", "__init__.py") is not None else None
     source: dict[str, Any] = {"sha256": source_hash(), "git_commit": commit, "committed": False}
@@ -67,15 +69,32 @@ def describe_source() -> tuple[dict[str, Any], str]:
         str(SOURCE),
         *(str(path) for path in (SOURCE.parent / "configs", SOURCE.parent / "train.py") if path.exists()),
     ]
-    difference = _git("diff", "--no-ext-diff", "--no-color", "HEAD", "--", *scope)
-    listed = _git("ls-files", "--others", "--exclude-standard", "--", *scope)
+    with tempfile.TemporaryDirectory() as folder:
+        # A new index: in the user's own, --assume-unchanged and --skip-worktree hide changes from git diff.
+        index = str(Path(folder) / "index")
+        read = _git("read-tree", "HEAD", index=index)
+        difference = _git("diff", "--no-ext-diff", "--no-color", "HEAD", "--", *scope, index=index)
+        listed = _git("ls-files", "--others", "--exclude-standard", "--", *scope, index=index)
     untracked = [file for file in (listed or "").split("\n") if file and not _is_output(file)]
-    source["committed"] = difference == "" and listed is not None and not untracked and not plugins
+    known = read is not None and difference is not None and listed is not None
+    parts = {
+        "uncommitted changes": difference,
+        "untracked files": untracked,
+        "a plugin": plugins,
+        "modules from elsewhere": _modules_from_elsewhere(),
+    }
+    source["committed"] = known and not any(parts.values())
     source["untracked"] = untracked
     if not source["committed"]:
-        parts = {"uncommitted changes": difference, "untracked files": untracked, "a plugin": plugins}
-        source["note"] = ", ".join(what for what, there in parts.items() if there)
+        source["note"] = ", ".join(what for what, there in parts.items() if there) or "git does not answer"
     return source, difference or ""
+
+
+def _modules_from_elsewhere() -> list[str]:
+    """Return the package's modules that were not loaded from its folder."""
+    loaded = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
+    own = {name: file for name, file in loaded.items() if file and name.partition(".")[0] == SOURCE.name}
+    return sorted(name for name, file in own.items() if not Path(file).resolve().is_relative_to(SOURCE))
 
 
 def _is_output(file: str) -> bool:
@@ -112,7 +131,8 @@ def source_hash() -> str:
     return hasher.hexdigest()
 
 
-def _git(*arguments: str) -> str | None:
+def _git(*arguments: str, index: str | None = None) -> str | None:
+    environment = os.environ if index is None else {**os.environ, "GIT_INDEX_FILE": index}
     try:
         done = subprocess.run(
             ["git", "-C", str(SOURCE), *arguments],
@@ -121,6 +141,7 @@ def _git(*arguments: str) -> str | None:
             errors="replace",
             timeout=20,
             check=True,
+            env=environment,
         )
     except (OSError, subprocess.SubprocessError):
         return None
