@@ -59,7 +59,7 @@ def test_memory_that_runs_out_is_a_failed_trial(
 def test_a_failed_trial_is_recorded_and_the_others_go_on(
     few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bad = ["optimizers.head.lr=1e30", "train.epochs=20"]
+    bad = ["optimizers.head.lr=1e20", "train.epochs=20"]
     code = main(["train", SGD, *TINY, *bad, "--trials", "2", "--out", str(tmp_path)])
     assert code == 1
     (folder,) = tmp_path.iterdir()

@@ -103,7 +103,7 @@ class Experiment:
     def _keep(self, folder: RunFolder, outcome: TrialOutcome | TrialExtra) -> None:
         if isinstance(outcome, TrialOutcome):
             folder.append_trial(outcome.as_line())
-        elif outcome.name == "spectra" and outcome.value:
+        elif outcome.name == "spectra":
             folder.write_json(SPECTRA, outcome.value)
 
     def _conclude(self, run: Run) -> RunRecord:

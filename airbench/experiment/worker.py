@@ -68,7 +68,9 @@ class Worker:
         yield TrialOutcome(job, machine, result)
         if job.spectra and keeper.optimizers:
             with suppress(RuntimeError):  # an optional extra must not end a run
-                yield TrialExtra(job, "spectra", momentum_spectra(keeper.optimizers))
+                spectra = momentum_spectra(keeper.optimizers)
+                if spectra:  # empty if the recipe has no Muon
+                    yield TrialExtra(job, "spectra", spectra)
 
 
 class _KeepOptimizers(Callback):

@@ -8,6 +8,7 @@ LARGEST = 1_000_000_000
 """Bound of every number without a closer one: beyond it, floats or 64-bit counts overflow sooner or later."""
 
 Positive = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
+Epochs = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 Finite = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]

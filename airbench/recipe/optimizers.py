@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from airbench.recipe.config import Config, Count, Fraction, Momentum, NonNegative, Positive
+from airbench.recipe.config import Config, Count, Epochs, Fraction, Momentum, NonNegative, Positive
 from airbench.recipe.orthogonalizers import NewtonSchulz, Orthogonalizer
 from airbench.recipe.registry import Component, Registry
 from airbench.recipe.schedules import Linear, Schedule
@@ -40,10 +40,10 @@ class Group(Config):
     """Pattern or patterns of parameter names (`*` matches anything). A parameter belongs to the first group that
     matches it; every run prints and records the assignment."""
 
-    lr: Positive
+    lr: Annotated[float, Field(gt=0, le=1e20, allow_inf_nan=False)]
     """Learning rate, for a loss summed over the batch; in `lr_unit`, if the optimizer has that setting."""
 
-    train_epochs: Positive | None = None
+    train_epochs: Epochs | None = None
     """Freeze the group's parameters after this many epochs. Unset: train them to the end."""
 
     schedule: Schedule = Linear()

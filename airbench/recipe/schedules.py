@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from airbench.recipe.config import Config, Fraction, NonNegative, Positive
+from airbench.recipe.config import Config, Epochs, Fraction, NonNegative
 from airbench.recipe.registry import Component, Registry
 
 
@@ -33,7 +33,7 @@ class Constant(ScheduleConfig):
 class Finite(ScheduleConfig):
     """A schedule of finite length, after which the factor stays at ``end``."""
 
-    epochs: Positive | None = None
+    epochs: Epochs | None = None
     """Length in epochs. Unset: the whole run."""
 
     fraction: Annotated[float, Field(gt=0, le=1)] | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from airbench.recipe.config import LARGEST, Config, Count, Fraction, Positive, Seed
+from airbench.recipe.config import LARGEST, Config, Count, Epochs, Fraction, Seed
 from airbench.recipe.data import Data
 from airbench.recipe.engine import Engine
 from airbench.recipe.nets import CifarNet, Net
@@ -20,7 +20,7 @@ class Train(Config):
     batch_size: Annotated[int, Field(ge=2, le=LARGEST)] = 2000
     """Images per step. The last, incomplete batch of an epoch is dropped."""
 
-    epochs: Positive = 8.0
+    epochs: Epochs = 8.0
     """Passes over the training images, not necessarily a whole number. A list in a file or on the command line,
     [4, 6, 8], stands for one recipe per length."""
 
