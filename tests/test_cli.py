@@ -112,15 +112,6 @@ def test_mistakes_are_one_line_and_exit_2(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_target_is_said_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text((CONFIGS / "airbench94_muon.yaml").read_text().replace("target: 0.94\n", ""))
-    out = tmp_path / "runs"
-    assert main(["time-to-target", str(recipe), *TINY, "--epochs", "1,2", "--out", str(out)]) == 2
-    assert "has no target" in capsys.readouterr().err
-    assert not out.exists()
-
-
 def test_print_recipe_prints_a_recipe_and_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", MUON, "train.epochs=3", "--print-recipe", "--out", str(tmp_path)]) == 0
     printed = tmp_path / "printed.yaml"

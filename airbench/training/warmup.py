@@ -91,11 +91,18 @@ def _few_steps(setup: TrialSetup) -> None:
     lookahead = setup.new_lookahead()
     compiled = setup.execution.compile != "none"
     batch = next(_batches(setup))
-    for step in (*range(2 if compiled else 1), *(_freezing_steps(setup) if compiled else ())):
-        optimizers.before_step(step)
-        take_step(batch)
+    # A compiled net is compiled again, for evaluation as well, when a group is frozen.
+    for steps in (range(2 if compiled else 1), *([step] for step in (_freezing_steps(setup) if compiled else ()))):
+        setup.net.train()
+        for step in steps:
+            optimizers.before_step(step)
+            take_step(batch)
+        _evaluate(setup)
     if lookahead:
         lookahead.finish()
+
+
+def _evaluate(setup: TrialSetup) -> None:
     test, evaluate, dtype = setup.test, setup.recipe.evaluate, setup.machine.dtype
     # Views differ little in what they execute: two images are enough to warm up all of them.
     num_correct(setup.net, test.normalized(dtype, 2), test.labels[:2], evaluate, setup.forward)

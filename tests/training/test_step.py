@@ -145,7 +145,7 @@ def test_trials_with_a_graph_leave_no_trace_in_the_next(
 
 
 def test_what_no_graph_can_hold_is_refused(small_shapes: Dataset, cpu: Machine) -> None:
-    with pytest.raises(RecipeError, match=r"engine.cuda_graph = true: cpu has no CUDA graphs"):
+    with pytest.raises(RecipeError, match=r"engine.cuda_graph = true: there are no CUDA graphs on cpu"):
         TrialSetup(tiny("airbench94_muon.yaml", "engine.cuda_graph=true").recipe, small_shapes, cpu)
     for override in (
         ("optimizers.biases.name=normalized_momentum", "optimizers.biases.lr=0.01"),

