@@ -10,6 +10,7 @@ import torch
 
 from airbench import device
 from airbench.errors import DeviceError
+from airbench.recipe.engine import Engine
 from airbench.training.clock import Clock
 
 
@@ -23,18 +24,19 @@ def test_auto_takes_what_is_there() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
 def test_a_device_that_is_not_there_is_named() -> None:
-    with pytest.raises(DeviceError, match=r"device = cuda: not available .*; use .*cpu"):
-        device.choose_machine("cuda")
+    with pytest.raises(DeviceError, match=r"device = cuda: not available to .*; use .*cpu"):
+        device.choose_machine(Engine(device="cuda"))
 
 
 def test_fp16_on_a_cpu_is_refused() -> None:
     with pytest.raises(DeviceError, match="fp16"):
-        device.choose_machine("cpu", "fp16")
+        device.choose_machine(Engine(device="cpu", precision="fp16"))
 
 
 def test_auto_on_cuda_is_fp16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert device.choose_machine("auto").precision == "fp16"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert device.choose_machine(Engine(device="auto")).precision == "fp16"
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
@@ -99,4 +101,5 @@ def test_tensors_of_any_strides_can_be_sent_to_a_gpu(tensor: torch.Tensor, monke
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
     monkeypatch.setattr(torch.Tensor, "to", lambda self, *_, **__: self)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert torch.equal(device.send(tensor, torch.device("cuda")), tensor)

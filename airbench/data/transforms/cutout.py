@@ -26,7 +26,7 @@ class CutoutTransform(Transform):
     def apply(self, batch: Batch, draw: Tensor) -> Batch:
         """Clear the square at ``draw`` ``(B, 2)``."""
         inside = in_rectangle(batch.images, draw, draw + self.size)
-        return replace(batch, images=batch.images.masked_fill(inside, 0))
+        return replace(batch, images=batch.images.clone().masked_fill_(inside, 0))  # masked_fill loses channels-last
 
 
 def in_rectangle(images: Tensor, low: Tensor, high: Tensor) -> Tensor:
