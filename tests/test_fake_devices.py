@@ -1,6 +1,7 @@
 """The GPU's path without a GPU: every tensor where it belongs, no value that the host would have to wait for.
 
-On `meta`, reading a value raises. Under FakeTensorMode with device "cuda", mixing devices raises.
+On `meta`, reading a value raises. Under FakeTensorMode with device "cuda", mixing devices raises;
+PyTorch's fused optimizers do not run there, but on the null GPU.
 """
 
 import pytest
@@ -73,7 +74,7 @@ def fake_cuda_works() -> bool:
 
 @pytest.mark.skipif(not fake_cuda_works(), reason="this PyTorch's fake CUDA tensors need a driver")
 @pytest.mark.parametrize("config", CONFIGS)
-def test_loader_forward_and_optimizer_step_stay_on_cuda(config: str) -> None:
+def test_loader_and_forward_stay_on_cuda(config: str) -> None:
     recipe = tiny(config, "data.augment.cutout=8", "data.augment.color_jitter={brightness: 0.1}").recipe
     with FakeTensorMode(allow_non_fake_inputs=True):
         device = torch.device("cuda")
@@ -85,19 +86,10 @@ def test_loader_forward_and_optimizer_step_stay_on_cuda(config: str) -> None:
         loader = Loader(
             split, build_transforms(recipe.data.augment, ImageShape(32, 3, 10)), 50, torch.float16, **generators
         )
-        optimizers = make_optimizers(net, recipe)
-        lookahead = Lookahead(net, recipe.lookahead, 10) if recipe.lookahead else None
-        for step, batch in enumerate(loader.epoch()):
+        for batch in loader.epoch():
             assert batch.images.device.type == batch.targets.device.type == "cuda"
             assert batch.images.is_contiguous(memory_format=torch.channels_last)
-            optimizers.before_step(step)
             loss = net(batch.images).float().logsumexp(1).sum()  # autograd's backward does not run on fake cuda
             assert loss.device.type == "cuda"
-            for g in route(net, recipe.optimizers):
-                for p in g.params:
-                    p.grad = torch.zeros_like(p)
-            optimizers.step()
-            if lookahead:
-                lookahead.after_step(5)
         assert all(p.device.type == "cuda" for p in net.parameters())
         assert num_correct(net, split.normalized(torch.float16), split.labels, recipe.evaluate).device.type == "cuda"
