@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 import yaml
 
 from airbench.errors import RecipeError
+from airbench.recipe.nets import NETS
+from airbench.recipe.orthogonalizers import ORTHOGONALIZERS
 
 Scalar: TypeAlias = str | int | float | bool | None
 COMMAND_LINE = "command line"
@@ -185,7 +187,10 @@ def parse_override(text: str) -> Node:
     return node
 
 
-_DEFAULTS = {("net", "name"): "cifarnet", ("orthogonalize", "method"): "newton_schulz"}
+_DEFAULTS = {
+    (section, registry.key): registry.default
+    for section, registry in {"net": NETS, "orthogonalize": ORTHOGONALIZERS}.items()
+}
 """The kind of a section that does not name it, by the section and the setting that names it."""
 
 _KEPT = ("params", "augment")

@@ -13,7 +13,26 @@ import torch
 from PIL import Image
 
 from airbench.data.catalog import OfficialFiles
+from airbench.data.dataset import Dataset
+from airbench.data.layouts import read_local_copy
+from airbench.errors import DataError
 from airbench.recipe.data import DATASETS
+
+
+def read(path: Path, name: str = "cifar10") -> Dataset:
+    """Read a local copy of a data set."""
+    return read_local_copy(DATASETS[name], path)
+
+
+def error_of(path: Path, name: str = "cifar10") -> str:
+    """Return the one line with which a copy is refused."""
+    with pytest.raises(DataError) as caught:
+        read(path, name)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert " at 0x" not in message
+    assert path.name in message
+    return message
 
 
 @dataclass(frozen=True)

@@ -8,25 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from airbench.data.dataset import Dataset
 from airbench.data.foreign import is_litter, why
-from airbench.data.layouts import read_local_copy
-from airbench.errors import DataError
-from airbench.recipe.data import DATASETS
-from tests.data.copies import tarred, write_batches, write_pngs, write_tensors, zipped
-
-
-def read(path: Path, name: str = "cifar10") -> Dataset:
-    return read_local_copy(DATASETS[name], path)
-
-
-def error_of(path: Path, name: str = "cifar10") -> str:
-    with pytest.raises(DataError) as caught:
-        read(path, name)
-    assert "\n" not in str(caught.value)
-    assert " at 0x" not in str(caught.value)
-    return str(caught.value)
-
+from tests.data.copies import (
+    error_of,
+    read,
+    tarred,
+    write_batches,
+    write_pngs,
+    write_tensors,
+    zipped,
+)
 
 # ------------------------------------------------------------------ two copies
 

@@ -12,14 +12,15 @@ import pytest
 import torch
 from PIL import Image
 
-from airbench.data.dataset import Dataset, make_dataset
-from airbench.data.layouts import known_layouts, read_local_copy
-from airbench.errors import DataError
+from airbench.data.dataset import make_dataset
+from airbench.data.layouts import known_layouts
 from airbench.recipe.data import DATASETS
 from tests.data.copies import (
     CIFAR10,
     CIFAR100,
     Sample,
+    error_of,
+    read,
     tarred,
     write_batches,
     write_binary,
@@ -30,11 +31,6 @@ from tests.data.copies import (
     write_tensors,
     zipped,
 )
-
-
-def read(path: Path, name: str = "cifar10") -> Dataset:
-    return read_local_copy(DATASETS[name], path)
-
 
 LAYOUTS: dict[str, Callable[[Path, Sample], Path]] = {
     "batches folder": write_batches,
@@ -125,15 +121,6 @@ def test_a_class_that_was_never_trained_on(tmp_path: Path) -> None:
     images = np.zeros((2, 8, 8), np.uint8)
     root = write_images(tmp_path / "own", {"train": (images, [0, 1]), "test": (images, [0, 2])}, ("a", "b", "c"))
     assert "train: no images of class c" in error_of(root, "folder")
-
-
-def error_of(path: Path, name: str = "cifar10") -> str:
-    with pytest.raises(DataError) as caught:
-        read(path, name)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert str(path.name) in message
-    return message
 
 
 def test_nothing_there(tmp_path: Path) -> None:

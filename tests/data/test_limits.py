@@ -18,13 +18,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airbench.data.dataset import Dataset
 from airbench.data.foreign import MIB
-from airbench.data.layouts import read_local_copy
 from airbench.errors import DataError
-from airbench.recipe.data import DATASETS
 from tests.data.copies import (
     CIFAR10,
+    error_of,
+    read,
     tarred,
     write_batches,
     write_binary,
@@ -36,18 +35,6 @@ from tests.data.copies import (
 )
 
 PIPES = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes on this system")
-
-
-def read(path: Path, name: str = "cifar10") -> Dataset:
-    return read_local_copy(DATASETS[name], path)
-
-
-def error_of(path: Path, name: str = "cifar10") -> str:
-    with pytest.raises(DataError) as caught:
-        read(path, name)
-    assert "\n" not in str(caught.value)
-    assert " at 0x" not in str(caught.value)
-    return str(caught.value)
 
 
 @contextmanager

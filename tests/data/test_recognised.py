@@ -7,16 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from airbench.data.dataset import Dataset
-from airbench.data.layouts import read_local_copy
 from airbench.data.layouts.npz import read_npy
 from airbench.data.sources import genuineness
-from airbench.errors import DataError
-from airbench.recipe.data import DATASETS
 from tests.data.copies import (
     CIFAR10,
     CIFAR100,
+    error_of,
     png,
+    read,
     tarred,
     write_batches,
     write_binary,
@@ -24,17 +22,6 @@ from tests.data.copies import (
     write_parquet,
     write_pngs,
 )
-
-
-def read(path: Path, name: str = "cifar10") -> Dataset:
-    return read_local_copy(DATASETS[name], path)
-
-
-def error_of(path: Path, name: str = "cifar10") -> str:
-    with pytest.raises(DataError) as caught:
-        read(path, name)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("write", [write_batches, write_binary])
