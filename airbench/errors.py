@@ -17,5 +17,14 @@ class DeviceError(AirbenchError):
     """A device or a precision that this machine does not have."""
 
 
+OUT_OF_MEMORY = "out of memory: lower train.batch_size or evaluate.batch_size, or use a narrower net"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out, on any device: PyTorch says so by several exceptions, and some only in words."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or ("memory" in words and ("alloc" in words or "out of" in words))
+
+
 class TrialError(Exception):
     """A trial that cannot continue (a NaN loss, say). It is recorded as failed; other trials continue."""

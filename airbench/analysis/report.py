@@ -12,6 +12,7 @@ import yaml
 
 from airbench.analysis.compare import compare_runs, comparison_lines, same_images, warnings
 from airbench.analysis.experiments import refuse_duplicates
+from airbench.analysis.page import html_page, html_table
 from airbench.analysis.summary import arithmetic_lines, labels, summarize_run, summary_rows
 from airbench.analysis.verify import verify
 from airbench.errors import AirbenchError
@@ -108,44 +109,6 @@ def markdown_report(runs: Sequence[RunRecord]) -> str:
 
 # ------------------------------------------------------------------------------------------- html
 
-_CSS = """
-:root { color-scheme: light dark;
-  --paper: #ffffff; --ink: #1c2126; --faint: #b9c0c7; --soft: #f3f5f7; --good: #1d7f4f; --bad: #b3401f }
-@media (prefers-color-scheme: dark) { :root {
-  --paper: #14171a; --ink: #e4e8ec; --faint: #4b545c; --soft: #1e2327; --good: #58c08c; --bad: #f08c6a } }
-* { box-sizing: border-box }
-body { margin: 0 auto; padding: 1.2rem; max-width: 60rem; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 system-ui, sans-serif }
-h1 { font-size: 1.6rem; margin: 0 }
-h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
-th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--faint);
-  white-space: nowrap }
-th { font-weight: 600 }
-figure { margin: 0 }
-figure svg { min-width: 34rem; max-width: 46rem; height: auto }
-figcaption { font-size: .9rem; opacity: .8 }
-pre { background: var(--soft); padding: .8rem; overflow-x: auto; font-size: .85rem; line-height: 1.4 }
-.good { color: var(--good) }
-.bad { color: var(--bad) }
-details { margin: .5rem 0 }
-summary { cursor: pointer; font-weight: 600 }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: .6rem 0 }
-dt { opacity: .7 }
-dd { margin: 0; overflow-wrap: anywhere }
-@media print {
-  :root { --paper: #fff; --ink: #000; --faint: #bbb; --soft: #f4f4f4 }
-  body { max-width: none; padding: 0; font-size: 10pt }
-  h2, summary { break-after: avoid }
-  figure, tr, dl > * { break-inside: avoid }
-  .wide, pre { overflow: visible }
-  pre { white-space: pre-wrap; font-size: 8pt }
-  table { font-size: 8pt }
-  th, td { white-space: normal; padding-right: .4rem }
-  figure svg { min-width: 0; max-width: 26rem } }
-"""
-
 
 def html_report(runs: Sequence[RunRecord]) -> str:
     """The report as one HTML page without external resources."""
@@ -173,12 +136,7 @@ def html_report(runs: Sequence[RunRecord]) -> str:
     parts.append("<h2>Provenance</h2>")
     ordered = best_first(runs)
     parts += [_provenance(run, name) for run, name in zip(ordered, labels(ordered), strict=True)]
-    body = "\n".join(parts)
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>airbench report</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_CSS}</style></head>'
-        f"<body>{body}</body></html>\n"
-    )
+    return html_page("airbench report", "\n".join(parts))
 
 
 def _comparisons(runs: Sequence[RunRecord]) -> list[str]:
@@ -187,13 +145,11 @@ def _comparisons(runs: Sequence[RunRecord]) -> list[str]:
 
 def _leaderboard(runs: Sequence[RunRecord], names: Sequence[str]) -> str:
     header, *rows = summary_rows(runs)
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in (*header, "record"))
-    body = ""
+    lines: list[Sequence[str | tuple[str, str]]] = [(*header, "record")]
     for run, name, row in zip(runs, names, rows, strict=True):
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in (name, *row[1:]))
         record = run.target is not None and verify(run, run.target).is_record
-        body += f'<tr>{cells}<td class="{"good" if record else "bad"}">{"yes" if record else "no"}</td></tr>'
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+        lines.append((name, *row[1:], ("yes", "good") if record else ("no", "bad")))
+    return html_table(lines)
 
 
 def _figure(picture: "figures.Picture") -> str:  # type: ignore[name-defined]  # noqa: F821 - imported late

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from airbench.cli import analyze, benchmark, devices, gpu_check, study, train
-from airbench.errors import AirbenchError
+from airbench.errors import OUT_OF_MEMORY, AirbenchError, is_out_of_memory
 
 
 class _Terminated(KeyboardInterrupt):
@@ -85,10 +85,8 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 def _last_resort(error: Exception) -> int:
     """Say what cannot be helped in one line, with the traceback in a file for the report of the fault."""
-    words = str(error).lower()
-    if isinstance(error, MemoryError) or ("memory" in words and ("alloc" in words or "out of" in words)):
-        print("airbench: memory ran out: lower train.batch_size or evaluate.batch_size, or take a narrower net",
-              file=sys.stderr)  # fmt: skip
+    if is_out_of_memory(error):
+        print(f"airbench: {OUT_OF_MEMORY}", file=sys.stderr)
         return 2
     with tempfile.NamedTemporaryFile(
         "w", prefix="airbench-", suffix=".txt", delete=False, encoding="utf-8", errors="replace"

@@ -25,6 +25,6 @@ def _build(
         betas=config.betas,
         eps=config.eps,
         weight_decay=config.weight_decay,
-        fused=group.on_cuda or context.captured or None,
+        fused=context.fused(group),
         capturable=context.captured,
     )

@@ -38,6 +38,10 @@ class OptimizerContext:
     captured: bool
     """Whether steps are captured in a CUDA graph: lr is then a tensor on the device, as must be all state."""
 
+    def fused(self, group: "ParamGroup") -> bool | None:
+        """Whether PyTorch's fused implementation updates ``group``: one launch, and lr may be a device tensor."""
+        return group.on_cuda or self.captured or None
+
 
 def route(net: nn.Module, groups: dict[str, Group]) -> list[ParamGroup]:
     """Assign each trainable parameter of ``net`` to the first group with a pattern that matches its name.

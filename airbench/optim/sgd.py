@@ -15,7 +15,7 @@ def build_sgd(config: schema.SGD, group: ParamGroup, context: OptimizerContext) 
         weight_decay=weight_decay,
         momentum=config.momentum,
         nesterov=config.nesterov and config.momentum > 0,
-        fused=group.on_cuda or context.captured or None,  # one launch, and lr may be a tensor on the device
+        fused=context.fused(group),
     )
 
 

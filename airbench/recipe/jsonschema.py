@@ -21,7 +21,7 @@ def recipe_json_schema() -> dict[str, Any]:
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     loose: dict[str, Any] = _loosen(schema)
     epochs = loose["$defs"]["Train"]["properties"]["epochs"]
-    number = {key: epochs.pop(key) for key in ("type", "exclusiveMinimum")}
+    number = {key: epochs.pop(key) for key in ("type", "exclusiveMinimum", "maximum")}
     epochs["anyOf"] = [number, {"type": "array", "items": number, "minItems": 1}]
     groups = loose["properties"]["optimizers"]
     groups["additionalProperties"] = {"anyOf": [groups["additionalProperties"], {"type": "null"}]}

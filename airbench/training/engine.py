@@ -73,11 +73,6 @@ EAGER = Execution("none", cuda_graph=False)
 """Neither compiled nor captured."""
 
 
-def can_compile(device: torch.device) -> bool:
-    """Return whether torch.compile can be expected to work for a CUDA ``device``."""
-    return why_not_compiled(device) is None
-
-
 def why_not_compiled(device: torch.device) -> str | None:
     """Return why torch.compile cannot be expected to work for a CUDA ``device``; None if it can."""
     if sys.platform == "win32":

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from airbench.data.batch import Batch
@@ -12,7 +11,7 @@ from airbench.data.dataset import Dataset
 from airbench.data.loader import Loader, to_device
 from airbench.data.transforms import ImageShape, build_transforms
 from airbench.device import Machine
-from airbench.errors import RecipeError, TrialError
+from airbench.errors import OUT_OF_MEMORY, RecipeError, TrialError, is_out_of_memory
 from airbench.net.base import NetContext, build_net, prepare
 from airbench.optim.groups import route
 from airbench.optim.lookahead import Lookahead
@@ -118,11 +117,6 @@ def memory_errors() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        words = str(error).lower()
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not (
-            "memory" in words and ("alloc" in words or "out of" in words)
-        ):
+        if not is_out_of_memory(error):
             raise
-        raise TrialError(
-            "out of memory: lower train.batch_size or evaluate.batch_size, or use a narrower net"
-        ) from None
+        raise TrialError(OUT_OF_MEMORY) from None

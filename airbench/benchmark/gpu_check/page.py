@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airbench.analysis.page import html_page, html_table
 from airbench.runs import RunRecord, find_runs, read_run
 
 if TYPE_CHECKING:
@@ -14,15 +15,6 @@ if TYPE_CHECKING:
 
 PUBLISHED = {"airbench94_muon": 2.59, "hiverge": 2.015}
 """Seconds on one 400 W A100, as their authors give them."""
-
-_CSS = """
-:root { color-scheme: light dark; --line: #b9c0c7; --bad: #b3401f; --good: #1d7f4f }
-@media (prefers-color-scheme: dark) { :root { --line: #4b545c; --bad: #f08c6a; --good: #58c08c } }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 1.5rem auto; padding: 0 1rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-td, th { text-align: left; padding: .3rem 1rem .3rem 0; border-bottom: 1px solid var(--line) }
-pre { overflow-x: auto } .bad { color: var(--bad) } .good { color: var(--good) }
-"""
 
 
 def write_page(folder: Path, outcomes: Sequence["Outcome"], recipes: Sequence[str], ways: Sequence[str]) -> Path:
@@ -35,19 +27,15 @@ def write_page(folder: Path, outcomes: Sequence["Outcome"], recipes: Sequence[st
         _paragraph("Everything passed." if not failed else f"Failed: {', '.join(failed)}.", bad=bool(failed)),
         "<h2>Slower than expected</h2>",
         *([_paragraph(line, bad=True) for line in slow] or [_paragraph("Nothing.", bad=False)]),
-        "<h2>Checks</h2>", _table(_check_rows(outcomes)),
-        "<h2>Trials: median seconds on the clock, mean accuracy</h2>", _table(_trial_rows(runs, recipes, ways)),
+        "<h2>Checks</h2>", html_table(_check_rows(outcomes)),
+        "<h2>Trials: median seconds on the clock, mean accuracy</h2>", html_table(_trial_rows(runs, recipes, ways)),
         "<h2>Where a training step's time goes</h2>", _pre(folder / "profile.txt"),
         "<h2>The GPU before and after</h2>", _pre(folder / "gpu-before.txt"), _pre(folder / "gpu-after.txt"),
         "<h2>What to send</h2>",
         _paragraph("The whole folder, packed: it holds this page, the output of every check, and the run folders."),
     ]  # fmt: skip
     page = folder / "index.html"
-    page.write_text(
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>GPU check</title><style>{_CSS}</style>'
-        f'<meta name="viewport" content="width=device-width"></head><body>{"".join(parts)}</body></html>\n',
-        encoding="utf-8",
-    )
+    page.write_text(html_page("GPU check", "".join(parts)), encoding="utf-8")
     summary = {"failed": failed, "slower_than_expected": slow, "checks": [_plain(outcome) for outcome in outcomes]}
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return page
@@ -110,13 +98,6 @@ def _plain(outcome: "Outcome") -> dict[str, Any]:
 def _paragraph(text: str, *, bad: bool | None = None) -> str:
     kind = "" if bad is None else f' class="{"bad" if bad else "good"}"'
     return f"<p{kind}>{escape(text)}</p>"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    header, *body = rows
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body)
-    return f"<table><tr>{head}</tr>{lines}</table>"
 
 
 def _pre(file: Path) -> str:

@@ -4,20 +4,11 @@
 // need not name them under x86-64's calling convention. Opaque pointers are void*.
 #include <cstddef>
 
-#include "nullgpu.h"
+#include "library.h"
 
 namespace {
 
-struct Handle {
-  cudaStream_t stream;
-};
-
-constexpr int SUCCESS = 0;
 constexpr int EXECUTION_FAILED = 13;
-
-int start(cudaStream_t stream, const char* name) {
-  return nullgpu::launch(stream, name) == cudaSuccess ? SUCCESS : EXECUTION_FAILED;
-}
 
 // cublasLtMatmulHeuristicResult_t
 struct Heuristic {
@@ -30,24 +21,7 @@ struct Heuristic {
 
 }  // namespace
 
-#define LAUNCHES(name) \
-  API int name(Handle* handle, ...) { return start(handle->stream, #name); }
-
-API int cublasCreate_v2(Handle** handle) {
-  nullgpu::note("cublasCreate");
-  *handle = new Handle{};
-  return SUCCESS;
-}
-
-API int cublasDestroy_v2(Handle* handle) {
-  delete handle;
-  return SUCCESS;
-}
-
-API int cublasSetStream_v2(Handle* handle, cudaStream_t stream) {
-  handle->stream = stream;
-  return SUCCESS;
-}
+LIBRARY(EXECUTION_FAILED, cublasCreate_v2, cublasDestroy_v2, cublasSetStream_v2)
 
 API int cublasGetMathMode(Handle*, int* mode) {
   *mode = 0;  // the default

@@ -3,20 +3,11 @@
 // The library's header is not included, for the reason given in cublas.cpp.
 #include <cstddef>
 
-#include "nullgpu.h"
+#include "library.h"
 
 namespace {
 
-struct Handle {
-  cudaStream_t stream;
-};
-
-constexpr int SUCCESS = 0;
 constexpr int EXECUTION_FAILED = 5000;
-
-int start(Handle* handle, const char* name) {
-  return nullgpu::launch(handle->stream, name) == cudaSuccess ? SUCCESS : EXECUTION_FAILED;
-}
 
 // cudnnConvolutionFwdAlgoPerf_t, and those of the two gradients, which have the same members
 struct Performance {
@@ -56,8 +47,7 @@ constexpr size_t CONVOLUTION_WORKSPACE = 1 << 20, BATCH_NORM_WORKSPACE = 1 << 12
 
 }  // namespace
 
-#define LAUNCHES(name) \
-  API int name(Handle* handle, ...) { return start(handle, #name); }
+LIBRARY(EXECUTION_FAILED, cudnnCreate, cudnnDestroy, cudnnSetStream)
 
 #define DESCRIPTOR(kind)                    \
   API int cudnnCreate##kind(char** made) {  \
@@ -86,17 +76,6 @@ constexpr size_t CONVOLUTION_WORKSPACE = 1 << 20, BATCH_NORM_WORKSPACE = 1 << 12
   API int name(Handle*, void*, void*, void*, void*, int, size_t* bytes) {                 \
     return need(bytes, CONVOLUTION_WORKSPACE);                                            \
   }
-
-API int cudnnCreate(Handle** handle) {
-  nullgpu::note("cudnnCreate");
-  *handle = new Handle{};
-  return SUCCESS;
-}
-
-API int cudnnSetStream(Handle* handle, cudaStream_t stream) {
-  handle->stream = stream;
-  return SUCCESS;
-}
 
 API int cudnnGetStream(Handle* handle, cudaStream_t* stream) {
   *stream = handle->stream;

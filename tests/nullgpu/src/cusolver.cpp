@@ -2,21 +2,11 @@
 // on the device, says yes. What else the library does is refused (refused.cpp).
 //
 // The library's header is not included, for the reason given in cublas.cpp.
-#include "nullgpu.h"
+#include "library.h"
 
 namespace {
 
-struct Handle {
-  cudaStream_t stream;
-};
-
-constexpr int SUCCESS = 0;
 constexpr int EXECUTION_FAILED = 6;
-
-int start(Handle* handle, const char* name) {
-  return nullgpu::launch(handle->stream, name) == cudaSuccess ? SUCCESS : EXECUTION_FAILED;
-}
-
 constexpr int WORKSPACE = 1 << 10;
 
 int need(int* elements) {
@@ -31,8 +21,7 @@ int need(size_t* bytes_on_device, size_t* bytes_on_host) {
 
 }  // namespace
 
-#define LAUNCHES(name) \
-  API int name(Handle* handle, ...) { return start(handle, #name); }
+LIBRARY(EXECUTION_FAILED, cusolverDnCreate, cusolverDnDestroy, cusolverDnSetStream)
 
 #define DECOMPOSITIONS(type)                                                                                        \
   LAUNCHES(cusolverDn##type##gesvd)                                                                                 \
@@ -69,22 +58,6 @@ API int cusolverDnXsyevBatched_bufferSize(
     Handle*, void*, int, int, long long, int, void*, long long, int, void*, int, size_t* on_device, size_t* on_host,
     long long) {
   return need(on_device, on_host);
-}
-
-API int cusolverDnCreate(Handle** handle) {
-  nullgpu::note("cusolverDnCreate");
-  *handle = new Handle{};
-  return SUCCESS;
-}
-
-API int cusolverDnDestroy(Handle* handle) {
-  delete handle;
-  return SUCCESS;
-}
-
-API int cusolverDnSetStream(Handle* handle, cudaStream_t stream) {
-  handle->stream = stream;
-  return SUCCESS;
 }
 
 API int cusolverDnCreateGesvdjInfo(void** info) {
