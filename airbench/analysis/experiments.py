@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from airbench.errors import AirbenchError
+from airbench.recipe.engine import Engine
+from airbench.recipe.moved import MOVED
 from airbench.runs import RunRecord
 
 Keys = tuple[str, ...]
@@ -12,15 +14,11 @@ Keys = tuple[str, ...]
 LABELS: tuple[Keys, ...] = (("name",), ("description",), ("target",))
 """Settings that do not affect training."""
 
+_OLD_PATHS = {new: old for old, new in MOVED.items()}
+
 ENGINE: dict[str, tuple[Keys, ...]] = {
-    "device": (("engine", "device"), ("device",)),
-    "precision": (("engine", "precision"), ("precision",)),
-    "threads": (("engine", "threads"), ("threads",)),
-    "tf32": (("engine", "tf32"),),
-    "compile": (("engine", "compile"), ("train", "compile")),
-    "cuda_graph": (("engine", "cuda_graph"), ("train", "cuda_graph")),
-    "fused": (("engine", "fused"), ("net", "fused")),
-    "winograd": (("engine", "winograd"), ("net", "winograd")),
+    name: tuple(tuple(path.split(".")) for path in (f"engine.{name}", _OLD_PATHS.get(f"engine.{name}")) if path)
+    for name in Engine.model_fields
 }
 """Settings that say how a trial is computed: their place in a recipe, then their place in older recipes."""
 
