@@ -15,6 +15,8 @@ class Batch:
     """Class indices ``(B,)`` int64, or probabilities ``(B, classes)`` float32."""
     index: Tensor
     """Positions in the training split, ``(B,)`` int64."""
+    weights: Tensor | None = None
+    """Weight of each example's loss, ``(B,)`` float32. None: all 1."""
 
     def __len__(self) -> int:
         return len(self.index)

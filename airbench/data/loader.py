@@ -60,14 +60,16 @@ def normalize(images: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What is drawn for an epoch, on the device."""
+    """What is drawn for an epoch, on the device, a row for each image in the order in which they are shown."""
 
     order: Tensor
-    """The images in the order in which they are shown, ``(N,)``."""
+    """The images, ``(N,)``."""
+    labels: Tensor
+    """Their classes, ``(N,)``."""
     places: Tensor | None
-    """For each image, where its crop is taken: image, row and column, ``(N, 3)``. None: the whole image."""
+    """Where each one's crop is taken: image, row and column, ``(N, 3)``. None: the whole image."""
     draws: list[tuple[Transform, Tensor]]
-    """What the other augmentations draw for each image."""
+    """What the other augmentations draw for it."""
 
 
 class Loader:
@@ -109,24 +111,31 @@ class Loader:
     def epoch(self) -> Iterator[Batch]:
         """Return the batches of the next epoch. Ends by drawing another: a GPU still has the last batches to do."""
         epoch = self._next or self._draw()
-        for index in epoch.order.split(self.batch_size)[: len(self)]:
-            images = self.images[index] if epoch.places is None else crop(self.images, epoch.places[index], self.side)
-            batch = Batch(images.permute(0, 3, 1, 2), self.labels[index], index)
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            index, places = epoch.order[rows], epoch.places
+            images = self.images[index] if places is None else crop(self.images, places[rows], self.side)
+            batch = Batch(images.permute(0, 3, 1, 2), epoch.labels[rows], index)
             for transform, draw in epoch.draws:
-                batch = transform.apply(batch, draw[index])
+                batch = transform.apply(batch, draw[rows])
             yield batch
         self._next = self._draw()
 
     def _draw(self) -> Epoch:
         """Draw the order of an epoch and what happens to each image, and send both to the device."""
-        order = self._to_device(torch.randperm(len(self.labels), generator=self.order))
+        order = torch.randperm(len(self.labels), generator=self.order)
         drawn = [(t, t.draw(len(self.labels), self.augment)) for t in self.transforms]
         corner = next((draw for t, draw in drawn if t is self.crop), None)
         flip = next((draw for t, draw in drawn if t is self.flip), None)
         places = self._places(corner, flip)
         others = [(t, draw) for t, draw in drawn if draw is not None and t not in (self.crop, self.flip)]
-        draws = [(t, self._to_device(draw)) for t, draw in others]
-        return Epoch(order, None if places is None else self._to_device(places), draws)
+        on_device = self._to_device(order)
+        return Epoch(
+            on_device,
+            self.labels[on_device],
+            None if places is None else self._to_device(places[order]),
+            [(t, self._to_device(draw[order])) for t, draw in others],
+        )
 
     def _places(self, corner: Tensor | None, flip: Tensor | None) -> Tensor | None:
         """Where to take each image from, ``(N, 3)``. The crop of a mirrored image is that of the mirrored copy."""

@@ -22,11 +22,12 @@ gives updates AdamW's usual root mean square; Bernstein 2025, which bounds the c
 
 _FLATTEN: dict[str, Callable[[Tensor], Tensor]] = {
     "out": lambda p: p.flatten(1),
+    "out_channels_last": lambda p: p.permute(0, 2, 3, 1).flatten(1),
     "in": lambda p: p.transpose(0, 1).flatten(1),
     "position": lambda p: p.flatten(2).movedim(-1, 0) if p.ndim > 2 else p,
 }
 """A parameter ``(out, in, *positions)`` → matrices: ``(out, in · positions)``, ``(in, out · positions)`` or
-``(positions, out, in)``."""
+``(positions, out, in)``. The columns of ``out_channels_last`` are those of ``out``, in the order of memory."""
 
 
 class Muon(Optimizer):
@@ -68,7 +69,7 @@ class Muon(Optimizer):
             ("momentum", momentum, 0 <= momentum < 1),
             ("weight_decay", weight_decay, weight_decay >= 0),
             ("momentum_convention", momentum_convention, momentum_convention in ("sum", "lerp")),
-            ("flatten", flatten, flatten in _FLATTEN),
+            ("flatten", flatten, flatten in ("out", "in", "position")),
             ("adjust_lr", adjust_lr, adjust_lr in _ADJUST_LR),
             ("max_update_norm", max_update_norm, max_update_norm is None or max_update_norm > 0),
         ):
@@ -129,15 +130,24 @@ class Muon(Optimizer):
         updates = self._updates(group, params)
         if group["weight_decay"]:
             _decay(params, lr * group["weight_decay"])
-        matrices = [_FLATTEN[group["flatten"]](update) for update in updates]
+        flatten = [self._layout(group["flatten"], update) for update in updates]
+        matrices = [_FLATTEN[how](update) for how, update in zip(flatten, updates, strict=True)]
         adjust = _ADJUST_LR[group["adjust_lr"]]
         factors = orthogonalize_all(matrices, self.orthogonalize, padded=self.padded)
         if group["max_update_norm"] is not None:
             factors = [_clipped(factor, group["max_update_norm"]) for factor in factors]
         scales = [adjust(*factor.shape[-2:]) for factor in factors]
-        times = {scale: -lr * scale for scale in scales}  # on a device each takes a launch
-        for p, factor, scale in zip(params, factors, scales, strict=True):
-            _add(p, _unflattened(factor, p, group["flatten"]), times[scale])
+        for p, how, factor, scale in zip(params, flatten, factors, scales, strict=True):
+            _add(p, _unflattened(factor, p, how), lr, -scale)
+
+    def _layout(self, flatten: str, update: Tensor) -> str:
+        """Return the way to flatten ``update``: without a copy where padded matrices need none.
+
+        The order of a matrix's columns only changes the order in which products are added.
+        """
+        padded = update.is_cuda if self.padded is None else self.padded
+        channels_last = update.ndim == 4 and update.is_contiguous(memory_format=torch.channels_last)
+        return "out_channels_last" if padded and channels_last and flatten == "out" else flatten
 
     def _updates(self, group: dict[str, Any], params: list[Tensor]) -> list[Tensor]:
         """Update the momentum buffers and return the updates (Nesterov or not), a tensor like each parameter."""
@@ -172,18 +182,17 @@ class Muon(Optimizer):
 def _decay(params: list[Tensor], share: float | Tensor) -> None:
     """Multiply by 1 - share. As a tensor, 1 - share would be rounded to half precision; rounding share is harmless."""
     if isinstance(share, Tensor):
-        share = -share
         for p in params:
-            p.addcmul_(p, share)
+            p.addcmul_(p, share, value=-1)
     else:
         torch._foreach_mul_(params, 1 - share)
 
 
-def _add(p: Tensor, update: Tensor, times: float | Tensor) -> None:
-    if isinstance(times, Tensor):
-        p.addcmul_(update, times)
+def _add(p: Tensor, update: Tensor, lr: float | Tensor, times: float) -> None:
+    if isinstance(lr, Tensor):
+        p.addcmul_(update, lr, value=times)
     else:
-        p.add_(update, alpha=times)
+        p.add_(update, alpha=lr * times)
 
 
 def _clipped(update: Tensor, most: float) -> Tensor:
@@ -193,6 +202,8 @@ def _clipped(update: Tensor, most: float) -> Tensor:
 
 def _unflattened(matrix: Tensor, p: Tensor, flatten: str) -> Tensor:
     """Invert _FLATTEN for a parameter like ``p``."""
+    if flatten == "out_channels_last":
+        return matrix.reshape(p.shape[0], *p.shape[2:], p.shape[1]).permute(0, 3, 1, 2)
     if flatten == "in":
         return matrix.reshape(p.shape[1], p.shape[0], *p.shape[2:]).transpose(0, 1)
     if flatten == "position" and p.ndim > 2:

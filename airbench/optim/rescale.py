@@ -23,9 +23,8 @@ def rescale(params: Sequence[Tensor], norm: float = 1.0) -> None:
 
 def _together(params: list[Tensor], norm: float) -> None:
     """Do the same in few launches."""
-    scales = list(torch._foreach_norm(params, dtype=torch.promote_types(params[0].dtype, torch.float32)))
-    torch._foreach_clamp_min_(scales, _TINY)
-    torch._foreach_reciprocal_(scales)
-    torch._foreach_mul_(scales, [norm * len(p) ** 0.5 for p in params])
-    for p, scale in zip(params, scales, strict=True):
-        p.mul_(scale)
+    divisors = list(torch._foreach_norm(params, dtype=torch.promote_types(params[0].dtype, torch.float32)))
+    torch._foreach_clamp_min_(divisors, _TINY)
+    torch._foreach_div_(divisors, [norm * len(p) ** 0.5 for p in params])
+    for p, divisor in zip(params, divisors, strict=True):
+        p.div_(divisor)

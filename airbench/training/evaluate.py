@@ -68,7 +68,9 @@ def predict(net: nn.Module, images: Tensor, config: Evaluate, forward: Forward |
     count = num_augmented(config, len(images))
     if count == len(images):
         return average(images, views(config))
-    logits = average(images, views(config.without_tta()))
+    # On CUDA, as many images at a time as there are views of a batch with TTA.
+    together = config.batch_size * len(views(config)) if images.is_cuda else config.batch_size
+    logits = average(images, views(config.without_tta()), batch_size=together)
     if count:
         doubtful = logits.softmax(1).amax(1).topk(count, largest=False).indices
         again = images.index_select(0, doubtful).contiguous(memory_format=torch.channels_last)
@@ -101,7 +103,7 @@ def _averaged_together(forward: Forward, images: Tensor, seen: Sequence[View], b
     number = torch.zeros(count, 3, dtype=torch.int64, device=images.device)
     torch.arange(count, out=number[:, 0])
     rows = []
-    for batch in number.split(batch_size):
+    for batch in number.chunk(math.ceil(count / batch_size)):  # of one size, if possible: each size is compiled
         places = (offsets[:, None] + batch).reshape(-1, 3)  # view by view
         logits = forward(crop(both, places, side).permute(0, 3, 1, 2)).float()
         rows.append(torch.einsum("v,vbc->bc", weights, logits.view(len(seen), len(batch), -1)))

@@ -25,9 +25,9 @@ EAGER_STEPS = 3
 
 
 def train_step(forward_loss: ForwardLoss, optimizers: Optimizers, batch: Batch) -> StepResult:
-    """Run forward, backward and update. The loss is summed over the batch."""
+    """Run forward, backward and update. The losses are added up, each times its example's weight."""
     losses, logits = forward_loss(batch.images, batch.targets)
-    losses.sum().backward()
+    losses.backward(torch.ones_like(losses) if batch.weights is None else batch.weights)
     optimizers.step()
     return losses.detach(), logits.detach()
 
@@ -58,7 +58,8 @@ class GraphStep:
         """``example`` is any batch; all others must have its shape."""
         self.optimizers, self.capture = optimizers, capture or capture_cuda_graph
         images = example.images.clone(memory_format=torch.preserve_format)
-        self.batch = replace(example, images=images, targets=example.targets.clone())
+        weights = torch.ones(len(example), device=images.device)
+        self.batch = replace(example, images=images, targets=example.targets.clone(), weights=weights)
         self._work = lambda: train_step(forward_loss, optimizers, self.batch)
         self._graphs: dict[Hashable, tuple[Callable[[], Any], StepResult]] = {}
 
@@ -80,6 +81,8 @@ class GraphStep:
         """Take the step announced by ``optimizers.before_step``. The next step overwrites the returned tensors."""
         self.batch.images.copy_(batch.images)
         self.batch.targets.copy_(batch.targets)
+        if batch.weights is not None and self.batch.weights is not None:
+            self.batch.weights.copy_(batch.weights)
         replay, result = self._graphs[self.optimizers.kind_of_step(self.optimizers.now)]
         replay()
         return result

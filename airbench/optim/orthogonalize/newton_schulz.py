@@ -62,23 +62,33 @@ def normalized(x: Tensor, how: str, dtype: torch.dtype, eps: float = 1e-7) -> tu
 
     Raises ValueError for an unknown name.
     """
-    # In float32 or better, and divided by the largest element first: a sum of squares overflows easily.
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    largest = _largest(x).clamp(min=torch.finfo(x.dtype).tiny)
-    x = x / largest
-    x = (x / (torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True) + eps / largest)).to(dtype)
+    # In float32 or better. A sum of squares overflows easily there, unless the elements are float16.
+    wide = torch.promote_types(x.dtype, torch.float32)
+    offset: float | Tensor = eps
+    if x.dtype != torch.float16:
+        x = x.to(wide)
+        largest = _largest(x).clamp(min=torch.finfo(x.dtype).tiny)
+        x, offset = x / largest, eps / largest
+    norms = torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True, dtype=wide)
+    x = _quotient(x, norms + offset, dtype)
     if how == "frobenius":
         return x, None
     gram = x @ x.mT
-    wide = gram.to(torch.promote_types(dtype, torch.float32))
+    gram32 = gram.to(torch.promote_types(dtype, torch.float32))
     if how == "gram":
-        norm = torch.linalg.vector_norm(wide, dim=(-2, -1), keepdim=True)
+        norm = torch.linalg.vector_norm(gram32, dim=(-2, -1), keepdim=True)
         scale = norm.clamp(min=_MIN_DIVISOR).rsqrt()
-        return (x * scale.sqrt()).to(dtype), (wide * scale).to(dtype)
+        return (x * scale.sqrt()).to(dtype), (gram32 * scale).to(dtype)
     if how == "aol":
-        scale = wide.abs().sum(-1, keepdim=True).clamp(min=_MIN_DIVISOR).rsqrt()
-        return (x * scale).to(dtype), (wide * scale * scale.mT).to(dtype)
+        scale = gram32.abs().sum(-1, keepdim=True).clamp(min=_MIN_DIVISOR).rsqrt()
+        return (x * scale).to(dtype), (gram32 * scale * scale.mT).to(dtype)
     raise ValueError(f"{how}: no such normalisation; use frobenius, gram or aol")
+
+
+def _quotient(x: Tensor, divisor: Tensor, dtype: torch.dtype) -> Tensor:
+    if x.is_cuda and not x.requires_grad:  # one kernel
+        return torch.div(x, divisor, out=torch.empty_like(x, dtype=dtype))
+    return (x / divisor).to(dtype)
 
 
 def _largest(x: Tensor) -> Tensor:
