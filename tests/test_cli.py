@@ -220,7 +220,7 @@ def test_studies_name_the_files_that_they_wrote(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["orthogonalize", "--methods", "qr"], "--methods: qr: qr is no method"),
+        (["orthogonalize", "--methods", "qr"], "--methods: qr: unknown method qr"),
         (["spectra", "a.yaml", "b.yaml"], "takes one recipe, not 2"),
         (["spectra", "nowhere.yaml"], "nowhere.yaml: no such file"),
     ],

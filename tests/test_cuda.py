@@ -72,7 +72,8 @@ def test_batches_are_the_cpus_bit_for_bit(recipe: str, small_shapes: Dataset) ->
     cpu, gpu = (setup_for(d, small_shapes, *AUGMENTED, recipe=recipe).new_loader(SEEDS) for d in ("cpu", "cuda"))
     for _ in range(2):
         for expected, found in zip(cpu.epoch(), gpu.epoch(), strict=True):
-            assert_alike(vars(found), vars(expected), tolerance=0)
+            tensors = ({k: v for k, v in vars(batch).items() if v is not None} for batch in (found, expected))
+            assert_alike(*tensors, tolerance=0)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -1,1 +1,1 @@
-"""How fast the parts are on this machine: each beside a slower way to do the same, and where a step's time goes."""
+"""Benchmarks: each fast implementation against a slower one, and where the time of a training step goes."""

@@ -1,4 +1,4 @@
-"""What is fast here, each beside another way to do the same in the same process."""
+"""Benchmarks of the parts, each against another implementation in the same process."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ PYTORCH = "PyTorch's operations"
 
 @dataclass(frozen=True)
 class Row:
-    """A piece of work, how it is done here, the other way to do it, and what both took."""
+    """A task, its implementation here, another one, and the time that each takes."""
 
     work: str
     way: str
@@ -40,13 +40,13 @@ class Row:
     seconds: Spread
     other_seconds: Spread
     ratio: Spread
-    """How many times as long the other way takes."""
+    """Seconds of the other implementation over seconds of ours."""
 
 
 def run_bench(recipe: Recipe, machine: Machine, batch_size: int = 500, min_seconds: float = 2.0) -> Iterator[Row]:
-    """Measure row after row, each for ``min_seconds`` at least.
+    """Measure one row after the other, each for at least ``min_seconds``.
 
-    ``batch_size`` is that of the training step, a part of the recipe's to be quick.
+    ``batch_size`` is the batch size of training steps; a fraction of the recipe's keeps them short.
     """
     machine.use_threads()
     measure = partial(_row, machine, min_seconds)
@@ -63,7 +63,7 @@ def run_bench(recipe: Recipe, machine: Machine, batch_size: int = 500, min_secon
 
 
 def rates(machine: Machine) -> dict[str, Any]:
-    """What the machine can do at best: products in TFLOP/s, copies in GB/s."""
+    """Measure the machine's peak rates: matrix products in TFLOP/s, copies in GB/s."""
     machine.use_threads()
     return measure_peak(machine.device)
 
@@ -89,7 +89,7 @@ def _fused_step(measure: Callable[..., Row], recipe: Recipe, machine: Machine, b
 
 
 def _convolutions(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: int) -> Iterator[Row]:
-    """Every 3×3 convolution of the net, forward and backward, those of a shape once; none where PyTorch does them."""
+    """Measure each distinct 3×3 convolution of the net, forward and backward, that our kernels compute."""
     net = new_net(recipe, machine, machine.dtype)
     images = random_images(batch, CIFAR, machine, machine.dtype)
     seen = set()
@@ -108,7 +108,7 @@ def _convolutions(measure: Callable[..., Row], recipe: Recipe, machine: Machine,
 
 
 def _fused_layers(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: int) -> Iterator[Row]:
-    """The first norm that pools and the first that does not, if the net has such."""
+    """Measure the first norm that pools and the first that does not, if the net has them."""
     net = new_net(recipe, machine, machine.dtype)
     seen = set()
     for _, layer, x in layer_inputs(net, random_images(batch, CIFAR, machine, machine.dtype)):
@@ -168,13 +168,13 @@ def _loader(measure: Callable[..., Row], machine: Machine, count: int = 10_000) 
             torch.where(flips[index][:, None, None, None], batch.flip(2), batch)
 
     return measure(
-        f"augmentation of {count:,} images", "one gather a batch", "a mask for each of 25 shifts",
+        f"augmentation of {count:,} images", "one gather per batch", "a mask for each of 25 shifts",
         epoch, by_masks,
     )  # fmt: skip
 
 
 def crop_by_masks(padded: Tensor, index: Tensor, shift: Tensor, side: int) -> Tensor:
-    """Crop shift by shift: the usual way to do it, and the reference implementation in tests."""
+    """Crop shift by shift, with a mask for each: the usual implementation, and the reference in tests."""
     images = padded[index]
     out = images.new_empty(len(index), side, side, images.shape[3])
     for row in range(padded.shape[1] - side + 1):
@@ -190,15 +190,15 @@ def _orthogonalizers(measure: Callable[..., Row], recipe: Recipe, machine: Machi
     shapes = [p.flatten(1).shape for p in net.parameters() if p.ndim == 4 and p.requires_grad]
     filters = [torch.randn(shape, generator=generator).to(machine.device, machine.dtype) for shape in shapes]
     exact = partial(newton_schulz, steps=3, dtype=torch.float32)
-    in_half = machine.dtype != torch.float32  # as a recipe has it: emulated bfloat16 would take minutes
+    in_half = machine.dtype != torch.float32  # as in training: emulated bfloat16 would take minutes
     quintic = partial(newton_schulz, steps=3, dtype=torch.bfloat16) if in_half else exact
     all_of = partial(orthogonalize_all, filters, padded=False)
     yield measure(
-        "3 Newton-Schulz steps, all filters", "those of a shape at once", "one by one",
+        "3 Newton-Schulz steps, all filters", "batched by shape", "one by one",
         lambda: all_of(quintic), lambda: [quintic(f) for f in filters],
     )  # fmt: skip
     yield measure(
-        "the same", "those of a shape at once", "all at once, padded",
+        "the same", "batched by shape", "one padded batch",
         lambda: all_of(quintic), lambda: all_of(quintic, padded=True),
     )  # fmt: skip
     if in_half:
@@ -227,7 +227,7 @@ def _fused_tta(measure: Callable[..., Row], recipe: Recipe, machine: Machine, co
 
 
 def bench_cells(row: Row) -> tuple[str, ...]:
-    """A line of the table."""
+    """Format a row of the table."""
     return (
         row.work,
         row.way,
@@ -238,4 +238,4 @@ def bench_cells(row: Row) -> tuple[str, ...]:
     )
 
 
-HEADER = ("work", "here", "ms", "instead", "ms", "times as long")
+HEADER = ("task", "here", "ms", "instead", "ms", "times as long")

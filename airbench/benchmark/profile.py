@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, part by part of the net."""
+"""Profile of a training step, by part of the net."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,30 +18,30 @@ from airbench.training.timing import Spread, interleaved
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a step: a layer, the loss, an optimizer. Seconds; NaN where there is no such work."""
+    """A part of a step: a layer, the loss or an optimizer. Times in seconds; NaN where there is nothing to do."""
 
     name: str
     forward: float
     input_gradient: float
     weight_gradient: float
     flop: float
-    """Floating-point operations of all of its passes that are products, as convolutions are defined: Winograd's method
-    takes fewer."""
+    """Floating-point operations of its matrix products and convolutions, all passes, counted as for direct convolution;
+    Winograd's method takes fewer."""
 
     @property
     def seconds(self) -> float:
-        """All of its work."""
+        """Seconds of all passes together."""
         return sum(s for s in (self.forward, self.input_gradient, self.weight_gradient) if s == s)
 
     @property
     def tflops(self) -> float:
-        """Its rate; NaN for a part that is not made of products."""
+        """TFLOP/s; NaN for a part without matrix products."""
         return self.flop / self.seconds / 1e12 if self.flop else float("nan")
 
 
 @dataclass(frozen=True)
 class Profile:
-    """The parts of a step, timed one by one, and the whole step."""
+    """The parts of a step, timed separately, and the whole step."""
 
     parts: list[Part]
     step: Spread
@@ -61,16 +61,15 @@ def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def profile_step(recipe: Recipe, machine: Machine, shape: ImageShape = CIFAR, repeats: int = 3) -> Profile:
-    """Time a step of ``recipe`` on random images, and each layer, the loss and each optimizer on their own.
+    """Time a step of ``recipe`` on random images, and each layer, the loss and each optimizer separately.
 
-    A layer is timed on the input that it has in the net, medians of ``repeats``, the two gradients of a product
-    apart. What a part finds in the cache differs from what it finds there within a step, so the parts do not quite
-    add up to it.
+    Each layer is timed on the input that it has in the net: medians of ``repeats``, input and weight gradient
+    separately. The parts do not add up exactly to the step, since the cache holds other data when each is timed.
     """
     machine.use_threads()
     batch = recipe.train.batch_size
     step = build_step(recipe, machine, machine.dtype, batch, shape)
-    for _ in range(2):  # until memory is where it stays
+    for _ in range(2):  # warm up the allocator
         step()
     whole = interleaved({"step": step}, machine.device, repeats)
     parts = [
@@ -83,7 +82,7 @@ def profile_step(recipe: Recipe, machine: Machine, shape: ImageShape = CIFAR, re
 
 
 def layer_inputs(net: nn.Module, images: Tensor) -> list[tuple[str, nn.Module, Tensor]]:
-    """Every layer without layers of its own, in the order that the net uses them, with what it is given."""
+    """Return name, module and input of every leaf layer, in the order in which the net calls them."""
     seen: list[tuple[str, nn.Module, Tensor]] = []
     names = {module: name for name, module in net.named_modules() if not list(module.children())}
 
@@ -99,7 +98,7 @@ def layer_inputs(net: nn.Module, images: Tensor) -> list[tuple[str, nn.Module, T
 
 
 def _layer(name: str, layer: nn.Module, x: Tensor, machine: Machine, repeats: int, *, first: bool) -> Part:
-    """Time a layer; the ``first`` one of a net takes no gradient of the images."""
+    """Time a layer; the ``first`` layer of a net has no input gradient."""
     x = x.clone().requires_grad_(not first)
     params = [p for p in layer.parameters() if p.requires_grad]
     out = layer(x).detach()
@@ -120,7 +119,7 @@ def _layer(name: str, layer: nn.Module, x: Tensor, machine: Machine, repeats: in
 
 
 def _gradient(layer: nn.Module, x: Tensor, params: list[nn.Parameter], gradient: Tensor) -> Callable[[], Any]:
-    """The backward pass of ``layer`` to ``x``, where that needs a gradient, and to ``params``, but to no others."""
+    """Return the backward pass of ``layer`` with respect to ``x``, if it needs a gradient, and ``params`` only."""
     others = [p for p in layer.parameters() if p.requires_grad and all(p is not mine for mine in params)]
     for p in others:
         p.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""How the time of a training step grows with batch size, width, image size and threads."""
+"""How the time of a training step scales with batch size, width, image size and threads."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +15,7 @@ from airbench.training.timing import Spread, interleaved
 
 @dataclass(frozen=True)
 class Growth:
-    """Seconds of a step at several sizes of one thing, and the exponent p of seconds ∝ size^p."""
+    """Seconds of a step at several values of one quantity, and the exponent p of seconds ∝ size^p."""
 
     thing: str
     sizes: list[int]
@@ -25,9 +25,9 @@ class Growth:
 
 
 def measure_growth(recipe: Recipe, machine: Machine, side: int = 32, repeats: int = 3) -> Iterator[Growth]:
-    """One thing after the other; what is not varied is as in ``recipe``, but the batch a quarter of it, to be quick.
+    """Vary one quantity at a time; the others are those of ``recipe``, except for a quarter of its batch size.
 
-    Widths are those of the first group, the others in proportion. Threads are varied on a CPU only.
+    Widths are those of the first group, with the others in proportion. Threads are varied on a CPU only.
     """
     batch = max(2, recipe.train.batch_size // 4)
 
@@ -66,7 +66,7 @@ def _growth(thing: str, works: Mapping[int, Callable[[], Any]], machine: Machine
 
 
 def exponent(sizes: list[int], seconds: list[float]) -> float:
-    """p of the power law seconds ∝ size^p that fits best in logarithms; NaN for fewer than two sizes."""
+    """Fit p of the power law seconds ∝ size^p, by least squares in logarithms; NaN for fewer than two sizes."""
     if len(set(sizes)) < 2:
         return math.nan
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
@@ -76,7 +76,7 @@ HEADER = ("varied", "size: milliseconds", "exponent")
 
 
 def growth_cells(growth: Growth) -> tuple[str, ...]:
-    """A line of the table."""
+    """Format a row of the table."""
     pairs = zip(growth.sizes, growth.seconds, strict=True)
     p = growth.exponent
     return (

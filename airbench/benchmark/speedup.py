@@ -1,6 +1,6 @@
-"""This harness against plain PyTorch on a CPU: the start and the middle of a trial, each side in processes of its own.
+"""This harness against plain PyTorch on a CPU: start-up, training step and evaluation, each side in its own processes.
 
-Plain: the same recipe by PyTorch's own operations (``engine.fused=false``), and the C library's allocator as it comes.
+Plain: the same recipe with PyTorch's own operations (``engine.fused=false``) and the C library's default allocator.
 """
 
 import json
@@ -34,23 +34,23 @@ from airbench.training.timing import Spread, ratios, seconds_of
 from airbench.training.warmup import warm_up
 
 STEPS, IMAGES = 5, 2000
-"""Steps taken after the first one; test images evaluated."""
+"""Steps after the first one, and number of test images evaluated."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one process."""
+    """Measurements of one process."""
 
     start: float
-    """Seconds from its start to the end of the first timed step."""
+    """Seconds from the start of the process to the end of the first timed step."""
     step: float
-    """Seconds of a training step in the middle of a trial, its batch included."""
+    """Seconds of a later training step, including its batch."""
     views: float
-    """Seconds that all views of IMAGES test images take."""
+    """Seconds to evaluate all views of IMAGES test images."""
     quarter: float
-    """Seconds that one view of them takes, and all views of the least certain quarter."""
+    """Seconds to evaluate one view of them, and all views of the least certain quarter."""
     memory: float
-    """Peak, in GB."""
+    """Peak memory in GB."""
     faults: float
     """Page faults, in thousands."""
 
@@ -63,15 +63,15 @@ LABELS = {
     "memory": "peak memory, GB",
     "faults": "page faults, thousands",
 }
-"""Of the figures, in the table."""
+"""Labels of the figures in the table."""
 
 
 class _SeenEnoughError(Exception):
-    """Thrown when enough steps have been seen."""
+    """Raised to stop training after enough steps."""
 
 
 class _Watcher(Callback):
-    """Notes when each step has ended."""
+    """Record when each step ended."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -83,7 +83,7 @@ class _Watcher(Callback):
 
 
 def measure(recipe: Recipe, *, plainly: bool, started: float) -> Figures:
-    """The figures of this process, which began at ``started`` (as ``time.time`` counts)."""
+    """Measure the figures of this process, which began at ``started`` (in the units of ``time.time``)."""
     import resource
 
     machine = choose_machine(recipe.engine)
@@ -97,12 +97,12 @@ def measure(recipe: Recipe, *, plainly: bool, started: float) -> Figures:
     images = setup.test.normalized(machine.dtype, IMAGES)
     whole = recipe.evaluate.model_copy(update={"uncertain": 1.0})
     quarter = recipe.evaluate.model_copy(update={"uncertain": 0.25})
-    predict(setup.net, images, whole.without_tta())  # what comes first in a process is slower
+    predict(setup.net, images, whole.without_tta())  # the first call in a process is slower
     views, some = (
         seconds_of(partial(predict, setup.net, images, evaluate), machine.device) for evaluate in (whole, quarter)
     )
     if len(watcher.ends) < 2:
-        raise AirbenchError("speedup takes two steps at least: give a smaller train.batch_size, or more train.epochs")
+        raise AirbenchError("speedup needs at least two steps: use a smaller train.batch_size, or more train.epochs")
     return Figures(
         start=watcher.ends[0] - started,
         step=median(b - a for a, b in zip(watcher.ends, watcher.ends[1:], strict=False)),
@@ -114,7 +114,7 @@ def measure(recipe: Recipe, *, plainly: bool, started: float) -> Figures:
 
 
 def _peak_bytes() -> int:
-    """The most memory that this process held. (What getrusage says would, on Linux, begin with its parent's.)"""
+    """Return the peak memory of this process. (On Linux, getrusage starts with the peak of the parent.)"""
     import resource
 
     try:
@@ -127,7 +127,7 @@ def _peak_bytes() -> int:
 
 @dataclass(frozen=True)
 class Speedup:
-    """A figure of both sides, and how many times as much plain PyTorch takes, round by round."""
+    """A figure for both sides, and their ratio in each round, plain PyTorch over ours."""
 
     what: str
     plain: Spread
@@ -136,11 +136,11 @@ class Speedup:
 
 
 def run_speedup(recipe: Recipe, rounds: int, progress: Callable[[str], None]) -> Iterator[Speedup]:
-    """Measure both sides in turn, ``rounds`` times, each in a process of its own."""
+    """Measure both sides alternately, ``rounds`` times, each in a new process."""
     if choose_machine(recipe.engine).device.type != "cpu":
-        raise AirbenchError("speedup compares what is done on a cpu with plain PyTorch: give --device cpu")
+        raise AirbenchError("speedup compares with plain PyTorch on a CPU: use --device cpu")
     if find_spec("resource") is None:
-        raise AirbenchError("speedup reads memory and page faults as Unix counts them, which this system does not")
+        raise AirbenchError("speedup needs the resource module of Unix, which this system does not have")
     load_dataset(recipe.data)  # decoded and cached before anything is measured
     taken: dict[str, list[Figures]] = {"plain": [], "here": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -158,7 +158,7 @@ def run_speedup(recipe: Recipe, rounds: int, progress: Callable[[str], None]) ->
 
 
 def measure_in_a_process(file: Path, side: str) -> Figures:
-    """The figures of ``side``, ``plain`` or ``here``, with the recipe in ``file``, from a process of their own."""
+    """Measure ``side``, ``plain`` or ``here``, with the recipe in ``file``, in a new process."""
     command = [sys.executable, "-m", "airbench.benchmark.speedup", str(file), side, repr(time.time())]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
     if done.returncode:
@@ -168,16 +168,16 @@ def measure_in_a_process(file: Path, side: str) -> Figures:
 
 
 HEADER = ("what", "plain PyTorch", "here", "times as much")
-"""Of the table that :func:`speedup_cells` makes lines of."""
+"""Header of the table whose rows :func:`speedup_cells` formats."""
 
 
 def speedup_cells(row: Speedup) -> tuple[str, ...]:
-    """A line of the table: medians, minimum and maximum in brackets."""
+    """Format a row of the table: medians, with minimum and maximum in brackets."""
     return (row.what, *(f"{s.median:.2f} ({s.min:.2f} to {s.max:.2f})" for s in (row.plain, row.here, row.ratio)))
 
 
 def main(arguments: list[str]) -> dict[str, Any]:
-    """What the process of one side does: a recipe's file, ``plain`` or ``here``, and when it was started."""
+    """Run the process of one side: recipe file, ``plain`` or ``here``, and the time at which it was started."""
     file, side, started = arguments
     return asdict(measure(load_recipe(file).recipe, plainly=side == "plain", started=float(started)))
 

@@ -1,4 +1,4 @@
-"""A training step to be measured: everything that it takes, on random images."""
+"""A training step to be measured, on random images."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ CIFAR = ImageShape(side=32, channels=3, classes=10)
 
 @dataclass(frozen=True)
 class MeasuredStep:
-    """A step of a recipe; call it to take it."""
+    """A training step of a recipe; call it to run it."""
 
     net: Net
     optimizers: Optimizers
@@ -65,5 +65,5 @@ def build_step(
 
 
 def with_fused(recipe: Recipe, fused: bool) -> Recipe:
-    """Return the same recipe with ``engine.fused`` so: by the kernels for a CPU, or by PyTorch's own operations."""
+    """Return the recipe with ``engine.fused`` set: with the CPU kernels, or with PyTorch's own operations."""
     return recipe.model_copy(update={"engine": recipe.engine.model_copy(update={"fused": fused})})

@@ -39,7 +39,7 @@ def cache_folder() -> Path | None:
 def cache_file(name: str, path: Path) -> Path | None:
     """Where the decoded copy of ``path`` is kept: another file if any file of the copy changes.
 
-    It goes by the names, sizes, and times of change of all files. None where there is no cache folder.
+    It goes by the names, sizes, and times of change of all files. None if there is no cache folder.
     """
     folder = cache_folder()
     if folder is None:
@@ -103,7 +103,7 @@ def read_cache(file: Path) -> Dataset | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except Exception as error:  # parsers raise nearly all of them on bytes that were flipped
-        warn(f"{file}: this cache is not used ({why(error)}); the images will be read anew")
+        warn(f"{file}: this cache is not used ({why(error)}); the images will be decoded again")
         return None
 
 

@@ -45,7 +45,7 @@ class Entries(Protocol):
     def read(self, names: Sequence[str], limit: int) -> Iterator[tuple[str, bytes]]:
         """Path and content of the named files, in whatever order is cheapest.
 
-        Raises DataError for one of more than ``limit`` bytes, or that is no regular file.
+        Raises DataError for one of more than ``limit`` bytes, and for anything but a regular file.
         """
 
 

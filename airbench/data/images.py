@@ -31,7 +31,7 @@ class ImageDecoder:
         self.decoded = 0
 
     def decode(self, content: bytes, name: str, formats: tuple[str, ...] = ("PNG", "JPEG")) -> Array:
-        """The pixels ``(H, W, C)`` of the file ``name``. Raises DataError if it is no image of the right size."""
+        """Decode the file ``name`` to pixels ``(H, W, C)``. Raises DataError if it is none of the right size."""
         where = f"{self.source}: {name}"
         state = f"not a readable {' or '.join(formats)}"
         with one_line(where, state=state), Image.open(io.BytesIO(content), formats=formats) as image:

@@ -148,7 +148,7 @@ class _Machine:
     def append(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if not isinstance(target, list):
-            raise BatchError("items of what is no list")
+            raise BatchError("items of something other than a list")
         target.extend(items)
 
     def stack_global(self, _: Any) -> None:

@@ -38,7 +38,7 @@ class Origin:
 
 
 def imported_file(spec: DatasetSpec) -> Path | None:
-    """The cache file that holds a data set once it was downloaded or imported; None where there is no cache."""
+    """The cache file that holds a data set once it was downloaded or imported; None if there is no cache."""
     folder = cache_folder()
     return folder and folder / f"{spec.name}.npz"
 
@@ -67,7 +67,7 @@ def _expanded(path: str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise DataError(f"{path}: there is no such user's home folder") from None
+        raise DataError(f"{path}: no such user's home folder") from None
 
 
 def load_dataset(data: Data) -> Dataset:
@@ -78,7 +78,7 @@ def load_dataset(data: Data) -> Dataset:
         return dataset if data.held_out is None else dataset.hold_out(data.held_out)
     folder = cache_folder()
     if folder is None:
-        warn(f"there is no home folder to cache images in, so they will be read anew next time; {_OWN_CACHE}")
+        warn(f"no home folder to cache images in, so they will be decoded again next time; {_OWN_CACHE}")
     if origin.kind == "built-in":
         file = folder and folder / f"shapes-v{SHAPES_VERSION}-{data.seed}.npz"
         dataset = _through_cache(spec, file, lambda: draw_shapes(seed=data.seed))
@@ -146,7 +146,7 @@ def _through_cache(spec: DatasetSpec, file: Path | None, make: Callable[[], Data
         return dataset
     dataset = make()
     if not write_cache(dataset, file):
-        warn(f"{file.parent} cannot be written, so the images will be read anew next time; {_OWN_CACHE}")
+        warn(f"{file.parent} cannot be written, so the images will be decoded again next time; {_OWN_CACHE}")
     return dataset
 
 

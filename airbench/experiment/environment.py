@@ -98,7 +98,7 @@ def _modules_from_elsewhere() -> list[str]:
 
 
 def _is_output(file: str) -> bool:
-    """Return whether an untracked file is what a run left, which is no source."""
+    """Return whether an untracked file was left by a run, and so is not source."""
     folder = (SOURCE / file).parent
     return any((parent / RUN).is_file() for parent in (folder, *folder.parents[:2]))
 

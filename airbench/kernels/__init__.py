@@ -1,6 +1,6 @@
-"""Compiled kernels for a CPU: C++ that is built when the package is installed, where there is a compiler.
+"""Compiled CPU kernels: C++ built when the package is installed, if there is a compiler.
 
-Whatever they do, PyTorch's own operations do as well: as the reference in tests, and where the kernels were not built.
+Each kernel has an equivalent in PyTorch's own operations, which is its reference in tests and its fallback.
 """
 
 import ctypes
@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 _VERSION = 3
-"""Of the interface: kernels that were built with another one are not used."""
+"""Interface version. Kernels that were built with another one are not used."""
 
 _FILE = Path(__file__).with_name("_kernels" + (sysconfig.get_config_var("EXT_SUFFIX") or ".so"))
 
 
 @cache
 def kernels() -> ctypes.CDLL | None:
-    """The compiled kernels; None where they were not built, or with another interface."""
+    """Return the compiled kernels; None if they were not built, or with another interface."""
     try:
-        # PyTorch's OpenMP is there already: its threads run the kernels as well, rather than others beside them.
+        # PyTorch has loaded its OpenMP already, so that the kernels run on its threads instead of starting more.
         library = ctypes.CDLL(str(_FILE))
         return library if library.airbench_kernels_version() == _VERSION else None
     except (OSError, AttributeError):
@@ -30,12 +30,12 @@ def kernels() -> ctypes.CDLL | None:
 
 
 def kernels_hash() -> str | None:
-    """SHA-256 of the compiled kernels, which may be older than their sources; None where there are none."""
+    """Return the SHA-256 of the compiled kernels, which may be older than their sources; None without kernels."""
     return hashlib.sha256(_FILE.read_bytes()).hexdigest() if kernels() is not None else None
 
 
 def on_cpu(x: Tensor) -> bool:
-    """Whether ``x`` are images in a CPU's memory, of a type it multiplies, and nobody traces what is done to them."""
+    """Return whether ``x`` ``(N, C, H, W)`` is float32 or bfloat16, on a CPU, and not being traced."""
     return (
         type(x) is Tensor  # no fake tensor
         and x.device.type == "cpu"
@@ -46,7 +46,7 @@ def on_cpu(x: Tensor) -> bool:
 
 
 def runs_fast(x: Tensor) -> bool:
-    """Whether the kernels are there and take ``x``: images of one pixel or more, in channels-last."""
+    """Return whether the kernels exist and accept ``x``: channels-last images of one pixel or more."""
     return (
         on_cpu(x)
         and x.numel() > 0
@@ -56,7 +56,7 @@ def runs_fast(x: Tensor) -> bool:
 
 
 def call(name: str, like: Tensor, *values: Tensor | int | None) -> int:
-    """Call a kernel: whether ``like`` is bfloat16, what the kernel takes, and the number of threads."""
+    """Call a kernel with whether ``like`` is bfloat16, ``values``, and the number of threads; return its result."""
     library = kernels()
     assert library is not None
     arguments = [
@@ -74,5 +74,5 @@ def call(name: str, like: Tensor, *values: Tensor | int | None) -> int:
 
 
 def empty_images(shape: torch.Size, dtype: torch.dtype) -> Tensor:
-    """Memory for images ``(N, C, H, W)`` in channels-last."""
+    """Allocate images ``(N, C, H, W)``, channels-last."""
     return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)

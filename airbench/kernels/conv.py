@@ -1,4 +1,4 @@
-"""3×3 convolution: on a CPU by Winograd's method or, for small images, with its weight gradient as one product."""
+"""3×3 convolution: on a CPU by Winograd's method or, for small images, with the weight gradient as one matmul."""
 
 from typing import Any, Literal
 
@@ -10,15 +10,15 @@ from torch.autograd.function import once_differentiable
 from airbench.kernels import on_cpu, winograd
 
 MAX_PIXELS = 9
-"""Of an image, for the weight gradient as one product to be faster than PyTorch's: at 3×3 pixels it is 1.3 to 3.6 times
-as fast, at 7×7 no faster (runs/records/performance.md)."""
+"""Maximum pixels of an image for which the weight gradient is faster as one matmul: at 3×3 pixels it is 1.3 to 3.6
+times as fast as PyTorch's, at 7×7 no faster (runs/records/performance.md)."""
 
 Tile = Literal["auto", 0, 2, 3, 4]
 """See ``engine.winograd`` in the recipe's schema."""
 
 
 def conv3x3(x: Tensor, weight: Tensor, *, fused: bool, largest: Tile) -> Tensor:
-    """``conv2d(x, weight, padding=1)`` by the fastest way that this machine has for ``x``.
+    """Return ``conv2d(x, weight, padding=1)``, computed in the fastest way that this machine has for ``x``.
 
     ``(N, in, H, W)``, ``(out, in, 3, 3)`` → ``(N, out, H, W)``. See ``engine.fused`` and ``engine.winograd``.
     """
@@ -37,7 +37,7 @@ def winograd_tile(x: Tensor, weight: Tensor, largest: Tile) -> int:
     out_channels, in_channels = weight.shape[:2]
     alike = x.dtype == weight.dtype and x.device == weight.device and x.ndim == 4 and x.shape[1] == in_channels
     if not (alike and winograd.can_convolve(x, out_channels)):
-        return 0  # what does not fit is for PyTorch to complain of
+        return 0  # PyTorch reports what does not fit
     default = winograd.default_tile(x.dtype, in_channels, out_channels)
     return winograd.best_tile(x.shape[2], x.shape[3], default if largest == "auto" else largest)
 
@@ -81,7 +81,7 @@ class _SmallImages(torch.autograd.Function):
 
 
 def weight_gradient(x: Tensor, dy: Tensor) -> Tensor:
-    """Gradient of the weights ``(out, in, 3, 3)`` for images ``(N, in, H, W)`` and that of the output, by one product.
+    """Compute the weight gradient ``(out, in, 3, 3)`` from images ``(N, in, H, W)`` and output gradient by one matmul.
 
     One of its factors is the matrix of all 3×3 neighbourhoods, nine times as large as the images.
     """

@@ -1,7 +1,7 @@
-"""Max-pool, batch norm and activation in one: on a CPU, in two passes over memory instead of five.
+"""Fused max-pool, batch norm and activation on a CPU: two passes over memory instead of five.
 
-Compiled (``fused.cpp``); the reference implementation is PyTorch's own three operations. Only the pooled pixels and
-where they came from are kept for the gradient: what lies between is recomputed.
+The kernels are in ``fused.cpp``; the reference implementation is PyTorch's own three operations. Only the pooled pixels
+and their positions are saved for the backward pass, which recomputes the rest.
 """
 
 import math
@@ -21,7 +21,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "silu": F.silu,
 }
-"""By name, in the order of the kernels' numbers."""
+"""Activations by name, in the order of their numbers in the kernels."""
 
 _NUMBERS = {name: number for number, name in enumerate(ACTIVATIONS)}
 
@@ -35,16 +35,16 @@ def activate(x: Tensor, activation: str) -> Tensor:
 def norm_activate(
     x: Tensor, weight: Tensor, bias: Tensor, eps: float, pool: bool, activation: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Pool, normalise by the batch's own statistics, and activate images that the kernels take.
+    """Pool, normalise by batch statistics and activate images that the kernels take.
 
-    Returns the result, and the mean and the biased variance ``(C,)`` of what was normalised.
+    Returns the result, and the mean and biased variance ``(C,)`` of the pooled images.
     """
     y, mean, variance = _NormActivate.apply(x, weight, bias, eps, pool, activation)
     return y, mean, variance
 
 
 def affine_activate(x: Tensor, mean: Tensor, scale: Tensor, bias: Tensor, pool: bool, activation: str) -> Tensor:
-    """activation((x - mean) · scale + bias), of the pooled ``x`` with ``pool``. Without a gradient."""
+    """Return activation((x - mean) · scale + bias), with ``pool`` of the pooled ``x``. Not differentiable."""
     y = empty_images(pooled_shape(x.shape) if pool else x.shape, x.dtype)
     values = [t.float().contiguous() for t in (mean, scale, bias)]
     call("apply", x, _NUMBERS[activation], pool, x, y, *_sizes(x.shape), *values)
@@ -73,20 +73,20 @@ class _Activate(torch.autograd.Function):
 
 
 def _flat_sizes(x: Tensor) -> tuple[int, int, int, int]:
-    """Sizes for a kernel to which all channels are alike: some pixels at a time count as one, to fill its vectors."""
+    """Sizes for a kernel that treats all channels alike: several pixels count as one, to fill its vectors."""
     pixels = x.numel() // x.shape[1]
     together = math.gcd(pixels, 16)
     return pixels // together, 1, 1, x.shape[1] * together
 
 
 def _zero_and_one(x: Tensor) -> Tensor:
-    """As mean, scale and bias they leave every channel as it is."""
+    """Mean, scale and bias that leave every channel unchanged."""
     *_, channels = _flat_sizes(x)
     return torch.stack([torch.zeros(channels), torch.ones(channels)])
 
 
 class _NormActivate(torch.autograd.Function):
-    """Returns y, and the mean and the biased variance of what was normalised, by channel."""
+    """Returns y, and the mean and biased variance of each normalised channel."""
 
     @staticmethod
     def forward(

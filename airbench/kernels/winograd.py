@@ -1,12 +1,12 @@
-"""3×3 convolutions on a CPU by Winograd's method: up to 4 times fewer products than the definition takes.
+"""3×3 convolutions on a CPU by Winograd's method: up to 4 times fewer multiplications than direct convolution.
 
-F(m×m, 3×3) makes m×m pixels of the output from (m + 2)² products instead of 9·m² (Winograd 1980; Lavin and Gray 2016,
-arXiv:1509.09308). The compiled kernels (``kernels/winograd.cpp``) take sums of pixels, multiply, and take sums again,
-without leaving the cache. The reference implementation is PyTorch's convolution.
+F(m×m, 3×3) computes m×m output pixels with (m + 2)² multiplications instead of 9·m² (Winograd 1980; Lavin and Gray
+2016, arXiv:1509.09308). The compiled kernels (``kernels/winograd.cpp``) transform, multiply and transform back without
+leaving the cache. The reference implementation is PyTorch's convolution.
 
-In float32 the result is within a few roundings. In bfloat16 the sums are rounded before they are multiplied, which
-leaves a relative error of 0.4, 0.7 and 1.1 per cent for m = 2, 3 and 4, where rounding the exact result leaves 0.17
-(``tests/kernels/test_winograd.py``).
+In float32 the result is within a few roundings. In bfloat16 the transformed tiles are rounded before they are
+multiplied: the relative error is 0.4, 0.7 and 1.1 per cent for m = 2, 3 and 4, where rounding the exact result gives
+0.17 (``tests/kernels/test_winograd.py``).
 """
 
 import torch
@@ -15,21 +15,21 @@ from torch import Tensor
 from airbench.kernels import call, empty_images, kernels, runs_fast
 
 TILES = (2, 3, 4)
-"""Sides m of a tile for which there are kernels."""
+"""Tile sizes m for which there are kernels."""
 
 MIN_CHANNELS = 512
-"""Channels of input times those of output, for Winograd's method to pay (runs/records/performance.md)."""
+"""Minimum of input channels × output channels for Winograd's method to be faster (runs/records/performance.md)."""
 
 
 def products(height: int, width: int, tile: int) -> int:
-    """Return the products that F(tile×tile, 3×3) takes for an image of one channel. By definition it is 9 a pixel."""
+    """Count the multiplications of F(tile×tile, 3×3) on an image of one channel. Direct convolution takes 9 a pixel."""
     return -(-height // tile) * -(-width // tile) * (tile + 2) ** 2
 
 
 def best_tile(height: int, width: int, largest: int) -> int:
-    """Return the tile for images of this size: the smallest of those within 10% of the fewest products.
+    """Return the tile size for images of this size: the smallest within 10% of the fewest multiplications.
 
-    The smallest tile has the smallest error. 0 where no tile up to ``largest`` saves products.
+    The smallest tile has the smallest error. Returns 0 if no tile up to ``largest`` saves multiplications.
     """
     cost = {tile: products(height, width, tile) for tile in TILES if tile <= largest}
     fewest = min(cost.values(), default=9 * height * width)
@@ -39,10 +39,9 @@ def best_tile(height: int, width: int, largest: int) -> int:
 
 
 def default_tile(dtype: torch.dtype, in_channels: int, out_channels: int) -> int:
-    """Return the default of the largest tile; 0 where PyTorch is as fast.
+    """Return the default maximum tile size; 0 if PyTorch is as fast.
 
-    It is as fast with AMX, and with few channels: the time of the sums is linear in their number, that of the products
-    quadratic.
+    It is with AMX, and with few channels: the transforms are linear in the number of channels, the products quadratic.
     """
     library = kernels()
     amx = library is not None and dtype == torch.bfloat16 and library.airbench_has_amx()
@@ -50,14 +49,14 @@ def default_tile(dtype: torch.dtype, in_channels: int, out_channels: int) -> int
 
 
 def can_convolve(x: Tensor, out_channels: int) -> bool:
-    """Whether there are kernels for images ``x`` ``(N, in, H, W)`` and so many output channels."""
+    """Return whether there are kernels for images ``x`` ``(N, in, H, W)`` and ``out_channels``."""
     return runs_fast(x) and x.shape[1] % 8 == 0 and out_channels % 8 == 0 and _bytes(x, out_channels, 2, False) > 0
 
 
 def convolve(x: Tensor, weight: Tensor, tile: int) -> Tensor:
-    """``conv2d(x, weight, padding=1)``: ``(N, in, H, W)``, ``(out, in, 3, 3)`` → ``(N, out, H, W)``, channels-last.
+    """Compute ``conv2d(x, weight, padding=1)``, channels-last: ``(N, in, H, W)``, ``(out, in, 3, 3)`` → ``(N, out, H, W)``.
 
-    ``weight`` may be of any type; ``x`` must be as :func:`can_convolve` says.
+    ``weight`` may have any dtype; ``x`` must satisfy :func:`can_convolve`.
     """
     n, inputs, height, width = x.shape
     outputs = len(weight)
@@ -69,12 +68,12 @@ def convolve(x: Tensor, weight: Tensor, tile: int) -> Tensor:
 
 
 def input_gradient(dy: Tensor, weight: Tensor, tile: int) -> Tensor:
-    """Gradient of the images for that of the output ``(N, out, H, W)``, channels-last."""
+    """Compute the input gradient from the output gradient ``dy`` ``(N, out, H, W)``, channels-last."""
     return convolve(dy, weight.flip(2, 3).transpose(0, 1), tile)
 
 
 def weight_gradient(x: Tensor, dy: Tensor, tile: int) -> Tensor:
-    """Gradient of the weights ``(out, in, 3, 3)`` for images ``(N, in, H, W)`` and that of the output, in float32."""
+    """Compute the float32 weight gradient ``(out, in, 3, 3)`` from images ``(N, in, H, W)`` and output gradient."""
     n, inputs, height, width = x.shape
     gradient = torch.empty(3, 3, inputs, dy.shape[1])
     scratch = _scratch(x, dy.shape[1], tile, gradient=True)

@@ -1,1 +1,1 @@
-"""Small experiments, each about one claim that is made of Muon or of Adam: a table, a figure, the numbers as JSON."""
+"""Small experiments, each on one claim about Muon or Adam: a table, a figure, and the numbers as JSON."""

@@ -1,4 +1,4 @@
-"""Muon against SGD where two inputs say almost the same: the regression by which Muon is often explained."""
+"""Muon against SGD on two strongly correlated inputs: a regression often used to explain Muon."""
 
 import statistics
 from functools import partial
@@ -18,7 +18,7 @@ STEPS, POINTS = 200, 512
 
 
 def study_correlated_inputs(seed: int = 42, trials: int = 20) -> Study:
-    """``trials`` trainings of each, with seeds ``seed``, ``seed`` + 1, …: same data and initialisation for both.
+    """Run ``trials`` trainings of each, with seeds ``seed``, ``seed`` + 1, …, on the same data and initialisation.
 
     x₂ = 0.8 x₁ + 0.2 ε, y = x₁ - 0.5 x₂ + 0.1 ε; an MLP 2→16→1 with ReLU on all 512 points at once, mean squared
     error, 200 steps. SGD: lr 0.01, momentum 0.9. Muon: lr 0.05, five steps in float32, no momentum, on the hidden
@@ -43,12 +43,12 @@ def study_correlated_inputs(seed: int = 42, trials: int = 20) -> Study:
         rows,
         numbers,
         _figure(curves, seed),
-        f"Muon's loss is the lower one after 50 steps with {wins} of {trials} seeds, after {STEPS} with {wins_end}.",
+        f"Muon's loss is lower than SGD's with {wins} of {trials} seeds after 50 steps, with {wins_end} after {STEPS}.",
     )
 
 
 def _train(seed: int, *, muon: bool) -> list[float]:
-    """Losses before each of the 200 steps' updates, from the first."""
+    """Return the loss before each of the 200 updates."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         x1 = torch.randn(POINTS, 1)

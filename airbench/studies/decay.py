@@ -1,4 +1,4 @@
-"""Adam's weight decay depends on the size of the gradient; AdamW's does not. On a problem with a closed form."""
+"""Weight decay in Adam depends on the scale of the gradient, in AdamW it does not: a problem with a closed form."""
 
 import math
 from typing import Any
@@ -16,13 +16,13 @@ LR, DECAY, BETA2, STEPS, PAIRS = 1e-3, 1e-3, 0.999, 1000, 64
 
 
 def study_decay(seed: int = 0) -> Study:
-    """Weights of 1 under gradients of ±s: how fast do they shrink, for every s?
+    """Measure how fast weights of 1 shrink under random gradients ±s, for several s.
 
-    The sign is a fair coin a step, and each weight has a partner with the opposite signs, so that the mean of a
-    pair feels decay alone. AdamW multiplies it by 1 - lr · λ each step. Adam's gradient is ±s + λ w and its
-    root of the average square about s, so to first order in λ w / s its pair shrinks by lr · λ / s · (1 - q), where
-    q = (1 - β₂) / (1 - β₂^t) is the current gradient's share of the average: what of it is a function of itself
-    cancels. Where s is large, decay is lost. β₁ = 0.
+    The sign is a fair coin at each step, and each weight has a partner with the opposite signs, so that the mean of a
+    pair changes by decay alone. AdamW multiplies it by 1 - lr · λ each step. In Adam the gradient is ±s + λ w and
+    the root of its average square about s, so to first order in λ w / s the pair shrinks by lr · λ / s · (1 - q), where
+    q = (1 - β₂) / (1 - β₂^t) is the weight of the current gradient in that average. The larger s, the weaker the decay.
+    β₁ = 0.
     """
     numbers: list[dict[str, Any]] = []
     shares = [(1 - BETA2) / (1 - BETA2**t) for t in range(1, STEPS + 1)]
@@ -30,7 +30,7 @@ def study_decay(seed: int = 0) -> Study:
         rates = {name: _rate(name, scale, seed) for name in ("adam", "adamw")}
         closed = {"adam": LR * DECAY / scale * (1 - sum(shares) / STEPS), "adamw": -math.log1p(-LR * DECAY)}
         numbers.append({"gradient": scale, "measured": rates, "closed_form": closed})
-    rows: list[tuple[str, ...]] = [("gradient ±s", "Adam: rate a step", "closed form", "AdamW", "closed form")]
+    rows: list[tuple[str, ...]] = [("gradient ±s", "Adam: rate per step", "closed form", "AdamW", "closed form")]
     for n in numbers:
         both = [n[kind][name] for name in ("adam", "adamw") for kind in ("measured", "closed_form")]
         rows.append((f"{n['gradient']:g}", *(f"{rate:.4e}" for rate in both)))
@@ -42,13 +42,13 @@ def study_decay(seed: int = 0) -> Study:
         rows,
         {"scales": numbers, "largest_over_smallest_rate": ratios},
         _figure(numbers),
-        f"Over gradients of {SCALES[0]:g} to {SCALES[-1]:g}, Adam's weights shrink {ratios['adam']:,.0f} times as fast "
-        f"at one end as at the other; AdamW's, {ratios['adamw']:.3f} times.",
+        f"Between gradients of {SCALES[0]:g} and {SCALES[-1]:g}, the rate of decay differs by a factor of "
+        f"{ratios['adam']:,.0f} in Adam, and by a factor of {ratios['adamw']:.3f} in AdamW.",
     )
 
 
 def _rate(name: str, scale: float, seed: int) -> float:
-    """The measured exponential rate, a step, at which the mean of the pairs shrinks."""
+    """Measure the exponential rate per step at which the mean of the pairs shrinks."""
     generator = torch.Generator().manual_seed(seed)
     w = nn.Parameter(torch.ones(2, PAIRS, dtype=torch.float64))
     kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
@@ -73,8 +73,8 @@ def _figure(numbers: list[dict[str, Any]]) -> Figure:
             axes.plot(x, [n["measured"][name] for n in numbers], "o", color=colour, label=label)
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set_xlabel("size s of the gradient")
-        axes.set_ylabel("share of a weight lost a step")
-        axes.set_title(f"The same weight decay of {DECAY:g} at lr {LR:g}")
+        axes.set_xlabel("scale s of the gradient")
+        axes.set_ylabel("fraction of the weight lost per step")
+        axes.set_title(f"Weight decay {DECAY:g} at learning rate {LR:g}")
         axes.legend()
         return figure

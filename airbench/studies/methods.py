@@ -1,4 +1,4 @@
-"""Ways to orthogonalise, written in one word: ``newton_schulz:5:polar_express:aol``."""
+"""Orthogonalisation methods, written as one word: ``newton_schulz:5:polar_express:aol``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,19 +22,19 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Method:
-    """A way to orthogonalise and what it was called."""
+    """An orthogonalisation method, and the word that names it."""
 
     name: str
     config: schema.OrthogonalizerConfig
 
     def build(self) -> Orthogonalizer:
-        """Return the function, in bfloat16 where the method leaves it open."""
+        """Build the function; it computes in bfloat16 unless the method says otherwise."""
         return build_orthogonalizer(self.config, torch.bfloat16)
 
     def response(self, shares: Values) -> Values | None:
-        """Return what becomes of singular values that are these shares of the Frobenius norm, without rounding.
+        """Map singular values, given as fractions of the Frobenius norm, to those of the result, without rounding.
 
-        None where that does not depend on the share alone.
+        None if the result does not depend on the fraction alone.
         """
         compute = _RESPONSES.get(self.config.method)
         return compute(shares, self.config) if compute else None
@@ -62,13 +62,15 @@ _RESPONSES: dict[str, Callable[[Values, Any], Values | None]] = {
 
 
 def parse_method(text: str) -> Method:
-    """``METHOD[:STEPS][:COEFFICIENTS][:NORMALIZATION][:DTYPE]``, the parts after the method in any order.
+    """Parse ``METHOD[:STEPS][:COEFFICIENTS][:NORMALIZATION][:DTYPE]``; the parts after the method in any order.
 
-    Raises AirbenchError, in one line, for what is none.
+    Raises AirbenchError if ``text`` names no method.
     """
     method, *words = text.split(":")
     if method not in schema.ORTHOGONALIZERS:
-        raise AirbenchError(f"--methods: {text}: {method} is no method; there are {', '.join(schema.ORTHOGONALIZERS)}")
+        raise AirbenchError(
+            f"--methods: {text}: unknown method {method}; choose from {', '.join(schema.ORTHOGONALIZERS)}"
+        )
     settings: dict[str, Any] = {"method": method}
     for word in words:
         key = "steps" if word.isascii() and word.isdecimal() else _WORDS.get(word)

@@ -1,4 +1,4 @@
-"""How near to the exact orthogonal factor does each method come, and how long does it take?"""
+"""How close each method comes to the exact orthogonal factor, and how long it takes."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -25,9 +25,9 @@ METHODS = (
 def study_orthogonalize(
     shape: tuple[int, int] = (256, 1024), methods: Sequence[str] = METHODS, seed: int = 42, repeats: int = 7
 ) -> Study:
-    """Each method on one matrix of standard normal numbers, against U Vᵀ by LAPACK in float64.
+    """Compare methods on one matrix of standard normal entries with U Vᵀ from LAPACK in float64.
 
-    Times are medians of ``repeats`` rounds in which every method takes its turn.
+    Times are medians of ``repeats`` interleaved rounds.
     """
     parsed = [parse_method(text) for text in methods]
     x = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
@@ -55,18 +55,18 @@ def study_orthogonalize(
         rows,
         {"matrix": matrix, "methods": numbers},
         _figure(parsed, shares, [o.numpy() for o in outputs]),
-        f"X: what a method makes of a {shape[0]}×{shape[1]} matrix of standard normal numbers (seed {seed}), whose "
+        f"X: result of a method for a {shape[0]}×{shape[1]} matrix of standard normal entries (seed {seed}), with "
         f"Frobenius norm is {matrix['frobenius']:.4f}, nuclear norm {matrix['nuclear']:.4f}, singular values "
         f"{matrix['s_min']:.4f} to {matrix['s_max']:.4f}. UVᵀ: its exact orthogonal factor. s: singular values of X.",
     )
 
 
 _COLUMNS = {"frobenius": 4, "cosine": 5, "s_min": 4, "s_mean": 4, "s_max": 4}
-"""Of the table, and how many digits of each are shown."""
+"""Columns of the table and their number of digits."""
 
 
 def _against(exact: Tensor, out: Tensor) -> dict[str, float | None]:
-    """None for all where a method came to no finite result."""
+    """Return the measures of ``out``, or None for each if it is not finite."""
     if not out.isfinite().all():
         return dict.fromkeys(_COLUMNS)
     values = torch.linalg.svdvals(out)

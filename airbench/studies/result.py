@@ -1,4 +1,4 @@
-"""What a study leaves: lines to print, numbers, a figure."""
+"""The result of a study: a table to print, numbers, and a figure."""
 
 import json
 import os
@@ -20,7 +20,7 @@ STYLE: Any = {
 
 @dataclass(frozen=True)
 class Study:
-    """A study that is done. ``rows`` is a table with its header; ``numbers`` holds the same unrounded, and more."""
+    """A finished study. ``rows`` is a table with its header; ``numbers`` holds the unrounded values, and more."""
 
     name: str
     settings: dict[str, Any]
@@ -30,7 +30,7 @@ class Study:
     conclusion: str
 
     def save(self, folder: Path) -> list[Path]:
-        """Write ``NAME.json`` and ``NAME.png`` into ``folder``; returns them. Existing ones are replaced whole."""
+        """Write ``NAME.json`` and ``NAME.png`` into ``folder``, replacing files atomically. Return their paths."""
         folder.mkdir(parents=True, exist_ok=True)
         text = (
             json.dumps(
@@ -48,5 +48,5 @@ class Study:
         return written
 
     def lines(self) -> list[str]:
-        """The table and what follows from it."""
+        """Return the lines of the table and the conclusion."""
         return [*table(self.rows), "", self.conclusion]

@@ -1,4 +1,4 @@
-"""Are updates nearly low rank, and what does orthogonalisation make of them? Seen in a real, short training."""
+"""Singular values of momentum in a short training, before and after orthogonalisation: is it nearly low rank?"""
 
 import math
 from typing import Any
@@ -22,7 +22,7 @@ from airbench.training.setup import TrialSetup
 
 
 class _Collector(Callback):
-    """Singular values of every matrix that Muon trains, at a handful of steps."""
+    """Collect the singular values of every matrix that Muon trains, at several steps."""
 
     def __init__(self, total: int, moments: int):
         self.wanted = {max(1, round(total * (i + 1) / moments)) for i in range(moments)}
@@ -37,7 +37,7 @@ class _Collector(Callback):
 
 
 def study_spectra(loaded: LoadedRecipe, seed: int = 0, moments: int = 8) -> Study:
-    """Train ``loaded`` once and look at the momentum of each matrix at ``moments`` steps, evenly spread.
+    """Train ``loaded`` once and decompose the momentum of each matrix at ``moments`` evenly spaced steps.
 
     Raises AirbenchError for a recipe without Muon.
     """
@@ -73,14 +73,14 @@ def study_spectra(loaded: LoadedRecipe, seed: int = 0, moments: int = 8) -> Stud
         rows,
         numbers,
         _figure(found),
-        f"Over {len(measures)} updates, half of a momentum's energy lies in a median {np.median(share):.0%} of its "
-        f"directions; median condition number {np.median([m['condition_before'] for m in measures]):,.0f} before, "
-        f"{np.median([m['condition_after'] for m in measures]):.1f} after.",
+        f"Over {len(measures)} updates, half of the momentum's energy lies in {np.median(share):.0%} of its singular "
+        f"directions (median); median condition number {np.median([m['condition_before'] for m in measures]):,.0f} "
+        f"before, {np.median([m['condition_after'] for m in measures]):.1f} after.",
     )
 
 
 def _measures(values: dict[str, list[float]]) -> dict[str, float]:
-    """Condition number (largest over smallest singular value) and stable rank (Σ s² / max s²)."""
+    """Compute condition number (largest over smallest singular value) and stable rank (Σ s² / max s²)."""
     found = {}
     for key in ("before", "after"):
         s = np.asarray(values[key])
@@ -90,18 +90,18 @@ def _measures(values: dict[str, list[float]]) -> dict[str, float]:
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:
-    """With None for infinity, which JSON does not have."""
+    """Replace infinity, which JSON does not have, by None."""
     return {key: value if math.isfinite(value) else None for key, value in values.items()}
 
 
 def _share_of_rank(values: dict[str, list[float]]) -> float:
-    """The share of directions, largest first, that hold half of Σ s² of the momentum."""
+    """Return the fraction of singular directions, largest first, that hold half of Σ s² of the momentum."""
     energy = np.sort(np.asarray(values["before"]))[::-1] ** 2
     return float((np.searchsorted(np.cumsum(energy), 0.5 * energy.sum()) + 1) / len(energy))
 
 
 def _figure(found: dict[int, dict[str, dict[str, list[float]]]]) -> Figure:
-    """A panel a matrix: spectra at each moment, before and after; then condition numbers over the steps."""
+    """Draw a panel per matrix with its spectra, before and after; then condition numbers over the steps."""
     names = list(found[max(found)])
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
@@ -121,7 +121,7 @@ def _figure(found: dict[int, dict[str, dict[str, list[float]]]]) -> Figure:
                     axes.plot(np.linspace(0, 1, len(y)), y, color=colour, alpha=shade, linewidth=1.2, label=label)
             axes.set_yscale("log")
             axes.set_title(name.removesuffix(".weight"), fontsize=10)
-            axes.set_xlabel("direction, as a share of the rank", fontsize=9)
+            axes.set_xlabel("singular direction / rank", fontsize=9)
             if i == 0:
                 axes.set_ylabel("singular value")
                 axes.legend(fontsize=9, loc="lower left")
@@ -139,6 +139,6 @@ def _figure(found: dict[int, dict[str, dict[str, list[float]]]]) -> Figure:
         axes.set_ylabel("condition number")
         axes.set_title("solid: momentum; dashed: orthogonalised", fontsize=10)
         axes.legend(fontsize=8, ncols=2)
-        figure.suptitle("Singular values of the momentum, before (divided by the largest) and after orthogonalisation; "
+        figure.suptitle("Singular values of the momentum before (divided by the largest) and after orthogonalisation; "
                         "later steps darker")  # fmt: skip
         return figure

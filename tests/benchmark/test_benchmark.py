@@ -150,7 +150,7 @@ def test_a_speedup_on_another_device_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(
         "airbench.benchmark.speedup.choose_machine", lambda *_: Machine(torch.device("cuda"), torch.float16)
     )
-    with pytest.raises(AirbenchError, match="give --device cpu"):
+    with pytest.raises(AirbenchError, match="use --device cpu"):
         list(run_speedup(tiny().recipe, 1, print))
 
 

@@ -87,7 +87,7 @@ def test_other_images_under_the_fingerprints_of_these_are_not_believed(
     warning = capsys.readouterr().err
     assert warning == (
         f"airbench: {file}: this cache is not used (its images are not those that were written); "
-        "the images will be read anew\n"
+        "the images will be decoded again\n"
     )
 
 

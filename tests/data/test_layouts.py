@@ -196,7 +196,7 @@ def test_missing_split_and_missing_batch(tmp_path: Path) -> None:
 def test_foreign_class_folder(tmp_path: Path) -> None:
     root = write_pngs(tmp_path)
     (root / "train" / "frog").rename(root / "train" / "toad")
-    assert "'toad' is no class" in error_of(root)
+    assert "'toad' is not a class" in error_of(root)
 
 
 @pytest.mark.parametrize("size", [(31, 32), (64, 64)])

@@ -36,7 +36,7 @@ def test_class_folders_of_another_data_set_are_named(tmp_path: Path) -> None:
     assert "this is CIFAR-10: use data.name=cifar10" in error_of(write_pngs(tmp_path / "b"), "cifar100")
     root = write_pngs(tmp_path / "c")
     (root / "train" / "frog").rename(root / "train" / "toad")
-    assert "toad' is no class of CIFAR-10; for other images: data.name=folder" in error_of(root)
+    assert "toad' is not a class of CIFAR-10; for other images: data.name=folder" in error_of(root)
 
 
 def test_both_cifars_in_one_folder_are_told_apart(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_a_methods_curve_is_what_it_does_to_a_diagonal_matrix() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("newton", "newton is no method; there are newton_schulz"),
+        ("newton", "newton: unknown method newton; choose from newton_schulz"),
         ("newton_schulz:fast", "fast is neither a number of steps nor one of muon"),
         ("svd:3", "svd:3: steps"),
         ("newton_schulz:999", "newton_schulz:999: steps"),

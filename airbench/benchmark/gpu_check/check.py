@@ -51,7 +51,7 @@ class Outcome:
     name: str
     command: tuple[str, ...]
     code: int | None
-    """Exit code; None if there is no such command."""
+    """Exit code; None if the command does not exist."""
     seconds: float
     output: Path
 

@@ -123,7 +123,7 @@ def check_images(copy: Copy, images: npt.NDArray[Any], name: str) -> Array:
 
 
 def class_labels(copy: Copy, labels: npt.NDArray[Any], name: str) -> Labels:
-    """``labels`` ``(N,)`` as int64. Raises DataError if one of them is no class of the data set."""
+    """``labels`` ``(N,)`` as int64. Raises DataError if one of them is not a class of the data set."""
     classes = len(copy.spec.classes or ())
     if labels.dtype.kind not in "iu":
         raise copy.error(f"{name}: labels are {labels.dtype}; they must be integers")

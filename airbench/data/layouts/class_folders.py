@@ -23,7 +23,7 @@ def _find(spec: DatasetSpec, names: Sequence[str]) -> list[str]:
 
 
 def _place(name: str) -> tuple[str, str, str] | None:
-    """Split, the split's folder and the class of an image; None if the file is no image in a class folder."""
+    """Split, the split's folder and the class of an image; None if the file is not an image in a class folder."""
     *above, split, label, file = ("", "", *name.split("/"))
     if split.lower() not in _SPLITS or _suffix(file) not in SUFFIXES:
         return None
@@ -66,7 +66,7 @@ def _labels(copy: Copy, folders: dict[str, str]) -> tuple[dict[str, int], tuple[
             remedy = (
                 f"this is {other.title}: use data.name={other.name}" if other else "for other images: data.name=folder"
             )
-            raise copy.error(f"{file}: '{folder}' is no class of {copy.spec.title}; {remedy}")
+            raise copy.error(f"{file}: '{folder}' is not a class of {copy.spec.title}; {remedy}")
     return labels, classes
 
 
