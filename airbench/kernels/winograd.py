@@ -56,7 +56,8 @@ def can_convolve(x: Tensor, out_channels: int) -> bool:
 def convolve(x: Tensor, weight: Tensor, tile: int) -> Tensor:
     """Compute ``conv2d(x, weight, padding=1)``, channels-last.
 
-    ``(N, in, H, W)``, ``(out, in, 3, 3)`` → ``(N, out, H, W)``. ``weight`` may have any dtype; ``x`` must satisfy :func:`can_convolve`.
+    ``(N, in, H, W)``, ``(out, in, 3, 3)`` → ``(N, out, H, W)``. ``weight`` may have any dtype; ``x``
+    must satisfy :func:`can_convolve`.
     """
     n, inputs, height, width = x.shape
     outputs = len(weight)
