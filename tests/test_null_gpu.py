@@ -108,8 +108,8 @@ def train_command(workshop: Path, recipe: str, *words: str) -> list[str]:
     return ["train", f"configs/{recipe}.yaml", "--device", "cuda", *images, *words]
 
 
-def measured(workshop: Path, *commands: Sequence[str]) -> list[Report]:
-    return measure(commands, workshop, variables={"AIRBENCH_CACHE": str(workshop / "cache")})
+def measured(workshop: Path, *commands: Sequence[str], timeout: float = 600) -> list[Report]:
+    return measure(commands, workshop, variables={"AIRBENCH_CACHE": str(workshop / "cache")}, timeout=timeout)
 
 
 @pytest.fixture(scope="session")
@@ -249,7 +249,7 @@ def test_gpu_check_leaves_its_page_whatever_fails(null_gpu: ModuleType, workshop
     out = tmp_path / "check"
     words = ("--trials", "1", "--recipes", "quickstart", "--data", str(workshop / "cifar-10-batches-py"))
     command = ("gpu-check", "data.name=cifar10", "train.epochs=1", *words, "--out", str(out), "--peer", str(peer))
-    (report,) = measured(workshop, command)
+    (report,) = measured(workshop, command, timeout=3600)  # it runs the tests of test_cuda.py, too
     assert report.code == 1  # the peer failed
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     states = {check["name"]: check["code"] for check in summary["checks"]}

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from airbench.analysis.consistency import contradictions
+from airbench.analysis.reruns import Rerun, judge
 from airbench.analysis.skewed_t import p_mean_reaches, share_that_may_be_missed, skewness
 from airbench.analysis.statistics import Summary, summarize
 from airbench.runs import RunRecord
@@ -56,23 +58,26 @@ class Verdict:
         return f"NO RECORD: {figures}: {failed.description}"
 
 
-def verify(run: RunRecord, target: float) -> Verdict:
-    """Check a run against the rule for records.
+def verify(run: RunRecord, target: float, reruns: Sequence[Rerun] = ()) -> Verdict:
+    """Check a run against the rule for records; ``reruns`` are some of its trials, trained again.
 
-    A record is a run (1) whose folder is intact; (2) of at least eight trials, a number fixed before the first;
-    (3) with all trials present and none failed, consecutive seeds and none held fixed; (4) whose mean accuracy
-    reaches the target with p < 0.01 in a one-sided t-test corrected for skewness; (5) on all of the genuine training
-    data; (6) by committed code; (7) on one machine, with nothing changed between the first and the last trial.
+    A record is a run (1) whose folder is intact, its trials chained by hashes and its figures consistent; (2) of at
+    least eight trials, a number fixed before the first; (3) with all trials present and none failed, consecutive seeds
+    and none held fixed; (4) whose mean accuracy reaches the target with p < 0.01 in a one-sided t-test corrected for
+    skewness; (5) on all of the genuine training data; (6) by committed code; (7) on one machine, with nothing changed
+    between the first and the last trial.
 
     At most 1% of runs whose true mean is exactly the target pass, whether accuracies are normal or smoothly skewed.
     A recipe that occasionally trains badly passes more often: no test can detect bad trials that are absent from the
     sample, so the evidence says how common they may be. See skewed_t for the test and its error rates.
     """
-    done = run.finished
+    done, contrary = run.finished, contradictions(run)
     accuracies = [t.accuracy for t in done]
     p = p_mean_reaches(accuracies, target) if accuracies else float("nan")
     checks = (
         Check(not run.problems, _found("the run folder is intact", "the run folder is damaged", run.problems)),
+        Check(run.chained, f"trials are chained by hashes: {_yes(run.chained)}"),
+        Check(not contrary, _found("its figures are consistent", "its figures contradict each other", contrary)),
         Check(len(done) >= MIN_TRIALS, f"{len(done)} trials finished; a record needs {MIN_TRIALS} or more"),
         Check(run.planned is not None and not run.missing, _missing(run)),
         Check(not run.failed, f"{len(run.failed)} of {len(run.trials)} trials failed"),
@@ -91,6 +96,7 @@ def verify(run: RunRecord, target: float) -> Verdict:
             f"source committed: {_yes(run.fact('source', 'committed'))}",
         ),
         Check(not _changes(run), _found("code and machine did not change", "resumed after a change", _changes(run))),
+        *(Check(*judge(run, rerun, len(reruns))) for rerun in reruns),
     )
     return Verdict(
         run, target, checks,

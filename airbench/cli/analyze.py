@@ -6,21 +6,28 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airbench.cli.train import add_overrides, natural, positive, read_recipes, split_items
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe
 from airbench.runs import RunRecord, find_runs, read_run
 
+if TYPE_CHECKING:
+    from airbench.analysis.reruns import Rerun
+
 _RUNS = Path("runs")
 _VERIFY_HELP = """\
 Check a run against the rule for records. The last line is the verdict; the exit code is 0 only for a record.
 
-A record is a run whose folder is intact; with 8 or more trials, their number fixed in advance, none missing and none
-failed; with consecutive seeds, none of them held fixed; whose mean accuracy reaches the target with p < 0.01 in a
-one-sided t-test corrected for skewness; on the full genuine training data; with committed code; on one machine, with
-no change between the first and the last trial.
+The folder is checked against itself: hashes that chain its trials, and figures that follow from each other. --rerun K
+trains K of its trials again, chosen at random: on the same machine every bit must be the same, on another one the
+accuracy must fit the run's other trials.
+
+A record is a run whose folder is intact and consistent; with 8 or more trials, their number fixed in advance, none
+missing and none failed; with consecutive seeds, none of them held fixed; whose mean accuracy reaches the target with
+p < 0.01 in a one-sided t-test corrected for skewness; on the full genuine training data; with committed code; on one
+machine, with no change between the first and the last trial.
 """
 _COMPARE_HELP = """\
 Compare runs pairwise: difference in accuracy and ratio of times, with intervals. Given recipes, train them first,
@@ -63,6 +70,9 @@ def add_commands(commands: Any) -> None:
     )
     verify.add_argument("run", type=Path, help="a run folder")
     verify.add_argument("--target", type=share, help="mean accuracy to reach (default: the recipe's target)")
+    verify.add_argument("--rerun", type=positive, metavar="K", help="train K of its trials again, chosen at random")
+    verify.add_argument("--data", metavar="PATH", help="with --rerun: a local copy of the images")
+    verify.add_argument("--device", help="with --rerun: cuda, cuda:1, cpu or mps (default: the recipe's)")
     verify.set_defaults(command=_verify)
 
     compare = commands.add_parser(
@@ -173,7 +183,12 @@ def _verify(options: argparse.Namespace) -> int:
     target = options.target if options.target is not None else run.target
     if target is None:
         raise AirbenchError(f"{run.path}: its recipe has no target; give one with --target")
-    verdict = verify(run, target)
+    reruns: list[Rerun] = []
+    if options.rerun:
+        from airbench.experiment.rerun import rerun_trials
+
+        reruns = rerun_trials(run, options.rerun, data=options.data, device=options.device)
+    verdict = verify(run, target, reruns)
     print("\n".join(verdict_lines(verdict)))
     return 0 if verdict.is_record else 1
 

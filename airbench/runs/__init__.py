@@ -10,9 +10,9 @@ spectra.json    singular values of the last updates, before and after orthogonal
 
 from airbench.runs.files import RECIPE, RUN, SPECTRA, SUMMARY, TRIALS, RunFolderError
 from airbench.runs.folder import RunFolder
-from airbench.runs.record import RunRecord, TrialRecord, find_runs, read_run
+from airbench.runs.record import RunRecord, TrialRecord, find_runs, parse_trial, read_run
 
 __all__ = [
     "RECIPE", "RUN", "SPECTRA", "SUMMARY", "TRIALS", "RunFolder", "RunFolderError", "RunRecord", "TrialRecord",
-    "find_runs", "read_run",
+    "find_runs", "parse_trial", "read_run",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from airbench.recipe import Recipe, dump_recipe
+from airbench.runs.chain import chained
 from airbench.runs.files import FORMAT, RECIPE, RUN, TRIALS, RunFolderError, sha256
 
 
@@ -70,33 +71,38 @@ class RunFolder:
             os.truncate(file, content.rfind(b"\n") + 1)
 
     def append_trial(self, line: dict[str, Any]) -> None:
-        """Append a line to ``trials.jsonl`` and wait until it is on disk.
+        """Append a line to ``trials.jsonl``, chained to what is there (see :mod:`chain`), and wait until it is on disk.
 
         Raises RunFolderError if that fails; the message contains the line, so that it is not lost.
         """
-        text = json.dumps(line, allow_nan=False)
         file = self.path / TRIALS
+        text = json.dumps(line, allow_nan=False)
         try:
-            descriptor = os.open(file, os.O_RDWR | os.O_APPEND)  # it was made with the folder, and must still be there
-            try:
-                before = os.fstat(descriptor).st_size
-                data = (text + "\n").encode()
-                if before and os.pread(descriptor, 1, before - 1) != b"\n":
-                    data = b"\n" + data  # the last line is incomplete: start a new one
-                try:
-                    if os.write(descriptor, data) != len(data):
-                        raise OSError(28, "No space left on device")
-                    os.fsync(descriptor)
-                except OSError:
-                    os.ftruncate(descriptor, before)
-                    raise
-            finally:
-                os.close(descriptor)
+            before = [row for row in file.read_bytes().split(b"\n") if row.strip()]
+            facts = json.loads((self.path / RUN).read_text(encoding="utf-8"))
+            text = json.dumps(chained(line, facts, before), allow_nan=False)
+            self._append(file, text)
         except OSError as error:
             raise RunFolderError(
                 f"{file}: cannot be written ({error.strerror}); free some space, then run: airbench resume "
                 f"{self.path}; the finished trial was: {text}"
             ) from None
+
+    def _append(self, file: Path, text: str) -> None:
+        """Append ``text`` as a line, whole or not at all."""
+        # The file was created with the folder. If it is gone, so are the trials: do not begin another one.
+        with open(os.open(file, os.O_RDWR | os.O_APPEND), "r+b", buffering=0) as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - 1))
+            new_line = b"\n" if size and stream.read(1) != b"\n" else b""  # the last line is incomplete
+            data = new_line + text.encode() + b"\n"
+            try:
+                if stream.write(data) != len(data):
+                    raise OSError(28, "No space left on device")
+                os.fsync(stream.fileno())
+            except OSError:
+                stream.truncate(size)
+                raise
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file atomically. Raises RunFolderError."""

@@ -3,12 +3,13 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from airbench.runs.chain import broken_links, is_chained
 from airbench.runs.files import FORMAT, MARKS, MAX_TRIALS, RECIPE, RUN, SPECTRA, TRIALS, RunFolderError, sha256
 
 
@@ -28,6 +29,10 @@ class TrialRecord:
     """Why the trial failed; empty if it did not."""
     seeds: tuple[int, ...]
     """Seeds of initialisation, order and augmentation."""
+    wall_seconds: float | None = None
+    """From start to end, evaluations after each epoch included; None if the line does not say."""
+    steps: int | None = None
+    """Training steps; None if the line does not say."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class RunRecord:
     trials: tuple[TrialRecord, ...]
     spectra: dict[str, Any]
     problems: tuple[str, ...]
+    chained: bool = False
+    """Whether each line of ``trials.jsonl`` carries hashes that fit (see :mod:`airbench.runs.chain`)."""
 
     @property
     def name(self) -> str:
@@ -129,7 +136,12 @@ def read_run(path: Path) -> RunRecord:
     recipe = _read_mapping(path / RECIPE, yaml.safe_load, problems)
     if facts.get("recipe_sha256") not in (None, sha256(path / RECIPE)):
         problems.append(f"{RECIPE}: changed since the run was started")
-    trials = _read_trials(path / TRIALS, problems)
+    lines = _read_lines(path / TRIALS, problems)
+    trials = _read_trials(lines, problems)
+    linked = is_chained([line for _, line in lines])
+    if linked:
+        broken = broken_links(facts, [line for _, line in lines])
+        problems += [f"{TRIALS}:{lines[i - 1][0]}: changed, or not the line that was written there" for i in broken]
     spectra = _read_mapping(path / SPECTRA, json.loads, problems) if (path / SPECTRA).exists() else {}
     record = RunRecord(path, facts, recipe, tuple(trials), spectra, ())
     if facts and record.planned is None:
@@ -137,7 +149,7 @@ def read_run(path: Path) -> RunRecord:
     for trial in trials:
         if record.planned is not None and trial.index >= record.planned:
             problems.append(f"{TRIALS}: trial {trial.index} is beyond the {record.planned} planned")
-    return RunRecord(path, facts, recipe, tuple(trials), spectra, tuple(problems))
+    return replace(record, problems=tuple(problems), chained=linked)
 
 
 def _read_mapping(file: Path, parse: Any, problems: list[str]) -> dict[str, Any]:
@@ -155,27 +167,30 @@ def _read_mapping(file: Path, parse: Any, problems: list[str]) -> dict[str, Any]
     return value
 
 
-def _read_trials(file: Path, problems: list[str]) -> list[TrialRecord]:
+def _read_lines(file: Path, problems: list[str]) -> list[tuple[int, bytes]]:
+    """Return the lines of a file that are not empty, with their numbers."""
     try:
         lines = file.read_bytes().split(b"\n")
     except OSError as error:
         problems.append(f"{file.name}: cannot be read ({error.strerror})")
         return []
+    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _read_trials(lines: Sequence[tuple[int, bytes]], problems: list[str]) -> list[TrialRecord]:
     trials: dict[int, TrialRecord] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        trial = _parse_trial(line)
+    for number, line in lines:
+        trial = parse_trial(line)
         if trial is None:
-            problems.append(f"{file.name}:{number}: not a trial (incomplete or damaged)")
+            problems.append(f"{TRIALS}:{number}: not a trial (incomplete or damaged)")
         elif trial.index in trials:
-            problems.append(f"{file.name}:{number}: trial {trial.index} appears twice; the first counts")
+            problems.append(f"{TRIALS}:{number}: trial {trial.index} appears twice; the first counts")
         else:
             trials[trial.index] = trial
     return [trials[index] for index in sorted(trials)]
 
 
-def _parse_trial(line: bytes) -> TrialRecord | None:
+def parse_trial(line: bytes) -> TrialRecord | None:
     """Parse a line of ``trials.jsonl``; None if any part of it is invalid."""
     try:
         row = json.loads(line)
@@ -186,11 +201,16 @@ def _parse_trial(line: bytes) -> TrialRecord | None:
         if status == "failed":
             return TrialRecord(index, seed, False, math.nan, math.nan, math.nan, (), str(row["reason"]), seeds)
         accuracy, plain, seconds = (float(_number(row[key])) for key in ("accuracy", "plain_accuracy", "seconds"))
+        wall, steps = row.get("wall_seconds"), row.get("steps")
+        wall = None if wall is None else float(_number(wall))
+        steps = None if steps is None else int(_number(steps))
         epochs = tuple({key: float(_number(value)) for key, value in epoch.items()} for epoch in row["epochs"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
     valid = status == "finished" and 0 <= accuracy <= 1 and 0 <= plain <= 1 and seconds > 0
-    return TrialRecord(index, seed, True, accuracy, plain, seconds, epochs, "", seeds) if valid else None
+    if not valid:
+        return None
+    return TrialRecord(index, seed, True, accuracy, plain, seconds, epochs, "", seeds, wall, steps)
 
 
 def _number(value: Any) -> float:

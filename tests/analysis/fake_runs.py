@@ -5,16 +5,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from airbench.data.catalog import CIFAR10
 from airbench.recipe import dump_recipe, load_recipe
-from airbench.runs import RunRecord, read_run
-from airbench.runs.files import FORMAT
+from airbench.runs import RunFolder, RunRecord, read_run
+from airbench.runs.files import FORMAT, sha256
 from tests.conftest import CONFIGS
 
 FACTS: dict[str, Any] = {
     "format": FORMAT,
     "started": "2026-01-01T00:00:00+00:00",
     "seed": 0,
-    "data": {"name": "cifar10", "source": "cifar10.tgz", "genuine": True, "test_fingerprint": "t"},
+    "data": {
+        "name": "cifar10",
+        "source": "cifar10.tgz",
+        "genuine": True,
+        "held_out": 0,
+        "train_images": 50_000,
+        "test_images": 10_000,
+        **{f"{split}_fingerprint": value for split, value in (CIFAR10.fingerprints or {}).items()},
+    },
     "steps": 200,
     "source": {"sha256": "s", "git_commit": "c" * 40, "committed": True},
     "environment": {"device": "Some processor, 2 threads", "precision": "bf16", "packages": {"torch": "2.14.1"}},
@@ -24,12 +33,15 @@ FACTS: dict[str, Any] = {
 
 
 def trial_line(index: int, accuracy: float, seconds: float = 10.0, **more: Any) -> dict[str, Any]:
+    accuracy = round(accuracy, 4)
+    plain = max(0.0, round(accuracy - 0.01, 4))
     epochs = [
-        {"epoch": e, "accuracy": accuracy * e / 3, "seconds": seconds * e / 3, "train_loss": 1 / e} for e in (1, 2, 3)
+        {"epoch": e, "accuracy": round(plain * e / 3, 4), "seconds": seconds * e / 3, "train_loss": 1 / e}
+        for e in (1, 2, 3)
     ]
     return {
         "trial": index, "seed": index, "status": "finished", "accuracy": accuracy,
-        "plain_accuracy": accuracy - 0.01, "seconds": seconds, "epochs": epochs,
+        "plain_accuracy": plain, "seconds": seconds, "epochs": epochs,
         "seeds": {"init": index, "order": index, "augment": index}, **more,
     }  # fmt: skip
 
@@ -44,8 +56,11 @@ def fake_run(
     rows = [trial_line(i, a, seconds[i] if seconds else 10.0 + 0.1 * i) for i, a in enumerate(accuracies)]
     rows += lines
     (folder / "recipe.yaml").write_text(dump_recipe(load_recipe(CONFIGS / f"{recipe}.yaml", overrides).recipe))
-    (folder / "run.json").write_text(json.dumps({**FACTS, "trials_planned": len(rows), **facts}))
-    (folder / "trials.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    known = {**FACTS, "trials_planned": len(rows), "recipe_sha256": sha256(folder / "recipe.yaml"), **facts}
+    (folder / "run.json").write_text(json.dumps(known))
+    (folder / "trials.jsonl").touch()
+    for row in rows:
+        RunFolder(folder).append_trial(row)
     if spectra:
         values = {"before": [1.0, 0.1, 0.001], "after": [1.1, 0.9, 0.7]}
         (folder / "spectra.json").write_text(json.dumps({"groups.0.conv1.weight": values}))

@@ -1,0 +1,95 @@
+"""Cross-checks of a run folder against itself: figures that contradict each other."""
+
+import json
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+
+from airbench.analysis.summary import summarize_run
+from airbench.recipe.data import DATASETS
+from airbench.recipe.schedules import epochs_to_steps
+from airbench.runs import SUMMARY, RunRecord, TrialRecord
+
+MAX_GAIN = 3.0
+"""Test-time augmentation leaves at least a third of the errors. (In the runs kept with this project it left 72% or
+more.)"""
+_CLOCK = 1e-3
+"""Seconds by which two readings of a clock may differ."""
+
+
+def contradictions(run: RunRecord) -> list[str]:
+    """Return a phrase for each contradiction in a run folder.
+
+    Accuracies must be whole numbers of images, and those without test-time augmentation must be those of the last
+    epoch; steps and epochs follow from recipe and images, seconds of the clock add up to no more than the wall's, and
+    summary, fingerprints and held-out images agree with what else the folder says. What a folder does not record is
+    not checked.
+    """
+    found = [*_of_run(run)]
+    for trial in run.finished:
+        found += [f"trial {trial.index}: {what}" for what in _of_trial(run, trial)]
+    return found
+
+
+def _of_run(run: RunRecord) -> Iterator[str]:
+    known = _published_fingerprints(run)
+    recorded = {split: run.fact("data", f"{split}_fingerprint") for split in ("train", "test")}
+    if run.fact("data", "genuine") is True and recorded != known:
+        yield "genuine images have other fingerprints"
+    if run.fact("recipe_sha256") is None:
+        yield "run.json does not have the hash of the recipe"
+    held_out = run.number("data", "held_out")
+    if held_out is not None and held_out != (run.setting("data", "held_out") or 0):
+        yield "run.json and recipe hold out different numbers of images"
+    steps = run.number("steps")
+    if steps is not None and _planned_steps(run) not in (None, steps):
+        yield f"{steps:g} steps where the recipe has {_planned_steps(run)}"
+    if not _agrees_with_summary(run):
+        yield f"{SUMMARY} is not the summary of the trials"
+
+
+def _of_trial(run: RunRecord, trial: TrialRecord) -> Iterator[str]:
+    images = run.number("data", "test_images")
+    epochs = [row.get("accuracy", math.nan) for row in trial.epochs]
+    if images and not all(_is_whole(a * images) for a in (trial.accuracy, trial.plain_accuracy, *epochs)):
+        yield f"an accuracy is not a whole number of {images:,.0f} images"
+    if not epochs or epochs[-1] != trial.plain_accuracy:
+        yield "its accuracy without test-time augmentation is not that of its last epoch"
+    elif (1 - trial.plain_accuracy) > MAX_GAIN * (1 - trial.accuracy):
+        yield f"{trial.accuracy:.2%} with test-time augmentation over {trial.plain_accuracy:.2%} without is implausible"
+    if run.setting("evaluate", "tta") == [] and trial.accuracy != trial.plain_accuracy:
+        yield "its accuracies differ, though the recipe has no test-time augmentation"
+    clock = [row.get("seconds", math.nan) for row in trial.epochs]
+    wall = math.inf if trial.wall_seconds is None else trial.wall_seconds
+    clock += [trial.seconds, wall]
+    if any(a > b + _CLOCK for a, b in pairwise(clock)):
+        yield "its seconds do not follow from those of its epochs"
+    if trial.steps is not None and run.number("steps") not in (None, trial.steps):
+        yield f"{trial.steps} steps instead of {run.fact('steps')}"
+
+
+def _is_whole(value: float) -> bool:
+    return math.isfinite(value) and abs(value - round(value)) < 1e-6 * max(1.0, abs(value))
+
+
+def _published_fingerprints(run: RunRecord) -> dict[str, str] | None:
+    name = run.text("data", "name")
+    return dict(DATASETS[name].fingerprints or {}) or None if name in DATASETS else None
+
+
+def _planned_steps(run: RunRecord) -> int | None:
+    images, batch = run.number("data", "train_images"), run.setting("train", "batch_size")
+    epochs = run.setting("train", "epochs")
+    if images is None or type(batch) is not int or batch < 1 or not isinstance(epochs, int | float):
+        return None
+    return epochs_to_steps(epochs, int(images) // batch)
+
+
+def _agrees_with_summary(run: RunRecord) -> bool:
+    """Return whether ``summary.json``, if there is one, says what the trials say."""
+    try:
+        summary = json.loads((run.path / SUMMARY).read_text(encoding="utf-8"))
+        told, true = summary["accuracy"], summarize_run(run)["accuracy"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return True  # it can be computed at any time, so nothing depends on it
+    return told == true

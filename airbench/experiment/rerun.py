@@ -1,0 +1,42 @@
+"""Training some trials of a run again: what no edited run folder survives."""
+
+import json
+import random
+
+from airbench.analysis.reruns import Rerun
+from airbench.errors import AirbenchError
+from airbench.experiment.facts import what_changed
+from airbench.experiment.jobs import TrialJob, TrialOutcome
+from airbench.experiment.run import Experiment
+from airbench.recipe import load_recipe
+from airbench.runs import RECIPE, RunRecord, parse_trial
+
+
+def rerun_trials(run: RunRecord, count: int, *, data: str | None = None, device: str | None = None) -> list[Rerun]:
+    """Train ``count`` finished trials of ``run`` again, chosen at random, with their seeds.
+
+    ``data`` is the path of the images here and ``device`` the device, if they are not the run's. The run folder is
+    not changed. Raises AirbenchError if the run has fewer finished trials, or its recipe cannot be trained here.
+    """
+    if count > len(run.finished):
+        raise AirbenchError(f"{run.path}: --rerun {count}: only {len(run.finished)} trials are finished")
+    overrides = [f"data.path={json.dumps(data)}"] if data else []
+    overrides += [f"engine.device={device}"] if device else []
+    loaded = load_recipe(run.path / RECIPE, overrides)
+    chosen = sorted(random.SystemRandom().sample(run.finished, count), key=lambda trial: trial.index)
+    experiment = Experiment([loaded.recipe.name], count, None)
+    now, _ = experiment.facts(loaded, run.planned or count, chosen[0].seed, measure=False)
+    changed = tuple(what_changed(run.facts, now))
+    jobs = [TrialJob(loaded.recipe, trial.seed, trial.index, path=str(loaded.path)) for trial in chosen]
+    recorded = {trial.index: trial for trial in chosen}
+    found = []
+    try:
+        for outcome in experiment.executor.run(jobs, experiment.terminal.watch):
+            if isinstance(outcome, TrialOutcome):
+                again = parse_trial(json.dumps(outcome.as_line()).encode())
+                assert again is not None
+                found.append(Rerun(recorded[outcome.job.index], again, changed))
+    finally:
+        experiment.terminal.close_bar()
+    experiment.terminal.say()
+    return found

@@ -1,0 +1,67 @@
+"""The chain of hashes that ties the lines of ``trials.jsonl`` to each other and to ``run.json``.
+
+Each line carries its own hash, that of the line before it, and that of ``run.json`` as it was then, so that no line
+can be changed, removed, inserted or reordered by hand. Whoever computes all hashes anew can still forge a run: only
+training some of its trials again shows that (``airbench verify --rerun``).
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+PREVIOUS, RUN_FACTS, OWN = "previous_sha256", "run_sha256", "sha256"
+"""Keys of the hashes in a line."""
+
+
+def chained(row: dict[str, Any], facts: dict[str, Any], lines: Sequence[bytes]) -> dict[str, Any]:
+    """Return ``row`` with its hashes, to follow ``lines`` in a run with these facts."""
+    row = {**row, PREVIOUS: _row(lines[-1]).get(OWN, "") if lines else "", RUN_FACTS: hash_of(facts)}
+    return {**row, OWN: hash_of(row)}
+
+
+def hash_of(values: dict[str, Any]) -> str:
+    """Return the SHA-256 of plain values, however a file lays them out."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def broken_links(facts: dict[str, Any], lines: Sequence[bytes]) -> list[int]:
+    """Return the numbers, from 1, of the lines whose hashes do not fit.
+
+    ``run.json`` grows by an entry of ``resumed`` each time that the run is resumed; a line fits any earlier state,
+    but no state before that of the line above it.
+    """
+    states = [hash_of(state) for state in _states(facts)]
+    broken, now, above = [], 0, ""
+    for number, line in enumerate(lines, start=1):
+        row = _row(line)
+        own = row.pop(OWN, None)
+        fits = [i for i in range(now, len(states)) if states[i] == row.get(RUN_FACTS)]
+        if own != hash_of(row) or row.get(PREVIOUS) != above or not fits:
+            broken.append(number)
+        else:
+            now = fits[0]
+        above = own
+    return broken
+
+
+def is_chained(lines: Sequence[bytes]) -> bool:
+    """Return whether there are lines and all have hashes. Those of earlier versions of the program have none."""
+    return bool(lines) and all({PREVIOUS, RUN_FACTS, OWN} <= _row(line).keys() for line in lines)
+
+
+def _row(line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
+def _states(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return ``run.json`` as it was at first and after each time that the run was resumed."""
+    resumed = facts.get("resumed")
+    if not isinstance(resumed, list) or not resumed:
+        return [facts]
+    first = {key: value for key, value in facts.items() if key != "resumed"}
+    return [first, *({**first, "resumed": resumed[: k + 1]} for k in range(len(resumed)))]
