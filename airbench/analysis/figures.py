@@ -38,6 +38,11 @@ class Picture:
     alternative: str
 
 
+def _literal(text: str) -> str:
+    """Return ``text`` as matplotlib shows it unchanged: between dollar signs it would expect a formula."""
+    return text.replace("$", r"\$")
+
+
 def accuracy_strip(runs: Sequence[RunRecord], labels: Sequence[str]) -> Picture:
     """One row per run: a dot per trial, the mean and its 95% interval."""
     with matplotlib.rc_context(_STYLE):
@@ -65,7 +70,7 @@ def _draw_strip(axes: Axes, runs: Sequence[RunRecord], labels: Sequence[str]) ->
             axes.plot([s.low, s.high], [row, row], color=colour, linewidth=2)
         axes.plot([s.mean], [row], "|", color=colour, markersize=18, markeredgewidth=2.5)
     _target_lines(axes, runs, vertical=True)
-    axes.set_yticks(range(len(runs)), labels)
+    axes.set_yticks(range(len(runs)), [_literal(label) for label in labels])
     axes.set_ylim(len(runs) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=1))
@@ -84,7 +89,7 @@ def accuracy_against_time(runs: Sequence[RunRecord], labels: Sequence[str]) -> P
             colour = COLOURS[row % len(COLOURS)]
             if not math.isnan(s.low):
                 axes.plot([seconds, seconds], [s.low, s.high], color=colour, linewidth=2)
-            axes.plot([seconds], [s.mean], "o", color=colour, markersize=8, label=label)
+            axes.plot([seconds], [s.mean], "o", color=colour, markersize=8, label=_literal(label))
             points.append((seconds, s.mean, label))
         front = pareto_front(points)
         axes.plot([x for x, _, _ in front], [y for _, y, _ in front], "--", color=_INK, linewidth=1, zorder=0)
@@ -133,7 +138,7 @@ def _draw_curves(axes: Axes, runs: Sequence[RunRecord], labels: Sequence[str]) -
         seconds = np.median([[e.get("seconds", np.nan) for e in c[:length]] for c in curves], axis=0)
         colour = COLOURS[row % len(COLOURS)]
         axes.fill_between(seconds, accuracy.min(0), accuracy.max(0), color=colour, alpha=0.2, linewidth=0)
-        axes.plot(seconds, accuracy.mean(0), "o-", color=colour, markersize=3.5, label=label)
+        axes.plot(seconds, accuracy.mean(0), "o-", color=colour, markersize=3.5, label=_literal(label))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlabel("timed seconds")
     axes.set_ylabel("accuracy, without test-time augmentation")
@@ -152,7 +157,7 @@ def overview_png(groups: Sequence[tuple[str, Sequence[RunRecord], Sequence[str]]
             _draw_strip(left, runs, labels)
             _draw_curves(right, runs, labels)
             for axes in (left, right):
-                axes.set_title(title, fontsize=11)
+                axes.set_title(_literal(title), fontsize=11)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
         return buffer.getvalue()
@@ -178,7 +183,7 @@ def spectra(run: RunRecord, label: str) -> Picture | None:
                 y = np.sort(np.asarray(values[key], float))[::-1]
                 axes.plot(np.linspace(0, 1, len(y)), np.maximum(y, 1e-5), color=colour, label=key)
             axes.set_yscale("log")
-            axes.set_title(name.removesuffix(".weight"), fontsize=10)
+            axes.set_title(_literal(name.removesuffix(".weight")), fontsize=10)
             axes.set_xticks([])
         grid[0, 0].legend(fontsize=9)
         return Picture(

@@ -38,7 +38,7 @@ def arithmetic(run: RunRecord) -> dict[str, float] | None:
     """
     flop, steps = run.number("flop", "trial"), run.number("steps")
     batch = run.setting("train", "batch_size")
-    if not run.finished or not flop or not steps or not isinstance(batch, int):
+    if not run.finished or not flop or not steps or type(batch) is not int or not 0 < batch < 2**31:
         return None
     seconds = statistics.median(t.seconds for t in run.finished)
     found = {"pflop": flop / 1e15, "images_per_second": steps * batch / seconds, "tflops": flop / seconds / 1e12}

@@ -163,7 +163,7 @@ def _list(options: argparse.Namespace) -> int:
 
     if not options.folder.is_dir() and options.folder != _RUNS:
         raise AirbenchError(f"{options.folder}: no such folder")
-    records = [read_run(path) for path in find_runs(options.folder)] if options.folder.is_dir() else []
+    records = _readable(find_runs(options.folder)) if options.folder.is_dir() else []
     if options.json:
         rows = [
             {"path": str(r.path), "recipe": r.name, "problems": list(r.problems), **summarize_run(r)} for r in records
@@ -174,6 +174,17 @@ def _list(options: argparse.Namespace) -> int:
     else:
         print("\n".join(table(listing_rows(records))))
     return 0
+
+
+def _readable(paths: Sequence[Path]) -> list[RunRecord]:
+    """Read the runs at ``paths``; name on stderr those that cannot be read."""
+    found = []
+    for path in paths:
+        try:
+            found.append(read_run(path))
+        except AirbenchError as error:
+            print(f"airbench: {error}", file=sys.stderr)
+    return found
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -276,7 +287,7 @@ def _train_variance(options: argparse.Namespace, streams: Sequence[str]) -> list
 def _report(options: argparse.Namespace) -> int:
     from airbench.analysis.report import write_report
 
-    runs = [read_run(path) for path in options.runs or find_runs(_RUNS)]
+    runs = [read_run(path) for path in options.runs] or _readable(find_runs(_RUNS))
     runs = [run for run in runs if run.finished]
     if not runs:
         raise AirbenchError("no run has a finished trial to report on; airbench runs lists all runs")

@@ -17,6 +17,10 @@ MAX_TRIALS = 1_000_000
 """More than anyone trains: a larger number in a file means damage."""
 
 
+MAX_BYTES = 2**30
+"""More than any file of a run has: a million trials of a few epochs take less."""
+
+
 class RunFolderError(AirbenchError):
     """A run folder that cannot be written or read."""
 

@@ -1,16 +1,29 @@
 """Reading a run folder: its valid content, and a list of problems."""
 
+import errno
 import json
 import math
-from collections.abc import Sequence
+import os
+import stat
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from airbench.recipe.source import parse_yaml
 from airbench.runs.chain import broken_links, is_chained
-from airbench.runs.files import FORMAT, MARKS, MAX_TRIALS, RECIPE, RUN, SPECTRA, TRIALS, RunFolderError, sha256
+from airbench.runs.files import (
+    FORMAT,
+    MARKS,
+    MAX_BYTES,
+    MAX_TRIALS,
+    RECIPE,
+    RUN,
+    SPECTRA,
+    TRIALS,
+    RunFolderError,
+    sha256,
+)
 
 
 @dataclass(frozen=True)
@@ -111,8 +124,16 @@ def entry(value: Any, path: Sequence[str]) -> Any:
 
 
 def find_runs(root: Path) -> list[Path]:
-    """Return every run folder below ``root``, newest first (by name)."""
-    found = {file.parent for name in MARKS for file in root.rglob(name)}
+    """Return every run folder below ``root``, newest first (by name). Follows links, each folder once."""
+    found, seen = [], set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        if not set(MARKS).isdisjoint(files):
+            found.append(Path(folder))
     return sorted(found, key=lambda path: path.name, reverse=True)
 
 
@@ -133,7 +154,7 @@ def read_run(path: Path) -> RunRecord:
     if version != FORMAT:
         problems.append(f"{RUN}: format {version!r} was not written by this version of airbench (format {FORMAT})")
         facts = {}
-    recipe = _read_mapping(path / RECIPE, yaml.safe_load, problems)
+    recipe = _read_mapping(path / RECIPE, _parse_recipe, problems)
     if facts.get("recipe_sha256") not in (None, sha256(path / RECIPE)):
         problems.append(f"{RECIPE}: changed since the run was started")
     lines = _read_lines(path / TRIALS, problems)
@@ -152,13 +173,14 @@ def read_run(path: Path) -> RunRecord:
     return replace(record, problems=tuple(problems), chained=linked)
 
 
-def _read_mapping(file: Path, parse: Any, problems: list[str]) -> dict[str, Any]:
+def _read_mapping(file: Path, parse: Callable[[str], Any], problems: list[str]) -> dict[str, Any]:
+    """Parse a file whose top level is a mapping. The boundary to foreign bytes: any failure is a problem."""
     try:
-        value = parse(file.read_text(encoding="utf-8"))
+        value = _printable(parse(_content(file).decode("utf-8")))
     except FileNotFoundError:
         problems.append(f"{file.name}: is missing")
         return {}
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+    except Exception as error:  # parsers raise whatever int(), float() and their tables do
         problems.append(f"{file.name}: cannot be read ({type(error).__name__})")
         return {}
     if not isinstance(value, dict):
@@ -167,10 +189,36 @@ def _read_mapping(file: Path, parse: Any, problems: list[str]) -> dict[str, Any]
     return value
 
 
+def _content(file: Path) -> bytes:
+    """Read a file. Raises OSError if it is not a regular file, or has more than MAX_BYTES."""
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+        raise OSError(errno.EINVAL, "not a regular file of a run's size")
+    return file.read_bytes()
+
+
+def _printable(value: Any) -> Any:
+    """Return plain values whose texts are valid Unicode: JSON can contain lone surrogates, which nothing prints.
+
+    Raises ValueError for an integer that no measurement has, and that no float can hold.
+    """
+    if isinstance(value, int) and abs(value) >= 2**64:
+        raise ValueError("integer out of range")
+    if isinstance(value, dict):
+        return {_printable(key): _printable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+
+
+def _parse_recipe(text: str) -> Any:
+    return parse_yaml(text, RECIPE).plain()
+
+
 def _read_lines(file: Path, problems: list[str]) -> list[tuple[int, bytes]]:
     """Return the lines of a file that are not empty, with their numbers."""
     try:
-        lines = file.read_bytes().split(b"\n")
+        lines = _content(file).split(b"\n")
     except OSError as error:
         problems.append(f"{file.name}: cannot be read ({error.strerror})")
         return []
@@ -193,7 +241,7 @@ def _read_trials(lines: Sequence[tuple[int, bytes]], problems: list[str]) -> lis
 def parse_trial(line: bytes) -> TrialRecord | None:
     """Parse a line of ``trials.jsonl``; None if any part of it is invalid."""
     try:
-        row = json.loads(line)
+        row = _printable(json.loads(line))
         index, seed, status = row["trial"], row["seed"], row["status"]
         if not all(type(n) is int and n >= 0 for n in (index, seed)):
             return None
