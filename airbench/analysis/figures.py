@@ -145,8 +145,11 @@ def _draw_curves(axes: Axes, runs: Sequence[RunRecord], labels: Sequence[str]) -
     axes.legend(loc="lower right")
 
 
-def overview_png(groups: Sequence[tuple[str, Sequence[RunRecord], Sequence[str]]]) -> bytes:
-    """Accuracy of every trial beside the training curves, one row per group of (title, runs, labels), as PNG."""
+def overview(groups: Sequence[tuple[str, Sequence[RunRecord], Sequence[str]]], form: str = "png") -> bytes:
+    """Draw the accuracy of every trial beside the training curves, one row per group of (title, runs, labels).
+
+    ``form`` is png, pdf or svg. The same runs give the same bytes.
+    """
     colours = {_INK: "#222222", _FAINT: "#bbbbbb", "none": "white"}
     plain = {key: colours.get(value, value) if "color" in key else value for key, value in _STYLE.items()}
     heights = [max(4.0, 1.4 + 0.5 * len(runs)) for _, runs, _ in groups]
@@ -159,7 +162,8 @@ def overview_png(groups: Sequence[tuple[str, Sequence[RunRecord], Sequence[str]]
             for axes in (left, right):
                 axes.set_title(_literal(title), fontsize=11)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
+        undated: dict[str, Any] = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+        figure.savefig(buffer, format=form, dpi=120, metadata=undated[form])
         return buffer.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""A report on runs: one self-contained HTML file, a Markdown or CSV table, or a PNG figure."""
+"""A report on runs: one self-contained HTML file, a Markdown or CSV table, or a figure as PNG, PDF or SVG."""
 
 import csv
 import io
@@ -20,12 +20,12 @@ from airbench.runs import RunRecord
 
 
 def write_report(runs: Sequence[RunRecord], form: str, file: Path) -> None:
-    """Write a report in ``form`` (html, md, csv or png) atomically. Raises AirbenchError."""
+    """Write a report in ``form`` (html, md, csv, png, pdf or svg) atomically. Raises AirbenchError."""
     refuse_duplicates(runs)
-    if form == "png":
+    if form in ("png", "pdf", "svg"):
         from airbench.analysis import figures  # loads matplotlib
 
-        content = figures.overview_png([(evaluated_on(g[0]), g, labels(g)) for g in same_images(runs)])
+        content = figures.overview([(evaluated_on(g[0]), g, labels(g)) for g in same_images(runs)], form)
     else:
         text = {"html": html_report, "md": markdown_report, "csv": csv_report}[form](runs)
         content = text.encode("utf-8")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from airbench.analysis.reruns import Rerun
 
 _RUNS = Path("runs")
+FORMATS = ("html", "md", "csv", "png", "pdf", "svg")
+"""Formats of a report."""
 _VERIFY_HELP = """\
 Check a run against the rule for records. The last line is the verdict; the exit code is 0 only for a record.
 
@@ -111,9 +113,7 @@ def add_commands(commands: Any) -> None:
 
     report = commands.add_parser("report", help="write a report on runs", description=_REPORT_HELP, formatter_class=raw)
     report.add_argument("runs", nargs="*", type=Path, help="run folders (default: all under runs)")
-    report.add_argument(
-        "--format", choices=("html", "md", "csv", "png"), default="html", help="output format (default html)"
-    )
+    report.add_argument("--format", choices=FORMATS, help="output format (default: that of --out, else html)")
     report.add_argument("--out", type=Path, help="output file (default report.html, report.md, …)")
     report.set_defaults(command=_report)
 
@@ -284,6 +284,24 @@ def _train_variance(options: argparse.Namespace, streams: Sequence[str]) -> list
     return _train(options, recipes, [options.seed + i * options.trials for i in range(len(recipes))])
 
 
+def _format_and_file(form: str | None, file: Path | None) -> tuple[str, Path]:
+    """Choose the report's format by the suffix of its file, or the file by the format. Raises AirbenchError."""
+    if file is None:
+        return form or "html", Path(f"report.{form or 'html'}")
+    suffix = {"htm": "html", "markdown": "md"}.get(file.suffix[1:].lower(), file.suffix[1:].lower())
+    known = suffix in FORMATS
+    if form is not None and (not file.suffix or suffix == form):
+        return form, file
+    if form is None and known:
+        return suffix, file
+    if form is None and not file.suffix:
+        return "html", file
+    remedy = (
+        f"leave out --format {form}" if known and form else f"use a name that ends in .{form or ', .'.join(FORMATS)}"
+    )
+    raise AirbenchError(f"--out {file}: {'not a ' + form + ' file' if form else 'no such format'}; {remedy}")
+
+
 def _report(options: argparse.Namespace) -> int:
     from airbench.analysis.report import write_report
 
@@ -291,7 +309,7 @@ def _report(options: argparse.Namespace) -> int:
     runs = [run for run in runs if run.finished]
     if not runs:
         raise AirbenchError("no run has a finished trial to report on; airbench runs lists all runs")
-    file = options.out or Path(f"report.{options.format}")
-    write_report(runs, options.format, file)
+    form, file = _format_and_file(options.format, options.out)
+    write_report(runs, form, file)
     print(f"{file}: {len(runs)} runs, {sum(len(run.finished) for run in runs)} trials")
     return 0

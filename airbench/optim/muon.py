@@ -8,7 +8,13 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
 from airbench.optim.groups import OptimizerContext, ParamGroup
-from airbench.optim.orthogonalize import Orthogonalizer, build_orthogonalizer, newton_schulz, orthogonalize_all
+from airbench.optim.orthogonalize import (
+    Orthogonalizer,
+    build_orthogonalizer,
+    ignores_scale,
+    newton_schulz,
+    orthogonalize_all,
+)
 from airbench.recipe import optimizers as schema
 
 _ADJUST_LR: dict[str, Callable[[int, int], float]] = {
@@ -150,13 +156,21 @@ class Muon(Optimizer):
         return "out_channels_last" if padded and channels_last and flatten == "out" else flatten
 
     def _updates(self, group: dict[str, Any], params: list[Tensor]) -> list[Tensor]:
-        """Update the momentum buffers and return the updates (Nesterov or not), a tensor like each parameter."""
+        """Update the momentum buffers and return the updates (Nesterov or not), a tensor like each parameter.
+
+        A sum in float16 would overflow, so there it is ``lerp`` for both conventions: the same buffer and update times
+        1 - momentum, which orthogonalisation does not see.
+        """
         momentum = group["momentum"]
         gradients = [p.grad for p in params if p.grad is not None]
         buffers = [self._buffer(p) for p in params]
-        if group["momentum_convention"] == "lerp":
+        in_half = params[0].dtype == torch.float16
+        if group["momentum_convention"] == "lerp" or in_half:
             torch._foreach_lerp_(buffers, gradients, 1 - momentum)
-            return list(torch._foreach_lerp(gradients, buffers, momentum)) if group["nesterov"] else buffers
+            updates = list(torch._foreach_lerp(gradients, buffers, momentum)) if group["nesterov"] else buffers
+            if group["momentum_convention"] == "lerp" or ignores_scale(self.orthogonalize):
+                return updates
+            return [update.float() / (1 - momentum) for update in updates]
         torch._foreach_mul_(buffers, momentum)
         torch._foreach_add_(buffers, gradients)
         return list(torch._foreach_add(gradients, buffers, alpha=momentum)) if group["nesterov"] else buffers

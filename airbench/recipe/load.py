@@ -54,6 +54,8 @@ def load_recipes(path: str | Path, overrides: Sequence[str] = ()) -> list[Loaded
         raise RecipeError(f"{epochs.place}: train.epochs = []: give a number, or a list of numbers")
     loaded = []
     for length in epochs.value:
+        if isinstance(length.value, list | dict):
+            raise RecipeError(f"{epochs.place}: train.epochs = {_show(epochs)}: give numbers, such as [4, 8]")
         named = {**node.value, "name": Node(f"{node.value['name'].value}-{length.value}ep", epochs.file, epochs.line)}
         one = Node({"train": Node({"epochs": length}, epochs.file, epochs.line)}, node.file, node.line)
         each = merge(Node(named, node.file, node.line), one)
@@ -211,8 +213,25 @@ def _explain(error: Any, root: Node, path: Path) -> str:
         tag, expected = error["ctx"]["tag"], error["ctx"]["expected_tags"]
         kind_key = "method" if key.endswith("orthogonalize") else "name"
         return f"{node.find((kind_key,)).place}: {key}.{kind_key} = {tag}: give one of {expected}"
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = _in_plain_words(kind, node, key) or str(error["msg"]).removeprefix("Value error, ")
     return f"{place}: {key} = {_show(node)}: {message[:1].lower() + message[1:]}"
+
+
+def _in_plain_words(kind: str, node: Node, key: str) -> str | None:
+    """Say which type of value is needed, and how it is written; None for other kinds of errors."""
+    value = node.value
+    if kind == "string_type" and isinstance(value, int | float):
+        text = _show(node)
+        return "give text: " + (f"{key}=\"'{text}'\"" if node.file == COMMAND_LINE else f"'{text}', in quotes")
+    if kind.startswith("int_") and isinstance(value, float) and value.is_integer():
+        return f"give a whole number without a decimal point: {value:.0f}"
+    return {
+        "string_type": "give text",
+        "int_type": "give a whole number",
+        "int_from_float": "give a whole number",
+        "float_type": "give a number",
+        "bool_type": "give true or false",
+    }.get(kind)
 
 
 def _show(node: Node) -> str:

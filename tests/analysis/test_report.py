@@ -13,6 +13,7 @@ import pytest
 from airbench.analysis.compare import compare_runs
 from airbench.analysis.figures import pareto_front
 from airbench.analysis.report import html_report, write_report
+from airbench.cli import main
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
 from tests.analysis.fake_runs import fake_run
@@ -130,3 +131,36 @@ def test_runs_on_other_images_are_kept_apart(tmp_path: Path) -> None:
     assert "against" not in page.replace("Accuracy against time", "").split("Provenance")[0]
     with pytest.raises(AirbenchError, match="different images"):
         compare_runs(runs)
+
+
+@pytest.mark.parametrize(
+    ("words", "begins"),
+    [
+        (("--out", "a.pdf"), b"%PDF"),
+        (("--out", "a.PNG"), b"\x89PNG"),
+        (("--out", "a.svg"), b"<?xml"),
+        (("--out", "a.htm"), b"<!doctype html>"),
+        (("--out", "a", "--format", "md"), b"|"),
+        (("--out", "a"), b"<!doctype html>"),
+    ],
+)
+def test_the_name_of_the_file_says_its_format(words: tuple[str, ...], begins: bytes, tmp_path: Path) -> None:
+    run = fake_run(tmp_path / "run", [0.94, 0.941])
+    _, name, *more = words
+    assert main(["report", str(run.path), "--out", str(tmp_path / name), *more]) == 0
+    assert (tmp_path / name).read_bytes().lower().startswith(begins.lower())
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--out", "a.pdf", "--format", "png"), "a.pdf: not a png file; leave out --format png"),
+        (("--out", "a.jpg"), "a.jpg: no such format; use a name that ends in .html, .md"),
+    ],
+)
+def test_a_name_of_another_format_is_refused(
+    words: tuple[str, ...], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = fake_run(tmp_path / "run", [0.94, 0.941])
+    assert main(["report", str(run.path), *words]) == 2
+    assert why in capsys.readouterr().err

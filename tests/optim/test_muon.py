@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from airbench import Muon
 from airbench.optim.orthogonalize import newton_schulz
+from airbench.optim.orthogonalize.build import unchanged
 
 
 def exact(x: Tensor) -> Tensor:
@@ -254,3 +256,26 @@ def test_what_is_no_dense_real_matrix_is_refused(bad: Tensor) -> None:
 def test_configout_of_range_are_refused(config: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="out of range"):
         Muon([nn.Parameter(torch.zeros(2, 2))], **config)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("none", [False, True], ids=["newton_schulz", "none"])
+def test_a_sum_of_gradients_in_float16_does_not_overflow(nesterov: bool, none: bool) -> None:
+    """Gradients of 60,000 with momentum 0.95 add up to 1.2 million, which float16 does not have."""
+    gradients = [60000 * torch.randn(8, 12, generator=torch.Generator().manual_seed(i)).clamp(-1, 1) for i in range(40)]
+    orthogonalize = unchanged if none else in_float32
+    weights = {}
+    for dtype in (torch.float16, torch.float64):
+        p = nn.Parameter(torch.zeros(8, 12, dtype=dtype))
+        lr = 1e-6 if none else 0.01
+        muon = Muon([p], lr=lr, momentum=0.95, nesterov=nesterov, orthogonalize=orthogonalize)
+        for gradient in gradients:
+            p.grad = gradient.half().to(dtype)
+            muon.step()
+        weights[dtype] = p.detach().double()
+    assert weights[torch.float16].isfinite().all()
+    difference = (weights[torch.float16] - weights[torch.float64]).norm() / weights[torch.float64].norm()
+    assert difference < 0.02
+
+
+in_float32 = partial(newton_schulz, dtype=torch.float32)

@@ -39,8 +39,8 @@ def error_of(path: Path, *overrides: str) -> str:
         ("train.epochs=.inf", ["train.epochs", "finite"]),
         ("train.epochs=.nan", ["train.epochs", "finite"]),
         ("train.epochs=many", ['train.epochs = "many"', "number"]),
-        ("train.batch_size=2.5", ["train.batch_size = 2.5", "integer"]),
-        ("train.batch_size=true", ["train.batch_size = true", "integer"]),
+        ("train.batch_size=2.5", ["train.batch_size = 2.5", "whole number"]),
+        ("train.batch_size=true", ["train.batch_size = true", "whole number"]),
         ("net.widths=[1, 2, 3, 4]", ["net.widths", "at most 3"]),
         ("engine.device=gpu", ['engine.device = "gpu"', "cuda"]),
         ("optimizers.filters.name=adamsky", ["adamsky", "'sgd', 'adam', 'adamw'"]),
@@ -294,3 +294,24 @@ def test_the_order_of_overrides_does_not_matter(order: int) -> None:
     ]
     orthogonalize = load_recipe(MUON, root).recipe.optimizers["filters"].orthogonalize  # type: ignore[union-attr]
     assert (orthogonalize.method, orthogonalize.steps) == ("inverse_sqrt", 20)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("name=2024", """name = 2024: give text: name="'2024'\""""),
+        ("train.batch_size=250.0", "train.batch_size = 250.0: give a whole number without a decimal point: 250"),
+        ("train.batch_size=two", 'train.batch_size = "two": give a whole number'),
+        ("target=high", 'target = "high": give a number'),
+        ("engine.fused=1", "engine.fused = 1: give true or false"),
+    ],
+)
+def test_a_value_of_another_type_is_answered_in_plain_words(override: str, message: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        load_recipe(CONFIGS / "airbench94_muon.yaml", [override])
+    assert str(error.value) == f"command line: {message}"
+
+
+def test_lengths_in_a_list_of_lists_are_refused_by_name() -> None:
+    with pytest.raises(RecipeError, match=r"train.epochs = \[\[1, 2\]\]: give numbers, such as \[4, 8\]"):
+        load_recipes(CONFIGS / "airbench94_muon.yaml", ["train.epochs=[[1,2]]"])

@@ -48,6 +48,11 @@ def build_none(config: schema.NoOrthogonalization, weight_dtype: torch.dtype) ->
     return unchanged
 
 
+def ignores_scale(orthogonalize: Orthogonalizer) -> bool:
+    """Return whether a multiple of a matrix has the same factor, as it does for every method of ours but ``none``."""
+    return getattr(orthogonalize, "func", orthogonalize) in (newton_schulz, inverse_sqrt, svd)
+
+
 def unchanged(matrices: Tensor) -> Tensor:
     """Return ``matrices`` unchanged."""
     return matrices
