@@ -91,7 +91,7 @@ class RunFolder:
     def _append(self, file: Path, text: str) -> None:
         """Append ``text`` as a line, whole or not at all."""
         # The file was created with the folder. If it is gone, so are the trials: do not begin another one.
-        with open(os.open(file, os.O_RDWR | os.O_APPEND), "r+b", buffering=0) as stream:
+        with open(os.open(file, os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)), "r+b", buffering=0) as stream:
             size = stream.seek(0, os.SEEK_END)
             stream.seek(max(0, size - 1))
             new_line = b"\n" if size and stream.read(1) != b"\n" else b""  # the last line is incomplete
