@@ -1,14 +1,22 @@
 """SGD with momentum: PyTorch's own, with hyperparameters that may be decoupled from batch size and momentum."""
 
+import math
+
 import torch
 
+from airbench.errors import RecipeError
 from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.recipe import optimizers as schema
 
 
 def build_sgd(config: schema.SGD, group: ParamGroup, context: OptimizerContext) -> torch.optim.SGD:
-    """Build the optimizer that ``config`` describes for ``group``."""
+    """Build the optimizer that ``config`` describes for ``group``. Raises RecipeError if float32 cannot hold it."""
     lr, weight_decay = sgd_hyperparameters(config, context.batch_size)
+    if not max(lr, weight_decay) <= torch.finfo(torch.float32).max or lr == 0:
+        raise RecipeError(
+            f"optimizers.{group.name}: lr = {config.lr:g} and weight_decay = {config.weight_decay:g} become {lr:.3g} "
+            f"and {weight_decay:.3g} in torch.optim.SGD, beyond float32; choose less extreme values"
+        )
     return torch.optim.SGD(
         group.params,
         lr=lr,
@@ -32,4 +40,4 @@ def sgd_hyperparameters(config: schema.SGD, batch_size: int) -> tuple[float, flo
         return lr, config.weight_decay
     per_1024 = config.weight_decay_unit == "per_1024_examples"
     per_example = config.weight_decay / (kilostep_scale if per_1024 else 1)
-    return lr, per_example * batch_size / lr
+    return lr, per_example * batch_size / lr if lr else math.inf
