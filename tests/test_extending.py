@@ -68,6 +68,9 @@ def test_component_of_the_page_trains_two_steps(
     assert len(run.finished) == 1
     assert list(run.fact("source", "plugins")) == ["mine.py"]
     assert run.fact("source", "committed") is False
+    (folder / "trials.jsonl").write_text("")
+    assert main(["resume", str(folder), "--plugin", str(tmp_path / "mine.py")]) == 0
+    assert [trial.accuracy for trial in read_run(folder).trials] == [run.finished[0].accuracy]
 
 
 def test_a_plugin_that_fails_says_so_in_one_line(

@@ -5,10 +5,12 @@ the program, 128 + n ended by signal n (130: Ctrl-C).
 """
 
 import argparse
+import math
 import os
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +18,9 @@ from types import FrameType
 
 from airbench.cli import analyze, benchmark, devices, gpu_check, study, train
 from airbench.errors import OUT_OF_MEMORY, AirbenchError, is_out_of_memory
+
+PATIENCE = 5.0
+"""Seconds."""
 
 
 class _Terminated(KeyboardInterrupt):
@@ -65,22 +70,29 @@ def _prepare_process() -> None:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Answer SIGTERM and SIGHUP like Ctrl-C inside the block."""
+    """Answer SIGTERM and SIGHUP like Ctrl-C inside the block.
+
+    For PATIENCE after a signal, others are ignored, while what is finished is put in order. After that the next one
+    counts: the exception of the first may have been lost, in a destructor, say.
+    """
+    last = -math.inf
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        if time.monotonic() - last > PATIENCE:
+            last = time.monotonic()
+            raise _Terminated(signal.Signals(number))
+
     before = {}
     for name in ("SIGTERM", "SIGHUP"):
         with suppress(AttributeError, ValueError):  # not on this system, or not the main thread
             number = getattr(signal, name)
-            before[number] = signal.signal(number, _terminate)
+            before[number] = signal.signal(number, terminate)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)  # while what is finished is put in order
-    raise _Terminated(signal.Signals(number))
 
 
 def _last_resort(error: Exception) -> int:

@@ -77,6 +77,7 @@ def add_commands(commands: Any) -> None:
     resume.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders; several are interleaved")
     resume.add_argument("--data", metavar="PATH", help="current path of the local copy of the images")
     resume.add_argument("--force", action="store_true", help="even if code or machine have changed; this is recorded")
+    add_plugins(resume)
     _add_execution(resume)
     resume.set_defaults(command=lambda options: _resume(options.runs, options))
 
@@ -86,6 +87,7 @@ def add_commands(commands: Any) -> None:
     data.add_argument("recipe", nargs="?", help="a recipe file (default: CIFAR-10)")
     data.add_argument("--data", metavar="PATH", help="a local copy of the images, an archive or a folder")
     data.add_argument("--import", dest="import_path", type=Path, metavar="PATH", help="decode this copy into the cache")
+    add_plugins(data)
     data.set_defaults(command=_data)
 
 
@@ -101,6 +103,11 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", help="auto, fp16, bf16 or fp32; short for engine.precision=…")
     parser.add_argument("--threads", help="threads on a CPU; short for engine.threads=…")
     parser.add_argument("--data", metavar="PATH", help="a local copy of the images, an archive or a folder")
+    add_plugins(parser)
+
+
+def add_plugins(parser: argparse.ArgumentParser) -> None:
+    """Add ``--plugin``."""
     parser.add_argument(
         "--plugin",
         action="append",
@@ -185,6 +192,8 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _resume(runs: list[Path], options: argparse.Namespace) -> int:
+    for plugin in options.plugin:
+        load_plugin(plugin)
     from airbench.experiment.run import resume_experiment
 
     return exit_code(resume_experiment(runs, force=options.force, data=options.data, options=_execution(options)))
@@ -212,6 +221,8 @@ def _data(options: argparse.Namespace) -> int:
     from airbench.data.cache import cache_folder
     from airbench.recipe.data import DATASETS, Data
 
+    for plugin in options.plugin:
+        load_plugin(plugin)
     overrides = [] if options.data is None else [_data_path(options.data)]
     data = load_recipe(options.recipe, overrides).recipe.data if options.recipe else Data(path=options.data)
     if options.import_path is not None:
