@@ -214,6 +214,8 @@ def _explain(error: Any, root: Node, path: Path) -> str:
         kind_key = "method" if key.endswith("orthogonalize") else "name"
         return f"{node.find((kind_key,)).place}: {key}.{kind_key} = {tag}: give one of {expected}"
     message = _in_plain_words(kind, node, key) or str(error["msg"]).removeprefix("Value error, ")
+    if not loc:  # about several settings, which the message names
+        return f"{path}: {message}"
     return f"{place}: {key} = {_show(node)}: {message[:1].lower() + message[1:]}"
 
 

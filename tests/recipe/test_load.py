@@ -1,6 +1,7 @@
 """What a user gets wrong in a recipe is answered in one line: file, line, key, value, remedy."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -315,3 +316,12 @@ def test_a_value_of_another_type_is_answered_in_plain_words(override: str, messa
 def test_lengths_in_a_list_of_lists_are_refused_by_name() -> None:
     with pytest.raises(RecipeError, match=r"train.epochs = \[\[1, 2\]\]: give numbers, such as \[4, 8\]"):
         load_recipes(CONFIGS / "airbench94_muon.yaml", ["train.epochs=[[1,2]]"])
+
+
+def test_settings_that_contradict_each_other_are_named_without_the_whole_recipe() -> None:
+    with pytest.raises(RecipeError) as error:
+        load_recipe(CONFIGS / "ablations" / "svd.yaml", ["engine.cuda_graph=true"])
+    assert re.fullmatch(
+        r"\S*svd\.yaml: engine\.cuda_graph cannot capture orthogonalize\.method = svd, of optimizers\.filters",
+        str(error.value),
+    )
