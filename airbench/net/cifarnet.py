@@ -69,8 +69,10 @@ class CifarNet(Net):
         self.whiten_activation = Activation("gelu", fused=context.fused)
         widths = (white, *config.widths)
         self.groups = nn.Sequential(*(ConvGroup(i, o, config, context) for i, o in pairwise(widths)))
-        self.pool = nn.MaxPool2d(3)
-        left = (context.side - kernel + 1) // 2 ** len(config.widths) // 3
+        left = (context.side - kernel + 1) // 2 ** len(config.widths)
+        everything = config.final_pool == "global"
+        self.pool = nn.AdaptiveMaxPool2d(1) if everything else nn.MaxPool2d(3)
+        left = min(left, 1) if everything else left // 3
         if left < 1:
             raise RecipeError(
                 f"net.widths: images of {context.side}×{context.side} are too small for {len(config.widths)} groups; "

@@ -88,6 +88,10 @@ class CifarNet(NetConfig):
     whiten: Whiten = Whiten()
     """The whitening layer."""
 
+    final_pool: Literal["3x3", "global"] = "3x3"
+    """Max-pool before the head: over 3×3 pixels, or over all that are left, so that images may be of any side. The
+    same for images of 32×32 and three groups."""
+
     batch_norm: BatchNorm = BatchNorm()
     """Batch normalisation in the groups."""
 

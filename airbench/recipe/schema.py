@@ -3,6 +3,7 @@
 The docstring under each setting becomes its description in ``configs/recipe.schema.json``, which editors display.
 """
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -12,6 +13,16 @@ from airbench.recipe.data import Data
 from airbench.recipe.engine import Engine
 from airbench.recipe.nets import CifarNet, Net
 from airbench.recipe.optimizers import Lookahead, OptimizerGroup
+
+
+class Stage(Config):
+    """A part of the training in which images are smaller."""
+
+    side: Annotated[int, Field(ge=4, le=1024)]
+    """Side to which the images are shrunk, in pixels."""
+
+    until: Annotated[float, Field(gt=0, le=1)]
+    """Where the stage ends, as a fraction of the steps."""
 
 
 class Train(Config):
@@ -27,8 +38,19 @@ class Train(Config):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the target that is spread over all classes. The loss is summed over the batch."""
 
+    resolution: Annotated[tuple[Stage, ...], Field(max_length=8)] = ()
+    """Stages of progressive resolution, in order: smaller images first, and after the last stage those of the data
+    set. Batches are augmented at full size, then shrunk by area averaging, on the clock."""
+
     stall_epochs: Count = 3
     """A trial fails if its loss is no better than guessing after this many epochs."""
+
+    @model_validator(mode="after")
+    def _stages_in_order(self) -> Self:
+        ends = [stage.until for stage in self.resolution]
+        if any(b <= a for a, b in pairwise(ends)):
+            raise ValueError("resolution: each stage must end after the one before it")
+        return self
 
 
 class Evaluate(Config):

@@ -48,7 +48,7 @@ def fit(setup: TrialSetup, seeds: TrialSeeds, callback: Callback) -> TrialResult
             net.train()
             for batch in loader.epoch():
                 optimizers.before_step(step)
-                losses, logits = take_step(batch)
+                losses, logits = take_step(setup.resolution.of(batch, step))
                 step += 1
                 if lookahead:
                     lookahead.after_step(step)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from airbench.data.batch import Batch
@@ -21,6 +22,7 @@ from airbench.recipe.schedules import epochs_to_steps
 from airbench.recipe.schema import Evaluate
 from airbench.training.engine import Execution, forward, forward_loss
 from airbench.training.evaluate import num_correct
+from airbench.training.resolution import Resolution
 from airbench.training.results import TrialSeeds
 from airbench.training.step import GraphStep, Step, train_step
 
@@ -42,8 +44,23 @@ class TrialSetup:
         self.steps_per_epoch = len(self.train) // batch
         self.total_steps = epochs_to_steps(recipe.train.epochs, self.steps_per_epoch)
         self.net = build_net(recipe.net, net_context(recipe, self.shape), machine.device, machine.dtype)
+        self.resolution = Resolution(recipe.train.resolution, self.total_steps, self.shape.side)
+        self._check_resolution()
         self.groups = route(self.net, recipe.optimizers)
         self.execute(Execution.choose(recipe, machine))
+
+    def _check_resolution(self) -> None:
+        """Raise RecipeError if the net does not take the images of every stage."""
+        for side in self.resolution.steps_by_side():
+            if side > self.shape.side:
+                raise RecipeError(f"train.resolution: side {side} is larger than that of the images, {self.shape.side}")
+            try:
+                forward_on_meta(self.recipe, self.shape, side)
+            except (RuntimeError, RecipeError):
+                raise RecipeError(
+                    f"train.resolution: the net does not take images of {side}×{side}; "
+                    "cifarnet takes them with net.final_pool=global, unless they are too small for its groups"
+                ) from None
 
     def execute(self, execution: Execution) -> None:
         """Execute steps as ``execution`` says from now on."""
@@ -104,6 +121,12 @@ def image_shape(dataset: Dataset) -> ImageShape:
     """Return side, channels and number of classes of the images."""
     _, side, _, channels = dataset.train.images.shape
     return ImageShape(side, channels, len(dataset.classes))
+
+
+def forward_on_meta(recipe: Recipe, shape: ImageShape, side: int) -> None:
+    """Apply the net of ``recipe`` to two images of ``side``, on the meta device, where nothing is computed."""
+    net = build_net(recipe.net, net_context(recipe, shape), torch.device("meta"), torch.float32)
+    net(torch.empty(2, shape.channels, side, side, device="meta"))
 
 
 def net_context(recipe: Recipe, shape: ImageShape) -> NetContext:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from airbench.data.batch import Batch
 from airbench.optim.optimizers import Optimizers
 from airbench.training.engine import ForwardLoss
+from airbench.training.resolution import Resolution
 
 StepResult = tuple[Tensor, Tensor]
 """Losses per example ``(B,)`` and logits ``(B, classes)``, detached."""
@@ -45,7 +47,7 @@ class GraphStep:
 
     A graph replays the same kernels on the same memory. So batches are copied to a fixed buffer, optimizers must read
     their learning rates from tensors (``Optimizers(captured=True)``), and each combination of groups that are trained
-    or rescaled in a step has its own graph.
+    or rescaled in a step, and each size of images, has its own graph.
     """
 
     def __init__(
@@ -53,37 +55,58 @@ class GraphStep:
         forward_loss: ForwardLoss,
         optimizers: Optimizers,
         example: Batch,
+        resolution: Resolution,
         capture: Capture | None = None,
     ):
-        """``example`` is any batch; all others must have its shape."""
-        self.optimizers, self.capture = optimizers, capture or capture_cuda_graph
-        images = example.images.clone(memory_format=torch.preserve_format)
-        weights = torch.ones(len(example), device=images.device)
-        self.batch = replace(example, images=images, targets=example.targets.clone(), weights=weights)
-        self._work = lambda: train_step(forward_loss, optimizers, self.batch)
+        """``example`` is any batch, at full size; all others must have its shape."""
+        self.forward_loss, self.optimizers, self.resolution = forward_loss, optimizers, resolution
+        self.capture = capture or capture_cuda_graph
+        self._example = example
+        self._buffers: dict[int, Batch] = {}
+        """By side of the images."""
         self._graphs: dict[Hashable, tuple[Callable[[], Any], StepResult]] = {}
 
     def prepare(self) -> None:
         """Capture every graph that the optimizers' steps need. Leaves weights and optimizers changed."""
         first_steps: dict[Hashable, int] = {}
         for step in range(self.optimizers.total_steps):
-            first_steps.setdefault(self.optimizers.kind_of_step(step), step)
-        with _side_stream(self.batch.images.device):
+            first_steps.setdefault(self._kind(step), step)
+        with _side_stream(self._example.images.device):
             for step in first_steps.values():
                 self.optimizers.before_step(step)
                 for _ in range(EAGER_STEPS):
-                    self._work()
+                    self._work(step)
         for kind, step in first_steps.items():
             self.optimizers.before_step(step)
-            self._graphs[kind] = self.capture(self._work)
+            self._graphs[kind] = self.capture(partial(self._work, step))
+
+    def _kind(self, step: int) -> Hashable:
+        return self.optimizers.kind_of_step(step), self.resolution.side_at(step)
+
+    def _work(self, step: int) -> StepResult:
+        return train_step(self.forward_loss, self.optimizers, self._buffer(step))
+
+    def _buffer(self, step: int) -> Batch:
+        """Return the memory from which the graphs of ``step``'s resolution read their batch."""
+        side = self.resolution.side_at(step)
+        if side not in self._buffers:
+            batch = self.resolution.of(self._example, step)
+            self._buffers[side] = replace(
+                batch,
+                images=batch.images.clone(memory_format=torch.preserve_format),
+                targets=batch.targets.clone(),
+                weights=torch.ones(len(batch), device=batch.images.device),
+            )
+        return self._buffers[side]
 
     def __call__(self, batch: Batch) -> StepResult:
         """Take the step announced by ``optimizers.before_step``. The next step overwrites the returned tensors."""
-        self.batch.images.copy_(batch.images)
-        self.batch.targets.copy_(batch.targets)
-        if batch.weights is not None and self.batch.weights is not None:
-            self.batch.weights.copy_(batch.weights)
-        replay, result = self._graphs[self.optimizers.kind_of_step(self.optimizers.now)]
+        buffer = self._buffer(self.optimizers.now)
+        buffer.images.copy_(batch.images)
+        buffer.targets.copy_(batch.targets)
+        if batch.weights is not None and buffer.weights is not None:
+            buffer.weights.copy_(batch.weights)
+        replay, result = self._graphs[self._kind(self.optimizers.now)]
         replay()
         return result
 

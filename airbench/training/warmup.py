@@ -61,7 +61,7 @@ def _batches(setup: TrialSetup) -> Iterator[Batch]:
 
 
 def _capture(setup: TrialSetup) -> None:
-    graph = GraphStep(setup.forward_loss, setup.new_optimizers(), next(_batches(setup)))
+    graph = GraphStep(setup.forward_loss, setup.new_optimizers(), next(_batches(setup)), setup.resolution)
     graph.prepare()
     setup.graph = graph
 
@@ -76,7 +76,7 @@ def _whole_trial(setup: TrialSetup) -> None:
     for step in range(setup.total_steps):
         setup.net.train()
         optimizers.before_step(step)
-        take_step(next(batches))
+        take_step(setup.resolution.of(next(batches), step))
         if lookahead:
             lookahead.after_step(step + 1)
         if (step + 1) % setup.steps_per_epoch == 0:
@@ -91,12 +91,13 @@ def _few_steps(setup: TrialSetup) -> None:
     lookahead = setup.new_lookahead()
     compiled = setup.execution.compile != "none"
     batch = next(_batches(setup))
-    # A compiled net is compiled again, for evaluation as well, when a group is frozen.
-    for steps in (range(2 if compiled else 1), *([step] for step in (_freezing_steps(setup) if compiled else ()))):
+    # A compiled net is compiled again for each size of images and, for evaluation as well, when a group is frozen.
+    first = [*setup.resolution.first_steps(), *([1] if compiled and setup.total_steps > 1 else [])]
+    for steps in (first, *([step] for step in (_freezing_steps(setup) if compiled else ()))):
         setup.net.train()
         for step in steps:
             optimizers.before_step(step)
-            take_step(batch)
+            take_step(setup.resolution.of(batch, step))
         _evaluate(setup)
     if lookahead:
         lookahead.finish()

@@ -19,6 +19,7 @@ from airbench.optim.optimizers import Optimizers
 from airbench.recipe import Recipe
 from airbench.training.engine import EAGER, Execution, forward_loss
 from airbench.training.loop import run_trial
+from airbench.training.resolution import Resolution
 from airbench.training.results import TrialSeeds
 from airbench.training.setup import TrialSetup
 from airbench.training.step import GraphStep, StepResult, train_step
@@ -89,20 +90,23 @@ def batches(dtype: torch.dtype = torch.float32) -> list[Batch]:
     [
         (HALF_FROZEN,),
         (HALF_FROZEN, "optimizers.filters.weight_decay=0.1", "optimizers.filters.rescale.growth=3"),
+        (HALF_FROZEN, "train.resolution=[{side: 24, until: 0.4}]", "net.final_pool=global"),
         ("optimizers.filters.name=adamw", "optimizers.filters.lr=0.003", "optimizers.filters.weight_decay=1"),
         ("optimizers.filters.name=adam", "optimizers.filters.lr=0.003", "optimizers.filters.weight_decay=1"),
     ],
-    ids=["muon", "muon, growing", "adamw", "adam"],
+    ids=["muon", "muon, growing", "muon, two resolutions", "adamw", "adam"],
 )
 def test_replayed_steps_are_the_steps(overrides: tuple[str, ...]) -> None:
     recipe = tiny("airbench94_muon.yaml", SLOW, *overrides).recipe
     net, optimizers = start(recipe, captured=False)
     twin, captured = start(recipe, captured=True)
-    step = GraphStep(forward_loss(twin, 0.2, EAGER), captured, batches()[0], capture=record)
+    resolution = Resolution(recipe.train.resolution, STEPS, 32)
+    step = GraphStep(forward_loss(twin, 0.2, EAGER), captured, batches()[0], resolution, capture=record)
     step.prepare()
     twin.reset(TrialSeeds(0, 0, 0).generator("init"))
     captured.reset()
-    for i, batch in enumerate(batches()):
+    for i, full in enumerate(batches()):
+        batch = resolution.of(full, i)
         optimizers.before_step(i)
         captured.before_step(i)
         expected = train_step(forward_loss(net, 0.2, EAGER), optimizers, batch)
