@@ -44,7 +44,7 @@ def cache_file(name: str, path: Path) -> Path | None:
     folder = cache_folder()
     if folder is None:
         return None
-    root, files = files_of(path.resolve())
+    root, files = files_of(Path(os.path.realpath(path)))
     identity = hashlib.sha256(str(root).encode(errors="surrogateescape"))
     for file, status in sorted(files.items()):
         # The time of modification may be set by whoever writes the file; that of the last change may not.

@@ -142,7 +142,7 @@ _Dumper.add_representer(float, _represent_float)
 
 
 def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[Node, Moved]:
-    resolved = path.resolve()
+    resolved = Path(os.path.realpath(path))  # unlike Path.resolve, does not raise for a loop of links
     if resolved in children:
         chain = " → ".join(p.name for p in (*children[children.index(resolved) :], resolved))
         raise RecipeError(f"{children[-1]}: 'extends' is circular: {chain}")

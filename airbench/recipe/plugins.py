@@ -1,6 +1,7 @@
 """Plugins: Python files that add a user's own components to the registries."""
 
 import importlib.util
+import os
 import re
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ def load_plugin(path: str | Path) -> None:
 
     Raises RecipeError, in one line, if the file does not exist or raises an exception.
     """
-    file = Path(path).expanduser().resolve()
+    file = Path(os.path.realpath(Path(path).expanduser()))
     name = "airbench_plugin_" + re.sub(r"\W", "_", file.stem)
     if _loaded.get(name) == file:
         return

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airbench.errors import RecipeError
+from airbench.errors import AirbenchError, RecipeError
 from airbench.recipe import dump_recipe, load_recipe, load_recipes
+from airbench.recipe.plugins import load_plugin
 from airbench.recipe.source import Node, merge, parse_override, parse_yaml
 from tests.conftest import CONFIGS
 
@@ -325,3 +326,15 @@ def test_settings_that_contradict_each_other_are_named_without_the_whole_recipe(
         r"\S*svd\.yaml: engine\.cuda_graph cannot capture orthogonalize\.method = svd, of optimizers\.filters",
         str(error.value),
     )
+
+
+def test_a_loop_of_links_is_answered_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").symlink_to("b.yaml")
+    (tmp_path / "b.yaml").symlink_to("a.yaml")
+    (tmp_path / "c.yaml").write_text("extends: a.yaml\n")
+    with pytest.raises(RecipeError, match="a.yaml: cannot be read: Too many levels"):
+        load_recipe(tmp_path / "a.yaml")
+    with pytest.raises(RecipeError, match="c.yaml:1: extends: .*a.yaml not found"):
+        load_recipe(tmp_path / "c.yaml")
+    with pytest.raises(AirbenchError, match="a.yaml"):
+        load_plugin(tmp_path / "a.yaml")
