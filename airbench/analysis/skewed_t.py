@@ -3,17 +3,17 @@
 Student's t-test assumes normal accuracies. A recipe that now and then trains badly has accuracies that are skewed to
 the left, and a sample without a bad trial has both a high mean and a small spread: Student's t passes it too often.
 
-**The test** reports the larger of two p-values. One is that of Hall's transformation of t, which corrects for skewness
-(P. Hall 1992, On the removal of skewness by transformation, J. R. Statist. Soc. B 54). With u = (mean - target) / std and
-skewness g, it is √n (u + g u²/3 + g² u³/27 + g/(6n)), compared with Student's t with n - 1 degrees of freedom. Sample
-skewness is a poor estimate at small n, so g is the estimate minus one standard error.
+**The test** reports the larger of two p-values. One is that of Hall's transformation of t, which corrects for
+skewness (P. Hall 1992, On the removal of skewness by transformation, J. R. Statist. Soc. B 54). With u = (mean -
+target) / std and skewness g, it is √n (u + g u²/3 + g² u³/27 + g/(6n)), compared with Student's t with n - 1 degrees
+of freedom. Sample skewness is a poor estimate at small n, so g is the estimate minus one standard error.
 
-The other is Student's, of a target that is MARGIN standard deviations higher if there are fewer trials than ENOUGH. No
-test can see bad trials that are not in the sample: if a share q of trials is D std lower, n trials contain none of them
-with probability (1 - q)ⁿ, and look like normal accuracies whose mean is q·D std above the target (Bahadur and Savage 1956:
-a test of the mean that is valid for every distribution has no power). One trial in ten that is 7 std lower is missed by 20
-trials in 12% of runs; Student's t then passes 72% of those, with the margin 8%. From 45 trials on, such a trial is missed
-in less than 1% of runs, and no margin is needed.
+The other is Student's, of a target that is MARGIN standard deviations higher if there are fewer trials than ENOUGH.
+No test can see bad trials that are not in the sample: if a share q of trials is D std lower, n trials contain none of
+them with probability (1 - q)ⁿ, and look like normal accuracies whose mean is q·D std above the target (Bahadur and
+Savage 1956: a test of the mean that is valid for every distribution has no power). One trial in ten that is 7 std
+lower is missed by 20 trials in 12% of runs; Student's t then passes 72% of those, with the margin 8%. From 45 trials
+on, such a trial is missed in less than 1% of runs, and no margin is needed.
 
 False positive rates at p < 0.01 in %, for runs whose true mean is exactly the target: Student's t, then this test
 (150,000 simulated runs each; 50,000 from n = 50 on). Exponential accuracies have skewness -2; in the last four columns,
@@ -30,8 +30,8 @@ n    normal        exponential   10% at -3     10% at -5     10% at -7     10% a
 100  1.07   0.94    2.43  0.97    1.41  0.86    2.08  0.89    2.68  0.58    2.81   0.15
 ===  ============  ============  ============  ============  ============  =============
 
-So with 8 trials or more, fewer of which are no record, the rate is at most 1.5% for smooth left skew and for one bad trial
-in ten of up to 7 std. Trials that are worse still must be rarer, or more trials be run.
+So with 8 trials or more, fewer of which are no record, the rate is at most 1.5% for smooth left skew and for one bad
+trial in ten of up to 7 std. Trials that are worse still must be rarer, or more trials be run.
 
 **What it costs** if accuracies are normal: power in %, Student's t and then this test, by true mean:
 

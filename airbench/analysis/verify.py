@@ -62,10 +62,11 @@ def verify(run: RunRecord, target: float, reruns: Sequence[Rerun] = ()) -> Verdi
     """Check a run against the rule for records; ``reruns`` are some of its trials, trained again.
 
     A record is a run (1) whose folder is intact, its trials chained by hashes and its figures consistent; (2) of at
-    least eight trials, a number fixed before the first; (3) with all trials present and none failed, consecutive seeds
-    and none held fixed; (4) whose mean accuracy reaches the target with p < 0.01 in a one-sided t-test corrected for
-    skewness and, below 45 trials, for bad ones that may be missing; (5) on all of the genuine training data; (6) by committed code; (7) on one machine, with nothing changed
-    between the first and the last trial.
+    least eight trials, a number fixed before the first; (3) with all trials present and none failed, consecutive
+    seeds and none held fixed; (4) whose mean accuracy reaches the target with p < 0.01 in a one-sided t-test
+    corrected for skewness and, below 45 trials, for bad ones that may be missing; (5) on all of the genuine
+    training data; (6) by committed code; (7) on one machine, with nothing changed between the first and the last
+    trial.
 
     At most 1.5% of runs whose true mean is exactly the target pass, whether accuracies are normal, smoothly skewed, or
     one trial in ten is bad. No test can detect bad trials that are absent from the sample: with fewer than 45 trials
