@@ -80,7 +80,9 @@ def _published_fingerprints(run: RunRecord) -> dict[str, str] | None:
 def _planned_steps(run: RunRecord) -> int | None:
     images, batch = run.number("data", "train_images"), run.setting("train", "batch_size")
     epochs = run.setting("train", "epochs")
-    if images is None or type(batch) is not int or batch < 1 or not isinstance(epochs, int | float):
+    if images is None or type(batch) is not int or batch < 1:
+        return None
+    if isinstance(epochs, bool) or not isinstance(epochs, int | float) or not 0 < epochs <= 1e6 or images > 1e12:
         return None
     return epochs_to_steps(epochs, int(images) // batch)
 

@@ -1,6 +1,8 @@
 """Names of a run's files, and what the code that writes and reads them shares."""
 
+import errno
 import hashlib
+import stat
 from pathlib import Path
 
 from airbench.errors import AirbenchError
@@ -25,9 +27,17 @@ class RunFolderError(AirbenchError):
     """A run folder that cannot be written or read."""
 
 
+def content(file: Path) -> bytes:
+    """Read a file. Raises OSError if it is not a regular file (a pipe would be waited for), or is too large."""
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+        raise OSError(errno.EINVAL, "not a regular file of a run's size")
+    return file.read_bytes()
+
+
 def sha256(file: Path) -> str | None:
     """Return the SHA-256 of a file; None if it cannot be read."""
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        return hashlib.sha256(content(file)).hexdigest()
     except OSError:
         return None

@@ -1,10 +1,8 @@
 """Reading a run folder: its valid content, and a list of problems."""
 
-import errno
 import json
 import math
 import os
-import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,13 +13,13 @@ from airbench.runs.chain import broken_links, is_chained
 from airbench.runs.files import (
     FORMAT,
     MARKS,
-    MAX_BYTES,
     MAX_TRIALS,
     RECIPE,
     RUN,
     SPECTRA,
     TRIALS,
     RunFolderError,
+    content,
     sha256,
 )
 
@@ -176,7 +174,7 @@ def read_run(path: Path) -> RunRecord:
 def _read_mapping(file: Path, parse: Callable[[str], Any], problems: list[str]) -> dict[str, Any]:
     """Parse a file whose top level is a mapping. The boundary to foreign bytes: any failure is a problem."""
     try:
-        value = _printable(parse(_content(file).decode("utf-8")))
+        value = _printable(parse(content(file).decode("utf-8")))
     except FileNotFoundError:
         problems.append(f"{file.name}: is missing")
         return {}
@@ -187,14 +185,6 @@ def _read_mapping(file: Path, parse: Callable[[str], Any], problems: list[str]) 
         problems.append(f"{file.name}: is not a mapping")
         return {}
     return value
-
-
-def _content(file: Path) -> bytes:
-    """Read a file. Raises OSError if it is not a regular file, or has more than MAX_BYTES."""
-    status = file.stat()
-    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
-        raise OSError(errno.EINVAL, "not a regular file of a run's size")
-    return file.read_bytes()
 
 
 def _printable(value: Any) -> Any:
@@ -218,7 +208,7 @@ def _parse_recipe(text: str) -> Any:
 def _read_lines(file: Path, problems: list[str]) -> list[tuple[int, bytes]]:
     """Return the lines of a file that are not empty, with their numbers."""
     try:
-        lines = _content(file).split(b"\n")
+        lines = content(file).split(b"\n")
     except OSError as error:
         problems.append(f"{file.name}: cannot be read ({error.strerror})")
         return []
