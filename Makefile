@@ -34,7 +34,7 @@ gpu-check: $(DEV) ## on a CUDA machine: tests, benchmark, profile, timed trials;
 	$(BIN)/airbench gpu-check $(if $(PEER),--peer $(PEER)) $(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
 
 test: $(DEV) ## run the test suite: no network, no GPU, minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest $(ARGS)
 
 test-slow: $(DEV) ## run the tests that train on real CIFAR-10 (AIRBENCH_DATA names a copy)
 	$(BIN)/python -m pytest -m slow $(ARGS)
