@@ -9,6 +9,7 @@ from airbench.analysis.summary import summarize_run
 from airbench.recipe.data import DATASETS
 from airbench.recipe.schedules import epochs_to_steps
 from airbench.runs import SUMMARY, RunRecord, TrialRecord
+from airbench.runs.files import content
 
 MAX_GAIN = 3.0
 """Test-time augmentation leaves at least a third of the errors. (In the runs kept with this project it left 72% or
@@ -90,7 +91,7 @@ def _planned_steps(run: RunRecord) -> int | None:
 def _agrees_with_summary(run: RunRecord) -> bool:
     """Return whether ``summary.json``, if there is one, says what the trials say."""
     try:
-        summary = json.loads((run.path / SUMMARY).read_text(encoding="utf-8"))
+        summary = json.loads(content(run.path / SUMMARY))
         told, true = summary["accuracy"], summarize_run(run)["accuracy"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return True  # it can be computed at any time, so nothing depends on it

@@ -20,7 +20,7 @@ from airbench.cli import analyze, benchmark, devices, gpu_check, study, train
 from airbench.errors import OUT_OF_MEMORY, AirbenchError, is_out_of_memory
 
 PATIENCE = 5.0
-"""Seconds."""
+"""Seconds after a signal for which others are ignored."""
 
 
 class _Terminated(KeyboardInterrupt):

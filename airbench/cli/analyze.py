@@ -289,16 +289,12 @@ def _format_and_file(form: str | None, file: Path | None) -> tuple[str, Path]:
     if file is None:
         return form or "html", Path(f"report.{form or 'html'}")
     suffix = {"htm": "html", "markdown": "md"}.get(file.suffix[1:].lower(), file.suffix[1:].lower())
-    known = suffix in FORMATS
-    if form is not None and (not file.suffix or suffix == form):
-        return form, file
-    if form is None and known:
-        return suffix, file
-    if form is None and not file.suffix:
-        return "html", file
-    remedy = (
-        f"leave out --format {form}" if known and form else f"use a name that ends in .{form or ', .'.join(FORMATS)}"
-    )
+    chosen = form or suffix or "html"
+    if chosen in FORMATS and suffix in ("", chosen):
+        return chosen, file
+    remedy = f"use a name that ends in .{form or ', .'.join(FORMATS)}"
+    if form and suffix in FORMATS:
+        remedy = f"leave out --format {form}"
     raise AirbenchError(f"--out {file}: {'not a ' + form + ' file' if form else 'no such format'}; {remedy}")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe, dump_recipe, load_recipe, load_recipes
+from airbench.recipe.load import data_override
 from airbench.recipe.plugins import load_plugin
 from airbench.runs import SUMMARY
 
@@ -117,6 +118,11 @@ def add_plugins(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _load_plugins(options: argparse.Namespace) -> None:
+    for plugin in options.plugin:
+        load_plugin(plugin)
+
+
 def positive(text: str) -> int:
     """Parse an integer from 1 to a million."""
     value = _integer(text)
@@ -149,8 +155,7 @@ def split_items(items: Sequence[str]) -> tuple[list[str], list[str]]:
 def read_recipes(options: argparse.Namespace) -> list[LoadedRecipe]:
     """Load the recipes in ``options.items``, with the overrides in it applied. Raises AirbenchError."""
     files, overrides = split_items(options.items)
-    for plugin in options.plugin:
-        load_plugin(plugin)
+    _load_plugins(options)
     if not files:
         raise AirbenchError("no recipe given; try: python train.py configs/speedrun.yaml")
     for key in ("device", "precision", "threads"):
@@ -162,7 +167,7 @@ def read_recipes(options: argparse.Namespace) -> list[LoadedRecipe]:
             f"train.epochs=[{options.epochs}]" if "," in options.epochs else f"train.epochs={options.epochs}"
         )
     if options.data is not None:
-        overrides.append(_data_path(options.data))
+        overrides.append(data_override(options.data))
     return [loaded for file in files for loaded in load_recipes(file, overrides)]
 
 
@@ -192,8 +197,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _resume(runs: list[Path], options: argparse.Namespace) -> int:
-    for plugin in options.plugin:
-        load_plugin(plugin)
+    _load_plugins(options)
     from airbench.experiment.run import resume_experiment
 
     return exit_code(resume_experiment(runs, force=options.force, data=options.data, options=_execution(options)))
@@ -221,9 +225,8 @@ def _data(options: argparse.Namespace) -> int:
     from airbench.data.cache import cache_folder
     from airbench.recipe.data import DATASETS, Data
 
-    for plugin in options.plugin:
-        load_plugin(plugin)
-    overrides = [] if options.data is None else [_data_path(options.data)]
+    _load_plugins(options)
+    overrides = [] if options.data is None else [data_override(options.data)]
     data = load_recipe(options.recipe, overrides).recipe.data if options.recipe else Data(path=options.data)
     if options.import_path is not None:
         spec = DATASETS[data.name]
@@ -240,9 +243,3 @@ def _data(options: argparse.Namespace) -> int:
         print(f"{name + ':':<7} {len(split):,} images of {shape}, fingerprint {split.fingerprint}")
     print(sources.genuineness(dataset))
     return 0
-
-
-def _data_path(path: str) -> str:
-    """Return the override that ``--data`` stands for."""
-    quoted = path.replace("'", "''")
-    return f"data.path='{quoted}'"

@@ -9,6 +9,7 @@ from airbench.experiment.facts import what_changed
 from airbench.experiment.jobs import TrialJob, TrialOutcome
 from airbench.experiment.run import Experiment
 from airbench.recipe import load_recipe
+from airbench.recipe.load import data_override
 from airbench.runs import RECIPE, RunRecord, parse_trial
 
 
@@ -20,7 +21,7 @@ def rerun_trials(run: RunRecord, count: int, *, data: str | None = None, device:
     """
     if count > len(run.finished):
         raise AirbenchError(f"{run.path}: --rerun {count}: only {len(run.finished)} trials are finished")
-    overrides = [f"data.path={json.dumps(data)}"] if data else []
+    overrides = [data_override(data)] if data else []
     overrides += [f"engine.device={device}"] if device else []
     loaded = load_recipe(run.path / RECIPE, overrides)
     chosen = sorted(random.SystemRandom().sample(run.finished, count), key=lambda trial: trial.index)

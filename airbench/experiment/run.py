@@ -1,6 +1,5 @@
 """Run interleaved trials of one or more recipes, with one run folder per recipe, and resume runs."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from airbench.experiment.terminal import Terminal
 from airbench.experiment.worker import Worker
 from airbench.optim.groups import describe
 from airbench.recipe import LoadedRecipe, load_recipe
+from airbench.recipe.load import data_override
 from airbench.runs import RECIPE, RUN, SPECTRA, SUMMARY, RunFolder, RunFolderError, RunRecord, read_run
 from airbench.training.callback import Callback, Callbacks
 
@@ -203,7 +203,7 @@ def _reopened(
     experiment: Experiment, record: RunRecord, folder: RunFolder, data: str | None, force: bool
 ) -> tuple[Run, dict[str, Any]]:
     """Return the run to resume, and its ``run.json`` with this resumption recorded. Raises AirbenchError."""
-    loaded = load_recipe(record.path / RECIPE, [] if data is None else [f"data.path={json.dumps(data)}"])
+    loaded = load_recipe(record.path / RECIPE, [] if data is None else [data_override(data)])
     seed: int = record.facts["seed"]
     now, _ = experiment.facts(loaded, record.planned or 0, seed, measure=False)
     changed = [p for p in record.problems if p.startswith(RECIPE)] + what_changed(record.facts, now)

@@ -63,6 +63,12 @@ def load_recipes(path: str | Path, overrides: Sequence[str] = ()) -> list[Loaded
     return loaded
 
 
+def data_override(path: str) -> str:
+    """Return the override that names a copy of the images: ``data.path=…``."""
+    quoted = path.replace("'", "''")
+    return f"data.path='{quoted}'"
+
+
 Moved = tuple[tuple[str, str], ...]
 
 

@@ -14,9 +14,9 @@ PREVIOUS, RUN_FACTS, OWN = "previous_sha256", "run_sha256", "sha256"
 """Keys of the hashes in a line."""
 
 
-def chained(row: dict[str, Any], facts: dict[str, Any], lines: Sequence[bytes]) -> dict[str, Any]:
-    """Return ``row`` with its hashes, to follow ``lines`` in a run with these facts."""
-    row = {**row, PREVIOUS: _row(lines[-1]).get(OWN, "") if lines else "", RUN_FACTS: hash_of(facts)}
+def chained(row: dict[str, Any], facts: dict[str, Any], last: bytes) -> dict[str, Any]:
+    """Return ``row`` with its hashes, to follow the line ``last`` (empty: none) in a run with these facts."""
+    row = {**row, PREVIOUS: _row(last).get(OWN, ""), RUN_FACTS: hash_of(facts)}
     return {**row, OWN: hash_of(row)}
 
 

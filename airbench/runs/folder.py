@@ -78,9 +78,8 @@ class RunFolder:
         file = self.path / TRIALS
         text = json.dumps(line, allow_nan=False)
         try:
-            before = [row for row in file.read_bytes().split(b"\n") if row.strip()]
             facts = json.loads((self.path / RUN).read_text(encoding="utf-8"))
-            text = json.dumps(chained(line, facts, before), allow_nan=False)
+            text = json.dumps(chained(line, facts, _last_line(file)), allow_nan=False)
             self._append(file, text)
         except OSError as error:
             raise RunFolderError(
@@ -128,6 +127,18 @@ class RunFolder:
             raise RunFolderError(
                 f"{self.path / name}: cannot be written ({error.strerror}); finished trials are safe in {TRIALS}"
             ) from None
+
+
+def _last_line(file: Path) -> bytes:
+    """Return the last line of a file that is not empty, reading no more of it than necessary."""
+    with file.open("rb") as stream:
+        size, length = stream.seek(0, os.SEEK_END), 2**14
+        while True:
+            stream.seek(max(0, size - length))
+            lines = stream.read().rstrip().rsplit(b"\n", 1)
+            if len(lines) == 2 or length >= size:
+                return lines[-1]
+            length *= 4
 
 
 def _new_folder(root: Path, name: str) -> Path:

@@ -1,7 +1,7 @@
 """Progressive resolution: smaller images in the first steps of a training, where they teach as much for less."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -26,14 +26,25 @@ class Resolution:
 
     def steps_by_side(self) -> dict[int, int]:
         """Return how many steps each side has, in the order of training."""
-        return dict(Counter(self.side_at(step) for step in range(self.total_steps)))
+        steps: Counter[int] = Counter()
+        for start, end, side in self._spans():
+            steps[side] += end - start
+        return dict(steps)
 
     def first_steps(self) -> list[int]:
         """Return the first step of each side."""
         firsts: dict[int, int] = {}
-        for step in range(self.total_steps):
-            firsts.setdefault(self.side_at(step), step)
+        for start, _, side in self._spans():
+            firsts.setdefault(side, start)
         return list(firsts.values())
+
+    def _spans(self) -> Iterator[tuple[int, int, int]]:
+        """Yield the first step of each stage that has steps, the step after its last, and its side."""
+        start = 0
+        for end, side in (*self._ends, (self.total_steps, self.side)):
+            if end > start:
+                yield start, end, side
+                start = end
 
     def of(self, batch: Batch, step: int) -> Batch:
         """Return ``batch`` as it is trained on at ``step``: unchanged, or with its images shrunk."""

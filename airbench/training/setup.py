@@ -52,6 +52,8 @@ class TrialSetup:
     def _check_resolution(self) -> None:
         """Raise RecipeError if the net does not take the images of every stage."""
         for side in self.resolution.steps_by_side():
+            if side == self.shape.side:
+                continue
             if side > self.shape.side:
                 raise RecipeError(f"train.resolution: side {side} is larger than that of the images, {self.shape.side}")
             try:
