@@ -71,6 +71,6 @@ def null_gpu() -> ModuleType:
 def tiny(config: str | Path = "airbench94_muon.yaml", *overrides: str) -> LoadedRecipe:
     """A shipped recipe, shrunk until it trains in a second."""
     words = list(TINY)
-    if load_recipe(CONFIGS / config).recipe.net.name == "resnet18":
+    if load_recipe(config).recipe.net.name == "resnet18":
         words = [*(word for word in TINY if not word.startswith("net.")), "net.width=4"]
-    return load_recipe(CONFIGS / config, [*words, *overrides])
+    return load_recipe(config, [*words, *overrides])

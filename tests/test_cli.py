@@ -16,7 +16,7 @@ from airbench.data.dataset import Dataset
 from tests.conftest import CONFIGS, TINY
 
 ROOT = CONFIGS.parent
-MUON, SGD = str(CONFIGS / "airbench94_muon.yaml"), str(CONFIGS / "sgd.yaml")
+MUON, SGD = str(CONFIGS / "records" / "airbench94_muon.yaml"), str(CONFIGS / "records" / "airbench94.yaml")
 
 
 def test_training_two_recipes_in_turn(few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,7 @@ def test_config_trains_two_steps(config: Path, small_shapes: Dataset, cpu: Machi
 
 
 def test_airbench94_muon_is_the_published_recipe() -> None:
-    recipe = load_recipe(CONFIGS / "airbench94_muon.yaml").recipe
+    recipe = load_recipe(CONFIGS / "records" / "airbench94_muon.yaml").recipe
     filters, head = recipe.optimizers["filters"], recipe.optimizers["head"]
     assert filters.name == "muon"
     assert (filters.lr, filters.momentum, filters.nesterov, filters.weight_decay) == (0.24, 0.6, True, 0)
@@ -52,8 +52,8 @@ def test_airbench94_muon_is_the_published_recipe() -> None:
 
 
 def test_sgd_is_the_published_recipe_on_the_same_net() -> None:
-    muon = load_recipe(CONFIGS / "airbench94_muon.yaml").recipe
-    sgd = load_recipe(CONFIGS / "sgd.yaml").recipe
+    muon = load_recipe(CONFIGS / "records" / "airbench94_muon.yaml").recipe
+    sgd = load_recipe(CONFIGS / "records" / "airbench94.yaml").recipe
     assert sgd.net.model_copy(update={"head": muon.net.head}) == muon.net
     assert {group.name for group in sgd.optimizers.values()} == {"sgd"}
     assert (sgd.train.batch_size, sgd.train.epochs) == (1024, 9.9)
@@ -63,7 +63,7 @@ def test_sgd_is_the_published_recipe_on_the_same_net() -> None:
 
 
 def test_hiverge_has_the_published_numbers() -> None:
-    recipe = load_recipe(CONFIGS / "hiverge.yaml").recipe
+    recipe = load_recipe(CONFIGS / "records" / "hiverge.yaml").recipe
     filters = recipe.optimizers["filters"]
     assert filters.name == "muon"
     assert (filters.lr, filters.momentum) == (0.205, 0.655)

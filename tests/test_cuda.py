@@ -26,7 +26,7 @@ SEEDS = TrialSeeds(1, 2, 3)
 AUGMENTED = ("data.augment.cutout=6", "data.augment.color_jitter={brightness: 0.1, contrast: 0.1}")
 EAGER = ("engine.compile=none", "engine.cuda_graph=false")
 CAPTURED = ("engine.compile=none", "engine.cuda_graph=true")
-RECIPES = ("airbench94_muon.yaml", "sgd.yaml", "hiverge.yaml")
+RECIPES = ("airbench94_muon.yaml", "airbench94.yaml", "hiverge.yaml")
 
 
 @cache

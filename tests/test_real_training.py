@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not COPY, reason="AIRBENCH_DA
 
 
 def test_two_epochs_of_airbench94_muon_reach_eighty_percent() -> None:
-    recipe = load_recipe(CONFIGS / "airbench94_muon.yaml", ["train.epochs=2", f"data.path={COPY}"]).recipe
+    recipe = load_recipe(CONFIGS / "records" / "airbench94_muon.yaml", ["train.epochs=2", f"data.path={COPY}"]).recipe
     machine = choose_machine(recipe.device, recipe.precision)
     prepare(machine)
     setup = TrialSetup(recipe, load_dataset(recipe.data), machine)

@@ -37,19 +37,19 @@ with interleaved trials. A difference in accuracy is claimed if its interval exc
 come from Welch's t-test (with --paired, the paired t-test) with Bonferroni's correction for the number of comparisons.
 
   airbench compare runs/<a> runs/<b>
-  airbench compare configs/airbench94_muon.yaml configs/sgd.yaml --trials 5
+  airbench compare airbench94_muon airbench94 --trials 5
 """
 _TARGET_HELP = """\
 Estimate after how many epochs and seconds a recipe's mean accuracy crosses the target.
 
-  airbench time-to-target configs/speedrun.yaml --epochs 4,6,8,10 --trials 3
+  airbench time-to-target speedrun --epochs 4,6,8,10 --trials 3
   airbench time-to-target runs/<4 epochs> runs/<6 epochs> runs/<8 epochs>
 """
 _VARIANCE_HELP = """\
 Estimate how much of the variance of accuracy is due to initialisation, data order and augmentation: train a recipe
 with all seeds varying, and with each of the three held fixed in turn, with interleaved trials.
 
-  airbench variance configs/quickstart.yaml --trials 10
+  airbench variance quickstart --trials 10
   airbench variance runs/<all vary> runs/<init fixed> …
 """
 _REPORT_HELP = """\
@@ -170,7 +170,7 @@ def _list(options: argparse.Namespace) -> int:
         ]
         print(json.dumps(rows, indent=1))
     elif not records:
-        print(f"no runs under {options.folder}; start one: python train.py configs/quickstart.yaml")
+        print(f"no runs under {options.folder}; start one: airbench train quickstart")
     else:
         print("\n".join(table(listing_rows(records))))
     return 0

@@ -16,8 +16,8 @@ _PROFILE_HELP = """\
 Show where the time of a training step goes: each layer, its two gradients, the loss and each optimizer, timed
 separately on random images, compared with the whole step and this machine's peak.
 
-  airbench profile configs/airbench94_muon.yaml
-  airbench profile configs/airbench94_muon.yaml train.batch_size=500 --json profile.json
+  airbench profile airbench94_muon
+  airbench profile airbench94_muon train.batch_size=500 --json profile.json
 """
 _BENCH_HELP = """\
 Measure how fast each part is on this machine, compared with a slower alternative or a larger input. Both sides are
@@ -31,14 +31,14 @@ _SCALING_HELP = """\
 Measure how the time of a training step grows with the batch size, the net's width, the image's side and the number of
 threads: each at several sizes, on random images, interleaved. Fits the exponent p of time ∝ size^p. Takes minutes.
 
-  airbench scaling configs/airbench94_muon.yaml
+  airbench scaling airbench94_muon
 """
 _SPEEDUP_HELP = """\
 Measure the speedup over plain PyTorch on a CPU, that is, the same recipe with PyTorch's own operations and the C
 library's default allocator. Both sides are interleaved, each in its own process, which starts a trial, takes some of
 its steps and evaluates some test images. Takes minutes.
 
-  airbench speedup configs/airbench94_muon.yaml --rounds 3 --json speedup.json
+  airbench speedup airbench94_muon --rounds 3 --json speedup.json
 """
 
 
@@ -56,9 +56,7 @@ def add_commands(commands: Any) -> None:
     bench = commands.add_parser(
         "bench", help="benchmark fast implementations against slow ones", description=_BENCH_HELP, formatter_class=raw
     )
-    bench.add_argument(
-        "items", nargs="*", metavar="RECIPE | KEY=VALUE", help="a recipe (default configs/airbench94_muon.yaml)"
-    )
+    bench.add_argument("items", nargs="*", metavar="RECIPE | KEY=VALUE", help="a recipe (default airbench94_muon)")
     bench.set_defaults(command=_bench)
     scaling = commands.add_parser(
         "scaling", help="how the time of a step scales", description=_SCALING_HELP, formatter_class=raw
@@ -114,7 +112,7 @@ def _bench(options: argparse.Namespace) -> int:
     from airbench.analysis.summary import table
 
     if not split_items(options.items)[0]:
-        options.items = ["configs/airbench94_muon.yaml", *options.items]
+        options.items = ["airbench94_muon", *options.items]
     recipe, machine = _read(options)
     from airbench.benchmark.bench import HEADER, bench_cells, rates, run_bench
 

@@ -43,7 +43,6 @@ def _check(options: argparse.Namespace) -> int:
     outcomes = run_checks(
         Options(
             out=options.out,
-            configs=Path("configs"),
             device=options.device,
             trials=options.trials,
             peer=options.peer,

@@ -100,7 +100,7 @@ def _spectra(options: argparse.Namespace) -> int:
     if len(files) > 1:
         raise AirbenchError(f"study spectra takes one recipe, not {len(files)}: {', '.join(files)}")
     if not files:
-        files, overrides = ["configs/quickstart.yaml"], [*SHORT, *overrides]
+        files, overrides = ["quickstart"], [*SHORT, *overrides]
     return _show(study_spectra(load_recipe(files[0], overrides), options.seed), options)
 
 

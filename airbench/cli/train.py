@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe, dump_recipe, load_recipe, load_recipes
 from airbench.recipe.load import data_override
 from airbench.recipe.plugins import load_plugin
+from airbench.recipe.shipped import configs_folder, shipped_recipes
 from airbench.runs import SUMMARY
 
 if TYPE_CHECKING:
@@ -19,23 +21,23 @@ if TYPE_CHECKING:
 _TRAIN_HELP = """\
 Train recipes on one device, timed, and keep a run folder for each.
 
-  python train.py configs/speedrun.yaml                        one trial
-  python train.py configs/sgd.yaml --trials 3 --seed 0         three trials, seeds 0, 1 and 2
-  python train.py configs/speedrun.yaml train.epochs=6         override any setting by its path
-  python train.py configs/speedrun.yaml train.epochs=[4,6,8]   the same recipe at three lengths
-  python train.py A.yaml B.yaml --trials 3                     interleaved: A B A B A B
-  python train.py runs/<run>/recipe.yaml                       repeat a run
-  python train.py --resume runs/<run>                          train the missing trials of a run
+  airbench train speedrun                       one trial
+  airbench train airbench94 --trials 3 --seed 0 three trials, seeds 0, 1 and 2
+  airbench train speedrun train.epochs=6        override any setting by its path
+  airbench train speedrun train.epochs=[4,6,8]  the same recipe at three lengths
+  airbench train A.yaml B.yaml --trials 3       interleaved: A B A B A B
+  airbench train runs/<run>/recipe.yaml         repeat a run
+  airbench train --resume runs/<run>            train the missing trials of a run
 """
 _TRAIN_EPILOG = """\
-A recipe is a YAML file; configs/recipe.schema.json documents every setting, and --print-recipe shows a recipe with
-all its defaults. Overrides (key.subkey=value, the value in YAML) apply to every recipe of the command.
+A recipe is a YAML file, or the name of a shipped one (airbench recipes lists them). configs/recipe.schema.json
+documents every setting, and --print-recipe shows a recipe with all its defaults. Overrides (key.subkey=value, the value in YAML) apply to every recipe of the command.
 
 Timed: whitening, augmentation, training steps, the final evaluation with test-time augmentation.
 Not timed: reading data, initialisation, compilation, warm-up, evaluation after each epoch.
 
 CIFAR-10 is downloaded automatically. Without internet access, give a local copy with --data or AIRBENCH_DATA, or
-train on built-in images: configs/quickstart.yaml.
+train on built-in images: airbench train quickstart.
 """
 _RESUME_HELP = """\
 Resume interrupted runs: train only the missing trials, with the seeds they would have had. Refused if recipe, code,
@@ -45,7 +47,7 @@ _DATA_HELP = """\
 Show which images a recipe would use, where they are, and whether they are genuine.
 
   airbench data                           for recipes that use CIFAR-10
-  airbench data configs/quickstart.yaml   for that recipe
+  airbench data quickstart                for that recipe
   airbench data --import cifar10.tgz      decode a local copy into the cache, the default source
   airbench data cifar100.yaml --import cifar-100-python.tar.gz
 """
@@ -58,7 +60,7 @@ def add_commands(commands: Any) -> None:
         "train", help="train recipes", description=_TRAIN_HELP, epilog=_TRAIN_EPILOG, formatter_class=raw
     )
     train.add_argument(
-        "items", nargs="*", metavar="RECIPE | KEY=VALUE", help="recipe files, and overrides of their settings"
+        "items", nargs="*", metavar="RECIPE | KEY=VALUE", help="recipe files or names, and overrides of their settings"
     )
     train.add_argument("--trials", type=positive, metavar="N", help="trials per recipe (default 1)")
     train.add_argument("--seed", type=natural, metavar="S", help="trial i has seed S + i (default 0)")
@@ -90,6 +92,11 @@ def add_commands(commands: Any) -> None:
     data.add_argument("--import", dest="import_path", type=Path, metavar="PATH", help="decode this copy into the cache")
     add_plugins(data)
     data.set_defaults(command=_data)
+
+    recipes = commands.add_parser(
+        "recipes", help="list the shipped recipes", description="List the shipped recipes, and where their files are."
+    )
+    recipes.set_defaults(command=lambda options: _list_recipes())
 
 
 def _add_execution(parser: argparse.ArgumentParser) -> None:
@@ -157,7 +164,7 @@ def read_recipes(options: argparse.Namespace) -> list[LoadedRecipe]:
     files, overrides = split_items(options.items)
     _load_plugins(options)
     if not files:
-        raise AirbenchError("no recipe given; try: python train.py configs/speedrun.yaml")
+        raise AirbenchError("no recipe given; try: airbench train speedrun")
     for key in ("device", "precision", "threads"):
         value = getattr(options, key)
         if value is not None:
@@ -218,6 +225,19 @@ def _execution(options: argparse.Namespace) -> "Options":
         executor=ProcessExecutor() if options.isolate else None,
         tensorboard=TensorBoard() if options.tensorboard else None,
     )
+
+
+def _list_recipes() -> int:
+    folder, heading = configs_folder(), ""
+    width = max(map(len, shipped_recipes()))
+    for name, file in shipped_recipes().items():
+        if (kind := file.parent.relative_to(folder).as_posix()) != heading:
+            heading = kind
+            print(f"\n{heading}/")
+        sentence = load_recipe(file).recipe.description.split(". ")[0].rstrip(".:")
+        print(f"  {name:<{width}}  {textwrap.shorten(sentence, 110, placeholder=' …')}")
+    print(f"\nTheir files are in {folder}")
+    return 0
 
 
 def _data(options: argparse.Namespace) -> int:

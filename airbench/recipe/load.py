@@ -17,6 +17,7 @@ from airbench.errors import RecipeError
 from airbench.recipe.moved import move_settings
 from airbench.recipe.registry import Registry
 from airbench.recipe.schema import Recipe
+from airbench.recipe.shipped import find_shipped, locate
 from airbench.recipe.source import COMMAND_LINE, Node, merge, parse_override, read_yaml
 from airbench.recipe.transforms import TRANSFORMS, TransformConfig
 
@@ -34,16 +35,18 @@ class LoadedRecipe:
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
     """Read the recipe at ``path``, resolve its ``extends``, apply ``a.b=value`` overrides, and validate it.
 
+    ``path`` may also be the name of a shipped recipe, such as ``airbench94_muon``.
+
     Raises RecipeError in one line: file and line, key, value, and what would be valid.
     """
-    path = Path(path)
+    path = locate(path)
     node, moved = _resolve(path, overrides)
     return LoadedRecipe(_validate(node, path), path, moved)
 
 
 def load_recipes(path: str | Path, overrides: Sequence[str] = ()) -> list[LoadedRecipe]:
     """Do the same where ``train.epochs`` may be a list: return one recipe per length, named after it."""
-    path = Path(path)
+    path = locate(path)
     node, moved = _resolve(path, overrides)
     assert isinstance(node.value, dict)
     train = node.value.get("train")
@@ -162,6 +165,8 @@ def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[Node, Mo
     if not isinstance(parent.value, str):
         raise RecipeError(f"{parent.place}: extends = {parent.plain()!r}: give the name of one recipe file")
     parent_path = Path(os.path.normpath(path.parent / Path(parent.value).expanduser()))
+    if not parent_path.is_file():
+        parent_path = find_shipped(parent.value) or parent_path
     if not parent_path.is_file():
         near = difflib.get_close_matches(parent_path.name, (p.name for p in parent_path.parent.glob("*.yaml")), n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""

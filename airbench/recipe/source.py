@@ -14,6 +14,7 @@ import yaml
 from airbench.errors import RecipeError
 from airbench.recipe.nets import NETS
 from airbench.recipe.orthogonalizers import ORTHOGONALIZERS
+from airbench.recipe.shipped import find_shipped
 
 Scalar: TypeAlias = str | int | float | bool | None
 COMMAND_LINE = "command line"
@@ -167,6 +168,9 @@ def read_yaml(path: Path) -> Node:
 
 
 def _siblings(path: Path) -> str:
+    shipped = find_shipped(path.name)
+    if shipped is not None:
+        return f"; did you mean {shipped}?"
     folder = path.parent
     names = sorted(p.name for p in folder.glob("*.yaml")) if folder.is_dir() else []
     return f"; recipes in {folder}: {', '.join(names)}" if names else ""

@@ -99,7 +99,7 @@ def test_profile_writes_json(
 ) -> None:
     monkeypatch.setattr("airbench.benchmark.bench.measure_peak", lambda device: {"fp32_tflops": 1.0, "copy_gbs": 1.0})
     file = tmp_path / "profile.json"
-    recipe = str(CONFIGS / "airbench94_muon.yaml")
+    recipe = str(CONFIGS / "records" / "airbench94_muon.yaml")
     assert main(["profile", recipe, *TINY, "--repeats", "1", "--json", str(file)]) == 0
     assert "a whole step" in capsys.readouterr().out
     numbers = json.loads(file.read_text())
@@ -108,7 +108,7 @@ def test_profile_writes_json(
 
 
 def test_profile_of_two_recipes_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["profile", str(CONFIGS / "sgd.yaml"), str(CONFIGS / "quickstart.yaml")]) == 2
+    assert main(["profile", str(CONFIGS / "records" / "airbench94.yaml"), str(CONFIGS / "quickstart.yaml")]) == 2
     assert "name one recipe" in capsys.readouterr().err
 
 
@@ -135,7 +135,13 @@ def test_both_sides_of_a_speedup_are_measured_in_processes_of_their_own(
 ) -> None:
     file = tmp_path / "speedup.json"
     few = [item for item in TINY if "epochs" not in item]
-    recipe = ["speedup", str(CONFIGS / "airbench94_muon.yaml"), *few, "data.train_images=400", "train.epochs=1"]
+    recipe = [
+        "speedup",
+        str(CONFIGS / "records" / "airbench94_muon.yaml"),
+        *few,
+        "data.train_images=400",
+        "train.epochs=1",
+    ]
     assert main([*recipe, "--rounds", "1", "--json", str(file)]) == 0
     printed = capsys.readouterr().out
     assert "round 1 of 1, plain" in printed

@@ -19,7 +19,7 @@ from airbench.training.callback import Callback
 from airbench.training.results import EpochRow, TrialResult
 from tests.conftest import CONFIGS, TINY, tiny
 
-MUON = str(CONFIGS / "airbench94_muon.yaml")
+MUON = str(CONFIGS / "records" / "airbench94_muon.yaml")
 
 
 class Notes(Callback):
@@ -46,7 +46,7 @@ def cached_shapes(small_shapes: Dataset, own_cache: Path) -> None:
 
 
 def jobs() -> list[TrialJob]:
-    muon, sgd = tiny("airbench94_muon.yaml", "train.epochs=1"), tiny("sgd.yaml", "train.epochs=1")
+    muon, sgd = tiny("airbench94_muon.yaml", "train.epochs=1"), tiny("airbench94.yaml", "train.epochs=1")
     return [
         TrialJob(each.recipe, seed, seed, run, spectra=seed == 0)
         for seed in (0, 1)

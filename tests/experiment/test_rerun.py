@@ -11,7 +11,7 @@ from airbench.runs import RunFolder
 from tests.conftest import CONFIGS, TINY
 from tests.experiment.test_run import only
 
-MUON = str(CONFIGS / "airbench94_muon.yaml")
+MUON = str(CONFIGS / "records" / "airbench94_muon.yaml")
 
 
 @pytest.fixture

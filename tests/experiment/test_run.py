@@ -21,7 +21,7 @@ from airbench.runs import read_run
 from airbench.training.loop import run_trial
 from tests.conftest import CONFIGS, TINY
 
-MUON, SGD = str(CONFIGS / "airbench94_muon.yaml"), str(CONFIGS / "sgd.yaml")
+MUON, SGD = str(CONFIGS / "records" / "airbench94_muon.yaml"), str(CONFIGS / "records" / "airbench94.yaml")
 
 
 def only(folder: Path) -> Path:

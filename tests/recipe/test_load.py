@@ -15,7 +15,7 @@ from airbench.recipe.plugins import load_plugin
 from airbench.recipe.source import Node, merge, parse_override, parse_yaml
 from tests.conftest import CONFIGS
 
-MUON = CONFIGS / "airbench94_muon.yaml"
+MUON = CONFIGS / "records" / "airbench94_muon.yaml"
 
 
 def write(folder: Path, text: str, name: str = "mine.yaml") -> Path:
@@ -310,13 +310,13 @@ def test_the_order_of_overrides_does_not_matter(order: int) -> None:
 )
 def test_a_value_of_another_type_is_answered_in_plain_words(override: str, message: str) -> None:
     with pytest.raises(RecipeError) as error:
-        load_recipe(CONFIGS / "airbench94_muon.yaml", [override])
+        load_recipe(CONFIGS / "records" / "airbench94_muon.yaml", [override])
     assert str(error.value) == f"command line: {message}"
 
 
 def test_lengths_in_a_list_of_lists_are_refused_by_name() -> None:
     with pytest.raises(RecipeError, match=r"train.epochs = \[\[1, 2\]\]: give numbers, such as \[4, 8\]"):
-        load_recipes(CONFIGS / "airbench94_muon.yaml", ["train.epochs=[[1,2]]"])
+        load_recipes(CONFIGS / "records" / "airbench94_muon.yaml", ["train.epochs=[[1,2]]"])
 
 
 def test_settings_that_contradict_each_other_are_named_without_the_whole_recipe() -> None:

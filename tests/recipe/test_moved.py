@@ -11,7 +11,7 @@ from airbench.recipe.source import parse_yaml
 from airbench.recipe.transforms import ColorJitter, Cutout, Flip, Translate
 from tests.conftest import CONFIGS
 
-MUON = CONFIGS / "airbench94_muon.yaml"
+MUON = CONFIGS / "records" / "airbench94_muon.yaml"
 RECORDS = CONFIGS.parent / "runs" / "records"
 
 

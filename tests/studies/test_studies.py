@@ -115,4 +115,4 @@ def test_spectra_are_those_of_the_training(few_shapes: Dataset, tmp_path: Path) 
 
 def test_spectra_of_a_recipe_without_muon_are_refused(few_shapes: Dataset) -> None:
     with pytest.raises(AirbenchError, match="no group is trained by muon"):
-        study_spectra(tiny("sgd.yaml"))
+        study_spectra(tiny("airbench94.yaml"))

@@ -12,7 +12,7 @@ from tests.conftest import CONFIGS
 
 
 def test_airbench94_muon_takes_the_published_arithmetic() -> None:
-    recipe = load_recipe(CONFIGS / "airbench94_muon.yaml").recipe
+    recipe = load_recipe(CONFIGS / "records" / "airbench94_muon.yaml").recipe
     flop = count_flop(recipe, 200, 10_000, ImageShape(32, 3, 10))
     assert flop["trial"] / 1e15 == pytest.approx(0.29, abs=0.015)
     views = 6

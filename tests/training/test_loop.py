@@ -46,7 +46,7 @@ def same(one: Bits, other: Bits) -> bool:
     return all(torch.equal(one[k], other[k]) for k in one)
 
 
-@pytest.mark.parametrize("config", ["airbench94_muon.yaml", "sgd.yaml"])
+@pytest.mark.parametrize("config", ["airbench94_muon.yaml", "airbench94.yaml"])
 def test_same_seeds_same_bits_whatever_came_before(config: str, small_shapes: Dataset, cpu: Machine) -> None:
     recipe = tiny(config).recipe
     cold_result, cold = train(TrialSetup(recipe, small_shapes, cpu))
@@ -122,7 +122,7 @@ def test_lookahead_leaves_the_slow_weights(small_shapes: Dataset, cpu: Machine) 
 
 
 def test_nan_stops_the_trial_and_says_so(small_shapes: Dataset, cpu: Machine) -> None:
-    setup = TrialSetup(tiny("sgd.yaml", "optimizers.head.lr=1e20", "train.epochs=50").recipe, small_shapes, cpu)
+    setup = TrialSetup(tiny("airbench94.yaml", "optimizers.head.lr=1e20", "train.epochs=50").recipe, small_shapes, cpu)
     watcher = Silent()
     with pytest.raises(TrialError, match=r"the loss is (nan|inf).*lower lr"):
         run_trial(setup, SEEDS, watcher)

@@ -111,7 +111,7 @@ def test_a_recipe_that_loads_trains_or_says_why_not(words: list[str], small_shap
     small = [word for word in TINY if not word.startswith(("net.whiten", "train.epochs", "evaluate"))]
     try:
         recipe = load_recipe(
-            CONFIGS / "airbench94_muon.yaml",
+            CONFIGS / "records" / "airbench94_muon.yaml",
             [*small, *words, "net.whiten.images=100", "train.epochs=0.25", "evaluate.batch_size=64"],
         ).recipe
         setup = TrialSetup(recipe, small_shapes, Machine(torch.device("cpu"), torch.float32))

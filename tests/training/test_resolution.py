@@ -59,7 +59,9 @@ def test_a_batch_at_full_size_is_left_as_it_is() -> None:
 
 def test_arithmetic_of_three_stages_adds_up() -> None:
     """By hand: multiply-adds of every layer at each side, times 3 for the two gradients where there are both."""
-    recipe = load_recipe(CONFIGS / "airbench94_muon.yaml", [THREE, "net.final_pool=global", "train.epochs=1"]).recipe
+    recipe = load_recipe(
+        CONFIGS / "records" / "airbench94_muon.yaml", [THREE, "net.final_pool=global", "train.epochs=1"]
+    ).recipe
     flat = recipe.model_copy(update={"train": recipe.train.model_copy(update={"resolution": ()})})
     batch, steps = recipe.train.batch_size, 25
 

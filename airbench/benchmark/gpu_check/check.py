@@ -32,7 +32,6 @@ class Options:
     """What is checked, and where the results go."""
 
     out: Path
-    configs: Path
     device: str = "cuda"
     trials: int = 2
     peer: Path | None = None
@@ -77,7 +76,7 @@ def run_checks(options: Options, say: Callable[[str], None]) -> list[Outcome]:
 
 def _commands(options: Options) -> list[tuple[str, Sequence[str]]]:
     airbench = (sys.executable, "-m", "airbench")
-    muon = str(options.configs / "airbench94_muon.yaml")
+    muon = "airbench94_muon"
     words = ("--device", options.device, *options.overrides)
     found: list[tuple[str, Sequence[str]]] = [
         ("gpu-before", _NVIDIA_SMI),
@@ -103,8 +102,7 @@ def _write_way(options: Options, recipe: str, way: str) -> str:
     """Write a recipe file that executes steps in this way, and return its name."""
     file = options.out / "recipes" / f"{recipe}-{way}.yaml"
     file.parent.mkdir(exist_ok=True)
-    parent = (options.configs / f"{recipe}.yaml").resolve()
-    file.write_text(f"extends: {parent}\nengine: {WAYS[way]}\n", encoding="utf-8")
+    file.write_text(f"extends: {recipe}\nengine: {WAYS[way]}\n", encoding="utf-8")
     return str(file)
 
 

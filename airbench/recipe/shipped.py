@@ -1,0 +1,45 @@
+"""The recipes that come with airbench, found by name: `airbench94_muon`, wherever below configs/ its file is."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent.parent
+
+SUFFIXES = (".yaml", ".yml")
+
+
+@cache
+def configs_folder() -> Path:
+    """Return the folder of the shipped recipes: configs/ beside the package in a checkout, inside it when installed."""
+    inside = _PACKAGE / "configs"
+    return inside if inside.is_dir() else _PACKAGE.parent / "configs"
+
+
+@cache
+def shipped_recipes() -> dict[str, Path]:
+    """Return the files of the shipped recipes by name, in the order of folders and names."""
+    files = sorted(configs_folder().rglob("*.yaml"), key=lambda file: (len(file.parts), file))
+    return {file.stem: file for file in files}
+
+
+def find_shipped(name: str) -> Path | None:
+    """Return the file of the shipped recipe called ``name``, which may end in `.yaml`; None if there is none.
+
+    The path is relative to the working directory where it lies below it, as users would write it.
+    """
+    if os.path.basename(name) != name:
+        return None
+    stem, suffix = os.path.splitext(name)
+    file = shipped_recipes().get(stem if suffix in SUFFIXES else name)
+    if file is None:
+        return None
+    here = Path.cwd()
+    return file.relative_to(here) if file.is_relative_to(here) else file
+
+
+def locate(path: str | Path) -> Path:
+    """Return the recipe file that ``path`` means: itself if there is such a file, else a shipped recipe, by name."""
+    path = Path(path)
+    found = None if path.is_file() else find_shipped(str(path))
+    return found or path
