@@ -31,7 +31,8 @@ Train recipes on one device, timed, and keep a run folder for each.
 """
 _TRAIN_EPILOG = """\
 A recipe is a YAML file, or the name of a shipped one (airbench recipes lists them). configs/recipe.schema.json
-documents every setting, and --print-recipe shows a recipe with all its defaults. Overrides (key.subkey=value, the value in YAML) apply to every recipe of the command.
+documents every setting, and --print-recipe shows a recipe with all its defaults. Overrides (key.subkey=value, the
+value in YAML) apply to every recipe of the command.
 
 Timed: whitening, augmentation, training steps, the final evaluation with test-time augmentation.
 Not timed: reading data, initialisation, compilation, warm-up, evaluation after each epoch.
