@@ -24,11 +24,11 @@ def test_training_two_recipes_in_turn(few_shapes: Dataset, tmp_path: Path, capsy
     out = capsys.readouterr().out
     assert code == 0
     finals = [row.split()[:2] for row in out.splitlines() if " final " in row]
-    assert finals == [["airbench94_muon", "1"], ["sgd", "1"], ["airbench94_muon", "2"], ["sgd", "2"]]
+    assert finals == [["airbench94_muon", "1"], ["airbench94", "1"], ["airbench94_muon", "2"], ["airbench94", "2"]]
     assert "\r" not in out  # no bar where there is no terminal
     assert "not reached" in out
     folders = sorted(p for p in tmp_path.iterdir())
-    assert [f.name.split("-", 2)[2] for f in folders] == ["airbench94_muon", "sgd"]
+    assert [f.name.split("-", 2)[2] for f in folders] == ["airbench94", "airbench94_muon"]
     for folder in folders:
         trials = [json.loads(row) for row in (folder / "trials.jsonl").read_text().splitlines()]
         assert [t["seed"] for t in trials] == [5, 6]
@@ -153,7 +153,7 @@ def test_runs_verify_compare_report_on_a_real_run(
 ) -> None:
     out = tmp_path / "runs"
     assert main(["compare", MUON, SGD, *TINY, "train.epochs=1", "--trials", "2", "--out", str(out)]) == 0
-    assert "against sgd" in capsys.readouterr().out
+    assert "against airbench94" in capsys.readouterr().out
     (out / "20200101-damaged").mkdir()
     (out / "20200101-damaged" / "run.json").write_text("{")
     assert main(["runs", str(out)]) == 0

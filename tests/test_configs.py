@@ -30,7 +30,7 @@ def test_config_trains_two_steps(config: Path, small_shapes: Dataset, cpu: Machi
     batch = Batch(setup.train.normalized(torch.float32, 50), setup.train.labels[:50], index)
     for step in range(2):
         optimizers.before_step(step)
-        losses, _ = train_step(setup.forward_loss, optimizers, batch)
+        losses, _ = train_step(setup.forward_loss(step), optimizers, batch)
         assert losses.isfinite().all()
     after = [p for g in setup.groups for p in g.params]
     assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True))

@@ -86,7 +86,7 @@ def test_gradients_of_every_parameter_are_the_cpus(
         setup = setup_for(device, small_shapes, *words, recipe=recipe)
         setup.net.train()
         batch = next(setup.new_loader(SEEDS).epoch())
-        losses, _ = setup.forward_loss(batch.images, batch.targets)
+        losses, _ = setup.forward_loss(0)(batch.images, batch.targets)
         losses.sum().backward()
         gradients.append({n: p.grad for n, p in setup.net.named_parameters() if p.grad is not None})
     assert len(gradients[0]) == sum(len(group.params) for group in setup.groups)

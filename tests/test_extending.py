@@ -45,7 +45,6 @@ def test_component_of_the_page_trains_two_steps(
     assert len(code.splitlines()) <= 30
     (tmp_path / "mine.py").write_text(code, encoding="utf-8")
     (tmp_path / "mine.yaml").write_text(recipe, encoding="utf-8")
-    (tmp_path / "configs").symlink_to(CONFIGS)
     overrides = [word for word in SHORT if not (kind == "net" and word.startswith("net."))]
     if kind != "net":
         overrides.append("net.widths=[4,8,8]")

@@ -65,7 +65,10 @@ def _of_trial(run: RunRecord, trial: TrialRecord) -> Iterator[str]:
     clock += [trial.seconds, wall]
     if any(a > b + _CLOCK for a, b in pairwise(clock)):
         yield "its seconds do not follow from those of its epochs"
-    if trial.steps is not None and run.number("steps") not in (None, trial.steps):
+    allowed = {run.number("steps")}
+    if run.setting("train", "round_steps") == "stochastic":
+        allowed |= {steps - 1 for steps in allowed if steps is not None}
+    if trial.steps is not None and None not in allowed and trial.steps not in allowed:
         yield f"{trial.steps} steps instead of {run.fact('steps')}"
 
 
@@ -85,7 +88,8 @@ def _planned_steps(run: RunRecord) -> int | None:
         return None
     if isinstance(epochs, bool) or not isinstance(epochs, int | float) or not 0 < epochs <= 1e6 or images > 1e12:
         return None
-    return epochs_to_steps(epochs, int(images) // batch)
+    carried = run.setting("train", "last_batch") == "carry_over"
+    return epochs_to_steps(epochs, images / batch if carried else int(images) // batch)
 
 
 def _agrees_with_summary(run: RunRecord) -> bool:

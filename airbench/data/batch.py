@@ -1,6 +1,6 @@
 """A batch of training images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -25,3 +25,17 @@ class Batch:
     def labels(self) -> Tensor:
         """The most probable class of each target, ``(B,)`` int64."""
         return self.targets if self.targets.ndim == 1 else self.targets.argmax(1)
+
+
+def first_rows(batch: Batch, count: int) -> Batch:
+    """Return the first ``count`` examples of ``batch``."""
+    if count == len(batch):
+        return batch
+    weights = None if batch.weights is None else batch.weights[:count]
+    return replace(
+        batch,
+        images=batch.images[:count],
+        targets=batch.targets[:count],
+        index=batch.index[:count],
+        weights=weights,
+    )

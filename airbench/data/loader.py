@@ -71,10 +71,29 @@ class Epoch:
     draws: list[tuple[Transform, Tensor]]
     """What the other augmentations draw for it."""
 
+    def rest(self, start: int) -> "Epoch":
+        """Return the rows from ``start`` on."""
+        places = None if self.places is None else self.places[start:]
+        return Epoch(self.order[start:], self.labels[start:], places, [(t, draw[start:]) for t, draw in self.draws])
+
+    def followed_by(self, other: "Epoch") -> "Epoch":
+        """Return the rows of both, drawn by the same loader."""
+        places = None
+        if self.places is not None and other.places is not None:
+            places = torch.cat([self.places, other.places])
+        pairs = zip(self.draws, other.draws, strict=True)
+        return Epoch(
+            torch.cat([self.order, other.order]),
+            torch.cat([self.labels, other.labels]),
+            places,
+            [(t, torch.cat([own, others])) for (t, own), (_, others) in pairs],
+        )
+
 
 class Loader:
-    """Shuffled, augmented batches of a split, epoch after epoch; the last incomplete batch is dropped.
+    """Shuffled, augmented batches of a split, epoch after epoch.
 
+    The last incomplete batch of an epoch is dropped; with ``carry_over`` the next epoch's first images complete it.
     ``order`` and ``augment`` are host generators: one seed gives the same batches on every device. Crops are cut while
     a batch is gathered. With ``mirrored`` (None: on CUDA) so are mirror images, from a mirrored copy that is kept
     beside the images. Creating a loader normalises and pads all images, so it belongs on the clock.
@@ -89,7 +108,9 @@ class Loader:
         order: torch.Generator,
         augment: torch.Generator,
         mirrored: bool | None = None,
+        carry_over: bool = False,
     ):
+        self.carry_over = carry_over
         self.labels, self.transforms, self.batch_size = split.labels, list(transforms), batch_size
         self.order, self.augment = order, augment
         self.side = split.images.shape[1]
@@ -105,13 +126,14 @@ class Loader:
         self._next: Epoch | None = None
 
     def __len__(self) -> int:
-        """Return the number of batches in an epoch."""
+        """Return the number of whole batches in an epoch."""
         return len(self.labels) // self.batch_size
 
     def epoch(self) -> Iterator[Batch]:
         """Return the batches of the next epoch. Ends by drawing another: a GPU still has the last batches to do."""
         epoch = self._next or self._draw()
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
+        end = len(epoch.order) // self.batch_size * self.batch_size
+        for start in range(0, end, self.batch_size):
             rows = slice(start, start + self.batch_size)
             index, places = epoch.order[rows], epoch.places
             images = self.images[index] if places is None else crop(self.images, places[rows], self.side)
@@ -120,6 +142,8 @@ class Loader:
                 batch = transform.apply(batch, draw[rows])
             yield batch
         self._next = self._draw()
+        if self.carry_over and end < len(epoch.order):
+            self._next = epoch.rest(end).followed_by(self._next)
 
     def _draw(self) -> Epoch:
         """Draw the order of an epoch and what happens to each image, and send both to the device."""

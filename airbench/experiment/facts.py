@@ -1,5 +1,6 @@
 """Facts that a run records before its first trial, and those that must not change until its last."""
 
+import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from airbench.training.setup import TrialSetup
 MUST_MATCH = (
     ("source", "sha256"), ("steps",),
     ("data", "train_fingerprint"), ("data", "test_fingerprint"), ("data", "train_images"),
+    ("data", "subset_sha256"),
     ("environment", "device"), ("environment", "precision"), ("environment", "threads"),
     ("environment", "cpu"), ("environment", "cpu_count"), ("environment", "memory_gib"), ("environment", "gpu"),
     ("environment", "system"), ("environment", "python"), ("environment", "packages"), ("environment", "variables"),
@@ -42,6 +44,7 @@ def run_facts(
             "train_fingerprint": dataset.train.fingerprint,
             "test_fingerprint": dataset.test.fingerprint,
             "train_images": len(setup.train),
+            "subset_sha256": _sha256(setup.recipe.data.subset),
             "test_images": len(setup.test),
         },
         "steps": setup.total_steps,
@@ -51,9 +54,13 @@ def run_facts(
     }
     if measure:
         setup.machine.use_threads()
-        facts["flop"] = count_flop(setup.recipe, setup.total_steps, len(setup.test), setup.shape)
+        facts["flop"] = count_flop(setup.recipe, setup.total_steps, len(setup.test), setup.shape, setup.steps_per_epoch)
         facts["peak"] = _peak(setup.machine.device)
     return facts, difference
+
+
+def _sha256(path: str | None) -> str | None:
+    return None if path is None else hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
 
 
 def what_changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -42,7 +42,7 @@ class Optimizers:
         *,
         batch_size: int,
         total_steps: int,
-        steps_per_epoch: int,
+        steps_per_epoch: float,
         captured: bool = False,
     ):
         self.total_steps, self.steps_per_epoch, self.captured = total_steps, steps_per_epoch, captured

@@ -36,6 +36,10 @@ class Data(Config):
     train_images: Count | None = None
     """Train on only the first `train_images` images. Unset: all of them."""
 
+    subset: str | None = None
+    """Train on the images listed in this file, .txt with one position per line or .npy; they count from 0, in the order
+    in which predictions are kept. Unset: all of them."""
+
     held_out: Count | None = None
     """For tuning: hold out this many training images, the last ones, and evaluate on them instead of on the test
     images. Unset: evaluate on the test images."""
@@ -53,6 +57,12 @@ class Data(Config):
             raise ValueError(f"path (or --data) has no effect on {self.name}: its images are synthetic")
         if self.path is None and self.name == "folder":
             raise ValueError("name = folder needs path (or --data): the folder that holds train/ and test/")
+        return self
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> Self:
+        if self.subset is not None and self.train_images is not None:
+            raise ValueError("train_images and subset both choose training images; give one of them")
         return self
 
     @model_validator(mode="after")

@@ -60,6 +60,9 @@ class Registry(Mapping[str, Component]):
     def __len__(self) -> int:
         return len(self._components)
 
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__  # typing needs annotations to be hashable
+
     def add(self, name: str, config: type[Config], factory: str | Callable[..., Any] | None = None) -> None:
         """Add a component. ``config`` needs the field ``<key>: Literal["<name>"] = "<name>"``.
 

@@ -14,7 +14,7 @@ class ScheduleConfig(Config):
 
     name: str
 
-    def factor(self, step: int, total: int, per_epoch: int) -> float:
+    def factor(self, step: int, total: int, per_epoch: float) -> float:
         """Return the factor on the lr at ``step`` (from 0) of ``total``, with ``per_epoch`` steps per epoch."""
         raise NotImplementedError
 
@@ -25,7 +25,7 @@ class Constant(ScheduleConfig):
     name: Literal["constant"] = "constant"
     """This schedule."""
 
-    def factor(self, step: int, total: int, per_epoch: int) -> float:
+    def factor(self, step: int, total: int, per_epoch: float) -> float:
         """Return 1."""
         return 1.0
 
@@ -48,7 +48,7 @@ class Finite(ScheduleConfig):
             raise ValueError("give epochs or fraction, not both")
         return self
 
-    def factor(self, step: int, total: int, per_epoch: int) -> float:
+    def factor(self, step: int, total: int, per_epoch: float) -> float:
         """Return the factor on the schedule's curve until its end, and ``end`` from then on."""
         length = total
         if self.epochs is not None:
@@ -57,7 +57,7 @@ class Finite(ScheduleConfig):
             length = max(1, round(self.fraction * total))
         return self.end if step >= length else self.curve(step, length, per_epoch)
 
-    def curve(self, step: int, length: int, per_epoch: int) -> float:
+    def curve(self, step: int, length: int, per_epoch: float) -> float:
         """Return the factor at ``step`` < ``length`` (both in steps)."""
         raise NotImplementedError
 
@@ -71,7 +71,7 @@ class Linear(Finite):
     start: NonNegative = 1.0
     """Factor on the group's lr at the first step."""
 
-    def curve(self, step: int, length: int, per_epoch: int) -> float:
+    def curve(self, step: int, length: int, per_epoch: float) -> float:
         """Interpolate between ``start`` and ``end``."""
         return _between(self.start, self.end, step / length)
 
@@ -85,7 +85,7 @@ class Cosine(Finite):
     start: NonNegative = 1.0
     """Factor on the group's lr at the first step."""
 
-    def curve(self, step: int, length: int, per_epoch: int) -> float:
+    def curve(self, step: int, length: int, per_epoch: float) -> float:
         """Interpolate between ``start`` and ``end``, changing slowly near both."""
         return _between(self.start, self.end, (1 - math.cos(math.pi * step / length)) / 2)
 
@@ -105,7 +105,7 @@ class Triangular(Finite):
     end: NonNegative = 0.07
     """Factor on the group's lr at the end of the schedule, and from then on."""
 
-    def curve(self, step: int, length: int, per_epoch: int) -> float:
+    def curve(self, step: int, length: int, per_epoch: float) -> float:
         """Rise until ``peak``, then fall."""
         up = int(length * self.peak)
         return _trapezoid(self.start, self.end, step, length, up, length - up)
@@ -135,7 +135,7 @@ class Trapezoidal(Finite):
             raise ValueError("warmup + cooldown is more than 1, the whole length")
         return self
 
-    def curve(self, step: int, length: int, per_epoch: int) -> float:
+    def curve(self, step: int, length: int, per_epoch: float) -> float:
         """Rise for ``warmup``, fall for ``cooldown``, stay at 1 in between."""
         unit = length if self.unit == "fraction" else per_epoch
         return _trapezoid(self.start, self.end, step, length, int(self.warmup * unit), round(self.cooldown * unit))
@@ -158,7 +158,7 @@ def _between(start: float, end: float, share: float) -> float:
     return start * (1 - share) + end * share
 
 
-def epochs_to_steps(epochs: float, per_epoch: int) -> int:
+def epochs_to_steps(epochs: float, per_epoch: float) -> int:
     """Return the number of steps in ``epochs`` epochs, rounded up; at least 1."""
     return max(1, math.ceil(round(epochs * per_epoch, 9)))  # 0.1 * 30 is 3, not 3.0000000000000004
 

@@ -12,7 +12,9 @@ from airbench.recipe.config import LARGEST, Config, Count, Epochs, Fraction, See
 from airbench.recipe.data import Data
 from airbench.recipe.engine import Engine
 from airbench.recipe.nets import CifarNet, Net
-from airbench.recipe.optimizers import Lookahead, OptimizerGroup
+from airbench.recipe.optimizers import EMA, Lookahead, OptimizerGroup
+from airbench.recipe.schedules import epochs_to_steps
+from airbench.recipe.selections import Selection
 
 
 class Stage(Config):
@@ -29,14 +31,30 @@ class Train(Config):
     """The training loop."""
 
     batch_size: Annotated[int, Field(ge=2, le=LARGEST)] = 2000
-    """Images per step. The last, incomplete batch of an epoch is dropped."""
+    """Images per step, before `selection`."""
+
+    last_batch: Literal["drop", "carry_over"] = "drop"
+    """What becomes of the images that are left at the end of an epoch and do not fill a batch. `drop`: they are not
+    shown in this epoch. `carry_over`: the next epoch's first images fill the batch, so that every image is shown in
+    every epoch."""
 
     epochs: Epochs = 8.0
     """Passes over the training images, not necessarily a whole number. A list in a file or on the command line,
     [4, 6, 8], stands for one recipe per length."""
 
+    round_steps: Literal["up", "stochastic"] = "up"
+    """How a number of steps that is not whole is rounded. `stochastic`: at random for each trial, up with the
+    probability of its fraction, so that the expected number of epochs is exact. Schedules have the length that is
+    rounded up."""
+
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the target that is spread over all classes. The loss is summed over the batch."""
+
+    label_smoothing_until: Fraction = 1.0
+    """Smooth labels until this fraction of the steps, and not after it."""
+
+    selection: Selection | None = None
+    """Which images of each batch are trained on. Unset: all of them."""
 
     resolution: Annotated[tuple[Stage, ...], Field(max_length=8)] = ()
     """Stages of progressive resolution, in order: smaller images first, and after the last stage those of the data
@@ -44,6 +62,14 @@ class Train(Config):
 
     stall_epochs: Count = 3
     """A trial fails if its loss is no better than guessing after this many epochs."""
+
+    def steps_per_epoch(self, images: int) -> float:
+        """Return how many batches an epoch of so many ``images`` has, not whole if the last one is carried over."""
+        return images / self.batch_size if self.last_batch == "carry_over" else images // self.batch_size
+
+    def total_steps(self, images: int) -> int:
+        """Return the number of steps of a training on so many ``images``, rounded up."""
+        return epochs_to_steps(self.epochs, self.steps_per_epoch(images))
 
     @model_validator(mode="after")
     def _stages_in_order(self) -> Self:
@@ -117,7 +143,10 @@ class Recipe(Config):
     inherited group."""
 
     lookahead: Lookahead | None = None
-    """Weight averaging during training. Unset: none."""
+    """Weight averaging during training, whose average the net is reset to. Unset: none."""
+
+    ema: EMA | None = None
+    """Weight averaging beside training, whose average is evaluated at the end. Unset: none."""
 
     evaluate: Evaluate = Evaluate()
     """How test accuracy is evaluated."""
@@ -139,3 +168,13 @@ class Recipe(Config):
             if obstacle:
                 return f"{obstacle}, of optimizers.{name}"
         return None
+
+    def of_proxy(self) -> "Recipe | None":
+        """Return the recipe of the small net that selects examples, if there is one. It trains on what it selects."""
+        selection = self.train.selection
+        if selection is None or selection.proxy is None:
+            return None
+        engine = self.engine.model_copy(update={"cuda_graph": False})
+        train = self.train.model_copy(update={"selection": None})
+        changed = {"net": selection.proxy.net, "train": train, "engine": engine, "lookahead": None, "ema": None}
+        return self.model_copy(update=changed)

@@ -214,8 +214,12 @@ def merge(base: Node, over: Node, *, start_over: bool = True, at: str = "") -> N
     for kind in ("name", "method") if start_over else ():
         old, new = base.value.get(kind), over.value.get(kind)
         if new and base.value and (old.value if old else _DEFAULTS.get((at, kind), new.value)) != new.value:
-            kept = {key: node for key, node in base.value.items() if key in _KEPT and key not in over.value}
-            return Node({**kept, **over.value}, over.file, over.line)
+            kept = {
+                key: merge(node, over.value[key], at=key) if key in over.value else node
+                for key, node in base.value.items()
+                if key in _KEPT
+            }
+            return Node({**over.value, **kept}, over.file, over.line)
     new_keys = {key: node for key, node in over.value.items() if key not in base.value}
     merged = {
         key: merge(node, over.value[key], start_over=start_over, at=key) if key in over.value else node

@@ -32,7 +32,7 @@ def run_trial(setup: TrialSetup, seeds: TrialSeeds, callback: Callback | None = 
 
 def fit(setup: TrialSetup, seeds: TrialSeeds, callback: Callback) -> TrialResult:
     """Reset the net, train it epoch by epoch, and evaluate it. Only ``with clock:`` blocks are timed."""
-    net, total, clock = setup.net, setup.total_steps, Clock(setup.machine.device)
+    net, total, clock = setup.net, setup.last_step(seeds), Clock(setup.machine.device)
     started, step, rows = time.perf_counter(), 0, list[EpochRow]()
 
     net.reset(seeds.generator("init"))
@@ -40,7 +40,8 @@ def fit(setup: TrialSetup, seeds: TrialSeeds, callback: Callback) -> TrialResult
     with clock:
         setup.prepare_net()
         loader = setup.new_loader(seeds)
-    lookahead = setup.new_lookahead()  # after preparing the net, which it copies
+        selection = setup.new_selection(seeds)
+    averages = setup.new_averages()  # after preparing the net, which they copy
     callback.on_start(setup, optimizers)
 
     for epoch in count(1):
@@ -48,15 +49,16 @@ def fit(setup: TrialSetup, seeds: TrialSeeds, callback: Callback) -> TrialResult
             net.train()
             for batch in loader.epoch():
                 optimizers.before_step(step)
-                losses, logits = take_step(setup.resolution.of(batch, step))
+                batch = setup.plan.sized(selection.choose(batch, step), step)
+                losses, logits = take_step(batch)
+                selection.observe(batch, losses)
                 step += 1
-                if lookahead:
-                    lookahead.after_step(step)
+                averages.after_step(step)
                 callback.on_step(step, total)
                 if step == total or _diverged(losses):
                     break
-            if lookahead and step == total:
-                lookahead.finish()
+            if step == total:
+                averages.finish()
         rows.append(_after_epoch(setup, step, batch, losses, logits, clock))
         callback.on_epoch(rows[-1])
         _check_progress(setup, rows[-1], epoch)

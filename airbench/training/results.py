@@ -23,9 +23,12 @@ class TrialSeeds:
         fixed = recipe.seeds
         return cls(*(seed if own is None else own for own in (fixed.init, fixed.order, fixed.augment)))
 
-    def generator(self, stream: str) -> torch.Generator:
-        """Create a CPU generator for ``init``, ``order`` or ``augment``; streams of the same seed are independent."""
-        digest = hashlib.sha256(f"{stream}:{getattr(self, stream)}".encode()).digest()
+    def generator(self, stream: str, purpose: str = "") -> torch.Generator:
+        """Create a CPU generator for ``init``, ``order`` or ``augment``; streams of the same seed are independent.
+
+        ``purpose`` names another stream of that seed.
+        """
+        digest = hashlib.sha256(f"{purpose or stream}:{getattr(self, stream)}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 

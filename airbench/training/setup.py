@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -9,21 +10,23 @@ from torch import Tensor
 
 from airbench.data.batch import Batch
 from airbench.data.dataset import Dataset
-from airbench.data.loader import Loader, to_device
+from airbench.data.loader import DeviceSplit, Loader, to_device
+from airbench.data.subset import read_subset
 from airbench.data.transforms import ImageShape, build_transforms
 from airbench.device import Machine
 from airbench.errors import OUT_OF_MEMORY, RecipeError, TrialError, is_out_of_memory
 from airbench.net.base import NetContext, build_net, prepare
+from airbench.optim.averages import Averages
 from airbench.optim.groups import route
-from airbench.optim.lookahead import Lookahead
 from airbench.optim.optimizers import Optimizers
 from airbench.recipe import Recipe
-from airbench.recipe.schedules import epochs_to_steps
 from airbench.recipe.schema import Evaluate
-from airbench.training.engine import Execution, forward, forward_loss
+from airbench.recipe.selections import SELECTIONS
+from airbench.training.engine import Execution, ForwardLoss, forward, forward_loss
 from airbench.training.evaluate import num_correct
-from airbench.training.resolution import Resolution
+from airbench.training.plan import Plan
 from airbench.training.results import TrialSeeds
+from airbench.training.selection.base import Selection
 from airbench.training.step import GraphStep, Step, train_step
 
 
@@ -33,25 +36,25 @@ class TrialSetup:
     def __init__(self, recipe: Recipe, dataset: Dataset, machine: Machine):
         self.recipe, self.machine = recipe, machine
         self.shape = image_shape(dataset)
-        wanted, there = recipe.data.train_images, len(dataset.train)
-        if wanted is not None and wanted > there:
-            raise RecipeError(f"data.train_images = {wanted}: {dataset.source} has {there} training images")
-        self.train = to_device(dataset.train, dataset, machine.device, wanted)
+        self.train = training_images(recipe, dataset, machine)
         self.test = to_device(dataset.test, dataset, machine.device)
         batch = recipe.train.batch_size
         if batch > len(self.train):
             raise RecipeError(f"train.batch_size = {batch}: there are only {len(self.train)} training images")
-        self.steps_per_epoch = len(self.train) // batch
-        self.total_steps = epochs_to_steps(recipe.train.epochs, self.steps_per_epoch)
+        self.steps_per_epoch = recipe.train.steps_per_epoch(len(self.train))
+        self.total_steps = recipe.train.total_steps(len(self.train))
         self.net = build_net(recipe.net, net_context(recipe, self.shape), machine.device, machine.dtype)
-        self.resolution = Resolution(recipe.train.resolution, self.total_steps, self.shape.side)
+        self.plan = Plan(recipe.train, self.total_steps, self.steps_per_epoch, self.shape.side)
         self._check_resolution()
         self.groups = route(self.net, recipe.optimizers)
         self.execute(Execution.choose(recipe, machine))
+        beside = recipe.of_proxy()
+        self.proxy = None if beside is None else TrialSetup(beside, dataset, machine)
+        """What trains the small net that selects examples, if there is one."""
 
     def _check_resolution(self) -> None:
         """Raise RecipeError if the net does not take the images of every stage."""
-        for side in self.resolution.steps_by_side():
+        for side in {kind.side for kind in self.plan.steps_by_kind()}:
             if side == self.shape.side:
                 continue
             if side > self.shape.side:
@@ -67,10 +70,25 @@ class TrialSetup:
     def execute(self, execution: Execution) -> None:
         """Execute steps as ``execution`` says from now on."""
         self.execution = execution
-        self.forward_loss = forward_loss(self.net, self.recipe.train.label_smoothing, execution)
+        self._forward_losses: dict[float, ForwardLoss] = {}
         self.forward = forward(self.net, execution)
         self.graph: GraphStep | None = None
         """The captured step, if ``execution`` asks for one; set by the warm-up."""
+
+    def forward_loss(self, step: int) -> ForwardLoss:
+        """Return net and loss as ``step`` executes them."""
+        smoothing = self.plan.at(step).label_smoothing
+        if smoothing not in self._forward_losses:
+            self._forward_losses[smoothing] = forward_loss(self.net, smoothing, self.execution)
+        return self._forward_losses[smoothing]
+
+    def last_step(self, seeds: TrialSeeds) -> int:
+        """Return the number of steps of a trial: the total, or one less if they are rounded at random."""
+        if self.recipe.train.round_steps == "up":
+            return self.total_steps
+        missing = self.total_steps - self.recipe.train.epochs * self.steps_per_epoch
+        chance = torch.rand((), generator=seeds.generator("order", "steps"), dtype=torch.float64).item()
+        return max(1, self.total_steps - (chance < missing))
 
     def new_optimizers(self) -> Optimizers:
         """Build fresh optimizers."""
@@ -90,7 +108,7 @@ class TrialSetup:
         optimizers = self.new_optimizers()
 
         def step(batch: Batch) -> tuple[Tensor, Tensor]:
-            return train_step(self.forward_loss, optimizers, batch)
+            return train_step(self.forward_loss(optimizers.now), optimizers, batch)
 
         return optimizers, step
 
@@ -103,7 +121,16 @@ class TrialSetup:
             self.machine.dtype,
             order=seeds.generator("order"),
             augment=seeds.generator("augment"),
+            carry_over=self.recipe.train.last_batch == "carry_over",
         )
+
+    def new_selection(self, seeds: TrialSeeds) -> Selection:
+        """Return what selects the examples of each batch. With a proxy, this trains it."""
+        config = self.recipe.train.selection
+        if config is None:
+            return Selection()
+        selection: Selection = SELECTIONS.build(config, self, seeds)
+        return selection
 
     def prepare_net(self) -> None:
         """Compute the layers of the net that depend on training images."""
@@ -114,9 +141,21 @@ class TrialSetup:
         test = self.test.normalized(self.machine.dtype)
         return num_correct(self.net, test, self.test.labels, evaluate, self.forward)
 
-    def new_lookahead(self) -> Lookahead | None:
-        """Start lookahead from the net's current weights, if the recipe asks for it."""
-        return Lookahead(self.net, self.recipe.lookahead, self.total_steps) if self.recipe.lookahead else None
+    def new_averages(self) -> Averages:
+        """Start the weight averages that the recipe asks for from the net's current weights."""
+        return Averages(self.net, self.recipe.lookahead, self.recipe.ema, self.total_steps)
+
+
+def training_images(recipe: Recipe, dataset: Dataset, machine: Machine) -> DeviceSplit:
+    """Move the training images of ``recipe`` to the device: all, the first few, or a subset."""
+    wanted, there = recipe.data.train_images, len(dataset.train)
+    if wanted is not None and wanted > there:
+        raise RecipeError(f"data.train_images = {wanted}: {dataset.source} has {there} training images")
+    if recipe.data.subset is None:
+        return to_device(dataset.train, dataset, machine.device, wanted)
+    chosen = read_subset(recipe.data.subset, there)
+    part = replace(dataset.train, images=dataset.train.images[chosen], labels=dataset.train.labels[chosen])
+    return to_device(part, dataset, machine.device)
 
 
 def image_shape(dataset: Dataset) -> ImageShape:

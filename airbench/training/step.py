@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from airbench.data.batch import Batch
+from airbench.data.batch import Batch, first_rows
 from airbench.optim.optimizers import Optimizers
 from airbench.training.engine import ForwardLoss
-from airbench.training.resolution import Resolution
+from airbench.training.plan import Plan, StepKind, resized
 
 StepResult = tuple[Tensor, Tensor]
 """Losses per example ``(B,)`` and logits ``(B, classes)``, detached."""
@@ -47,23 +47,23 @@ class GraphStep:
 
     A graph replays the same kernels on the same memory. So batches are copied to a fixed buffer, optimizers must read
     their learning rates from tensors (``Optimizers(captured=True)``), and each combination of groups that are trained
-    or rescaled in a step, and each size of images, has its own graph.
+    or rescaled in a step, and each kind of step in the plan, has its own graph.
     """
 
     def __init__(
         self,
-        forward_loss: ForwardLoss,
+        forward_loss: Callable[[int], ForwardLoss],
         optimizers: Optimizers,
         example: Batch,
-        resolution: Resolution,
+        plan: Plan,
         capture: Capture | None = None,
     ):
-        """``example`` is any batch, at full size; all others must have its shape."""
-        self.forward_loss, self.optimizers, self.resolution = forward_loss, optimizers, resolution
+        """``forward_loss`` returns what a step executes. ``example`` is any batch, before selection, at full size."""
+        self.forward_loss, self.optimizers, self.plan = forward_loss, optimizers, plan
         self.capture = capture or capture_cuda_graph
         self._example = example
-        self._buffers: dict[int, Batch] = {}
-        """By side of the images."""
+        self._buffers: dict[tuple[int, int], Batch] = {}
+        """By number of images and their side."""
         self._graphs: dict[Hashable, tuple[Callable[[], Any], StepResult]] = {}
 
     def prepare(self) -> None:
@@ -81,27 +81,27 @@ class GraphStep:
             self._graphs[kind] = self.capture(partial(self._work, step))
 
     def _kind(self, step: int) -> Hashable:
-        return self.optimizers.kind_of_step(step), self.resolution.side_at(step)
+        return self.optimizers.kind_of_step(step), self.plan.at(step)
 
     def _work(self, step: int) -> StepResult:
-        return train_step(self.forward_loss, self.optimizers, self._buffer(step))
+        return train_step(self.forward_loss(step), self.optimizers, self._buffer(self.plan.at(step)))
 
-    def _buffer(self, step: int) -> Batch:
-        """Return the memory from which the graphs of ``step``'s resolution read their batch."""
-        side = self.resolution.side_at(step)
-        if side not in self._buffers:
-            batch = self.resolution.of(self._example, step)
-            self._buffers[side] = replace(
+    def _buffer(self, kind: StepKind) -> Batch:
+        """Return the memory from which the graphs of this kind of step read their batch."""
+        key = kind.rows, kind.side
+        if key not in self._buffers:
+            batch = resized(first_rows(self._example, kind.rows), kind.side)
+            self._buffers[key] = replace(
                 batch,
                 images=batch.images.clone(memory_format=torch.preserve_format),
                 targets=batch.targets.clone(),
                 weights=torch.ones(len(batch), device=batch.images.device),
             )
-        return self._buffers[side]
+        return self._buffers[key]
 
     def __call__(self, batch: Batch) -> StepResult:
         """Take the step announced by ``optimizers.before_step``. The next step overwrites the returned tensors."""
-        buffer = self._buffer(self.optimizers.now)
+        buffer = self._buffer(self.plan.at(self.optimizers.now))
         buffer.images.copy_(batch.images)
         buffer.targets.copy_(batch.targets)
         if batch.weights is not None and buffer.weights is not None:

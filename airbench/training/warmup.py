@@ -1,11 +1,12 @@
 """Warm-up: do once, off the clock, everything that is slow the first time."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 
-from airbench.data.batch import Batch
+from airbench.data.batch import Batch, first_rows
 from airbench.recipe.schedules import epochs_to_steps
 from airbench.training.evaluate import num_correct
 from airbench.training.results import TrialSeeds
@@ -48,6 +49,8 @@ def _warm_up(setup: TrialSetup) -> None:
     if setup.machine.device.type == "cuda":
         _whole_trial(setup)
     else:
+        if setup.proxy is not None:
+            _warm_up(setup.proxy)
         _few_steps(setup)
 
 
@@ -61,7 +64,7 @@ def _batches(setup: TrialSetup) -> Iterator[Batch]:
 
 
 def _capture(setup: TrialSetup) -> None:
-    graph = GraphStep(setup.forward_loss, setup.new_optimizers(), next(_batches(setup)), setup.resolution)
+    graph = GraphStep(setup.forward_loss, setup.new_optimizers(), next(_batches(setup)), setup.plan)
     graph.prepare()
     setup.graph = graph
 
@@ -71,36 +74,35 @@ def _whole_trial(setup: TrialSetup) -> None:
     setup.net.reset(SEEDS.generator("init"))
     setup.prepare_net()
     optimizers, take_step = setup.new_step()
-    lookahead = setup.new_lookahead()
+    selection, averages = setup.new_selection(SEEDS), setup.new_averages()
     batches = _batches(setup)
     for step in range(setup.total_steps):
         setup.net.train()
         optimizers.before_step(step)
-        take_step(setup.resolution.of(next(batches), step))
-        if lookahead:
-            lookahead.after_step(step + 1)
-        if (step + 1) % setup.steps_per_epoch == 0:
+        batch = setup.plan.sized(selection.choose(next(batches), step), step)
+        losses, _ = take_step(batch)
+        selection.observe(batch, losses)
+        averages.after_step(step + 1)
+        if (step + 1) % math.ceil(setup.steps_per_epoch) == 0:
             setup.num_correct(setup.recipe.evaluate.without_tta())
-    if lookahead:
-        lookahead.finish()
+    averages.finish()
     setup.num_correct(setup.recipe.evaluate).item()
 
 
 def _few_steps(setup: TrialSetup) -> None:
     optimizers, take_step = setup.new_step()
-    lookahead = setup.new_lookahead()
+    averages = setup.new_averages()
     compiled = setup.execution.compile != "none"
     batch = next(_batches(setup))
-    # A compiled net is compiled again for each size of images and, for evaluation as well, when a group is frozen.
-    first = [*setup.resolution.first_steps(), *([1] if compiled and setup.total_steps > 1 else [])]
+    # A compiled net is compiled again for each kind of step and, for evaluation as well, when a group is frozen.
+    first = [*setup.plan.first_steps(), *([1] if compiled and setup.total_steps > 1 else [])]
     for steps in (first, *([step] for step in (_freezing_steps(setup) if compiled else ()))):
         setup.net.train()
         for step in steps:
             optimizers.before_step(step)
-            take_step(setup.resolution.of(batch, step))
+            take_step(setup.plan.sized(first_rows(batch, setup.plan.at(step).rows), step))
         _evaluate(setup)
-    if lookahead:
-        lookahead.finish()
+    averages.finish()
 
 
 def _evaluate(setup: TrialSetup) -> None:

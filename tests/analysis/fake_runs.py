@@ -9,7 +9,6 @@ from airbench.data.catalog import CIFAR10
 from airbench.recipe import dump_recipe, load_recipe
 from airbench.runs import RunFolder, RunRecord, read_run
 from airbench.runs.files import FORMAT, sha256
-from tests.conftest import CONFIGS
 
 FACTS: dict[str, Any] = {
     "format": FORMAT,
@@ -55,7 +54,7 @@ def fake_run(
     folder.mkdir(parents=True)
     rows = [trial_line(i, a, seconds[i] if seconds else 10.0 + 0.1 * i) for i, a in enumerate(accuracies)]
     rows += lines
-    (folder / "recipe.yaml").write_text(dump_recipe(load_recipe(CONFIGS / f"{recipe}.yaml", overrides).recipe))
+    (folder / "recipe.yaml").write_text(dump_recipe(load_recipe(recipe, overrides).recipe))
     known = {**FACTS, "trials_planned": len(rows), "recipe_sha256": sha256(folder / "recipe.yaml"), **facts}
     (folder / "run.json").write_text(json.dumps(known))
     (folder / "trials.jsonl").touch()

@@ -23,11 +23,11 @@ B = [0.9352, 0.9361, 0.9349, 0.9358, 0.9351]
 
 
 def test_a_clear_difference(tmp_path: Path) -> None:
-    a, b = fake_run(tmp_path / "a", A), fake_run(tmp_path / "b", B, recipe="sgd", seconds=[20.0] * 5)
+    a, b = fake_run(tmp_path / "a", A), fake_run(tmp_path / "b", B, recipe="airbench94", seconds=[20.0] * 5)
     (comparison,) = compare_runs([a, b])
     expected = welch(A, B)
     assert comparison.accuracy == expected
-    assert comparison.verdict.startswith("airbench94_muon is more accurate than sgd by 0.556%")
+    assert comparison.verdict.startswith("airbench94_muon is more accurate than airbench94 by 0.556%")
     text = "\n".join(comparison_lines(comparison))
     assert "(+0.490% to +0.622%), p = 1.1e-07; Welch's t-test" in text
     assert "0.510 times as long (0.500 to 0.520)" in text
@@ -58,9 +58,9 @@ def test_runs_of_one_recipe_are_called_by_their_folders(tmp_path: Path) -> None:
     (comparison,) = compare_runs([fake_run(tmp_path / "first", A), fake_run(tmp_path / "second", B)])
     assert comparison.verdict.startswith("first is more accurate than second")
     assert comparison_lines(comparison)[0] == "first (n = 5) against second (n = 5)"
-    third = fake_run(tmp_path / "third", B, recipe="sgd")
+    third = fake_run(tmp_path / "third", B, recipe="airbench94")
     assert [c.names for c in compare_runs([comparison.a, comparison.b, third])] == [
-        ("first", "second"), ("first", "sgd"), ("second", "sgd"),
+        ("first", "second"), ("first", "airbench94"), ("second", "airbench94"),
     ]  # fmt: skip
 
 

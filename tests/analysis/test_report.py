@@ -18,13 +18,15 @@ from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
 from tests.analysis.fake_runs import fake_run
 
+SCRIPT = "description=<script>alert(1)</script>"
+
 
 @pytest.fixture
 def runs(tmp_path: Path) -> list[RunRecord]:
     return [
         fake_run(tmp_path / "20260101-a", [0.9412, 0.9405, 0.9409], spectra=True),
-        fake_run(tmp_path / "20260102-b", [0.9352, 0.9361, 0.9349], recipe="sgd", seconds=[40.0, 41.0, 42.0]),
-        fake_run(tmp_path / "20260103-c", [0.93], recipe="sgd", overrides=["description=<script>alert(1)</script>"]),
+        fake_run(tmp_path / "20260102-b", [0.9352, 0.9361, 0.9349], recipe="airbench94", seconds=[40.0, 41.0, 42.0]),
+        fake_run(tmp_path / "20260103-c", [0.93], recipe="airbench94", overrides=[SCRIPT]),
     ]
 
 
@@ -78,7 +80,7 @@ def test_markdown_and_csv(runs: list[RunRecord], tmp_path: Path) -> None:
     assert "airbench94_muon" in first[2]
     write_report(runs, "csv", tmp_path / "r.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "r.csv").read_text())))
-    assert [row["recipe"] for row in rows] == ["airbench94_muon", "sgd", "sgd"]
+    assert [row["recipe"] for row in rows] == ["airbench94_muon", "airbench94", "airbench94"]
     assert float(rows[0]["mean"]) == pytest.approx(0.940867, abs=1e-6)
     assert rows[2]["std"] == ""
 

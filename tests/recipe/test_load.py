@@ -338,3 +338,9 @@ def test_a_loop_of_links_is_answered_in_one_line(tmp_path: Path) -> None:
         load_recipe(tmp_path / "c.yaml")
     with pytest.raises(AirbenchError, match=r"a\.yaml"):
         load_plugin(tmp_path / "a.yaml")
+
+
+def test_another_data_set_keeps_the_augmentations_that_are_not_overridden() -> None:
+    recipe = load_recipe(MUON, ["data.name=shapes", "data.augment.translate=0"]).recipe
+    assert list(recipe.data.augment) == ["flip", "translate"]
+    assert recipe.data.augment["translate"].pixels == 0  # type: ignore[attr-defined]

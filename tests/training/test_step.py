@@ -1,6 +1,8 @@
 """A captured step does what the step does, with nothing of the host's in it."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from airbench.data.batch import Batch
+from airbench.data.batch import Batch, first_rows
 from airbench.data.dataset import Dataset
 from airbench.device import Machine
 from airbench.errors import RecipeError
@@ -17,9 +19,9 @@ from airbench.net.base import Net, NetContext, build_net
 from airbench.optim.groups import route
 from airbench.optim.optimizers import Optimizers
 from airbench.recipe import Recipe
-from airbench.training.engine import EAGER, Execution, forward_loss
+from airbench.training.engine import EAGER, Execution, ForwardLoss, forward_loss
 from airbench.training.loop import run_trial
-from airbench.training.resolution import Resolution
+from airbench.training.plan import Plan
 from airbench.training.results import TrialSeeds
 from airbench.training.setup import TrialSetup
 from airbench.training.step import GraphStep, StepResult, train_step
@@ -85,31 +87,38 @@ def batches(dtype: torch.dtype = torch.float32) -> list[Batch]:
     ]
 
 
+def losses_at(net: Net, plan: Plan, step: int) -> ForwardLoss:
+    return forward_loss(net, plan.at(step).label_smoothing, EAGER)
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
         (HALF_FROZEN,),
         (HALF_FROZEN, "optimizers.filters.weight_decay=0.1", "optimizers.filters.rescale.growth=3"),
         (HALF_FROZEN, "train.resolution=[{side: 24, until: 0.4}]", "net.final_pool=global"),
+        (HALF_FROZEN, "train.selection={name: recorded_loss, start: 1, until: 0.9}", "train.label_smoothing_until=0.5"),
         ("optimizers.filters.name=adamw", "optimizers.filters.lr=0.003", "optimizers.filters.weight_decay=1"),
         ("optimizers.filters.name=adam", "optimizers.filters.lr=0.003", "optimizers.filters.weight_decay=1"),
     ],
-    ids=["muon", "muon, growing", "muon, two resolutions", "adamw", "adam"],
+    ids=["muon", "muon, growing", "muon, two resolutions", "muon, selection, labels", "adamw", "adam"],
 )
 def test_replayed_steps_are_the_steps(overrides: tuple[str, ...]) -> None:
     recipe = tiny("airbench94_muon.yaml", SLOW, *overrides).recipe
     net, optimizers = start(recipe, captured=False)
     twin, captured = start(recipe, captured=True)
-    resolution = Resolution(recipe.train.resolution, STEPS, 32)
-    step = GraphStep(forward_loss(twin, 0.2, EAGER), captured, batches()[0], resolution, capture=record)
+    plan = Plan(recipe.train, STEPS, STEPS, 32)
+    losses_of = partial(losses_at, twin, plan)
+    step = GraphStep(losses_of, captured, batches()[0], plan, capture=record)
     step.prepare()
     twin.reset(TrialSeeds(0, 0, 0).generator("init"))
     captured.reset()
     for i, full in enumerate(batches()):
-        batch = resolution.of(full, i)
+        kept = first_rows(full, plan.at(i).rows)
+        batch = plan.sized(replace(kept, weights=torch.linspace(0.5, 1.5, len(kept))), i)
         optimizers.before_step(i)
         captured.before_step(i)
-        expected = train_step(forward_loss(net, 0.2, EAGER), optimizers, batch)
+        expected = train_step(losses_at(net, plan, i), optimizers, batch)
         result = step(batch)
         for ours, theirs in zip(result, expected, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)  # what rounding grows to in some steps

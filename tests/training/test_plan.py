@@ -1,4 +1,4 @@
-"""Progressive resolution: which step has which images, what shrinking does, and what it costs."""
+"""The plan of a training: which step has which images, what shrinking does, and what it costs."""
 
 import pytest
 import torch
@@ -11,10 +11,10 @@ from airbench.data.transforms import ImageShape
 from airbench.device import Machine
 from airbench.errors import RecipeError
 from airbench.recipe import load_recipe
-from airbench.recipe.schema import Stage
+from airbench.recipe.schema import Stage, Train
 from airbench.training.flops import count_flop
 from airbench.training.loop import run_trial
-from airbench.training.resolution import Resolution, shrink
+from airbench.training.plan import Plan, shrink
 from airbench.training.results import TrialSeeds
 from airbench.training.setup import TrialSetup
 from tests.conftest import CONFIGS, tiny
@@ -41,20 +41,21 @@ def test_shrinking_by_a_whole_factor_averages_blocks(side: int, factor: int, see
 @given(ends=st.lists(st.integers(1, 99), min_size=1, max_size=4, unique=True), steps=st.integers(1, 300))
 def test_every_step_has_the_resolution_of_its_stage(ends: list[int], steps: int) -> None:
     stages = [Stage(side=8 + 4 * i, until=end / 100) for i, end in enumerate(sorted(ends))]
-    resolution = Resolution(stages, steps, 32)
-    sides = [resolution.side_at(step) for step in range(steps)]
+    plan = Plan(Train(resolution=tuple(stages)), steps, steps, 32)
+    kinds = [plan.at(step) for step in range(steps)]
+    sides = [kind.side for kind in kinds]
     assert sides == sorted(sides)
-    assert {side: sides.count(side) for side in sides} == resolution.steps_by_side()
-    assert [sides.index(side) for side in dict.fromkeys(sides)] == resolution.first_steps()
+    assert {kind: kinds.count(kind) for kind in kinds} == plan.steps_by_kind()
+    assert [kinds.index(kind) for kind in dict.fromkeys(kinds)] == plan.first_steps()
     for stage in stages:
         assert sum(side <= stage.side for side in sides) == round(stage.until * steps)
 
 
 def test_a_batch_at_full_size_is_left_as_it_is() -> None:
     batch = Batch(torch.randn(2, 3, 32, 32), torch.zeros(2, dtype=torch.int64), torch.arange(2))
-    resolution = Resolution([Stage(side=16, until=0.5)], 10, 32)
-    assert resolution.of(batch, 5) is batch
-    assert resolution.of(batch, 4).images.shape == (2, 3, 16, 16)
+    plan = Plan(Train(resolution=(Stage(side=16, until=0.5),)), 10, 10, 32)
+    assert plan.sized(batch, 5) is batch
+    assert plan.sized(batch, 4).images.shape == (2, 3, 16, 16)
 
 
 def test_arithmetic_of_three_stages_adds_up() -> None:
@@ -78,15 +79,15 @@ def test_arithmetic_of_three_stages_adds_up() -> None:
     muon = count_flop(flat, steps, 0, SHAPE)["step"] - step_flop(32)
     assert 0 < muon < 0.01 * step_flop(32)
     expected = 5 * step_flop(16) + 7 * step_flop(24) + 13 * step_flop(32) + steps * muon
-    assert Resolution(recipe.train.resolution, steps, 32).steps_by_side() == {16: 5, 24: 7, 32: 13}
+    kinds = Plan(recipe.train, steps, 25, 32).steps_by_kind()
+    assert {kind.side: count for kind, count in kinds.items()} == {16: 5, 24: 7, 32: 13}
     assert count_flop(recipe, steps, 0, SHAPE)["trial"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_net_trains_through_the_stages(small_shapes: Dataset, cpu: Machine) -> None:
     setup = TrialSetup(tiny("airbench94_muon.yaml", THREE, "net.final_pool=global").recipe, small_shapes, cpu)
     seen: list[int] = []
-    forward_loss = setup.forward_loss
-    setup.forward_loss = lambda images, targets: (seen.append(images.shape[-1]), forward_loss(images, targets))[1]
+    setup.net.register_forward_pre_hook(lambda net, inputs: seen.append(inputs[0].shape[-1]) if net.training else None)
     result = run_trial(setup, TrialSeeds(0, 0, 0))
     assert seen == [16] * 3 + [24] * 5 + [32] * 8
     assert result.steps == 16

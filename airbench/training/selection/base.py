@@ -1,0 +1,25 @@
+"""The interface of selections, and the one that selects everything."""
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from airbench.data.batch import Batch
+
+
+class Selection:
+    """Chooses which images of each batch are trained on. Used on the clock. This one chooses all."""
+
+    def choose(self, batch: Batch, step: int) -> Batch:
+        """Return the part of ``batch`` to train on at ``step``, with as many images as the plan says."""
+        return batch
+
+    def observe(self, batch: Batch, losses: Tensor) -> None:
+        """Take note of the ``losses`` ``(B,)`` of the images that were trained on."""
+
+
+def take(batch: Batch, rows: Tensor, weights: Tensor | None = None) -> Batch:
+    """Return the images of ``batch`` at ``rows`` ``(K,)``, with ``weights`` ``(K,)`` for their losses."""
+    permuted = batch.images.permute(0, 2, 3, 1)  # channels-last in memory: gather whole images
+    images = permuted.index_select(0, rows).permute(0, 3, 1, 2)
+    return replace(batch, images=images, targets=batch.targets[rows], index=batch.index[rows], weights=weights)

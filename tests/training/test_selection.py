@@ -1,0 +1,176 @@
+"""Selection of examples: unbiased where it drops at random, and the hardest where a proxy chooses."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airbench.data.batch import Batch
+from airbench.data.dataset import Dataset
+from airbench.data.transforms import ImageShape
+from airbench.device import Machine
+from airbench.errors import RecipeError
+from airbench.recipe import load_recipe
+from airbench.recipe.selections import RecordedLoss
+from airbench.training.flops import count_flop
+from airbench.training.loop import run_trial
+from airbench.training.plan import Plan
+from airbench.training.results import TrialSeeds
+from airbench.training.selection.proxy import HardestByProxy, train_proxy
+from airbench.training.selection.recorded_loss import RecordedLossSelection, thin_out
+from airbench.training.setup import TrialSetup
+from tests.conftest import tiny
+
+PROXY = "train.selection={name: proxy, keep: 0.4, net: {widths: [4, 4, 4], whiten: {images: 100}}}"
+LOSSES = "train.selection={name: recorded_loss, drop: 0.3, start: 1, until: 0.8}"
+SEEDS = TrialSeeds(0, 0, 0)
+
+
+@given(easy=st.lists(st.booleans(), min_size=2, max_size=40), data=st.data())
+def test_all_that_is_not_easy_is_kept(easy: list[bool], data: st.DataObject) -> None:
+    rows = data.draw(st.integers(1, len(easy) - 1))
+    chance = torch.rand(len(easy), generator=torch.Generator().manual_seed(data.draw(st.integers(0, 99))))
+    kept, weights = thin_out(torch.tensor(easy), chance, rows)
+    assert len(set(kept.tolist())) == rows
+    assert kept.tolist() == sorted(kept.tolist())
+    if sum(easy) > len(easy) - rows:
+        assert {i for i, yes in enumerate(easy) if not yes} <= set(kept.tolist())
+        assert weights[~torch.tensor(easy)[kept]].eq(1).all()
+    # The weights of the examples that are dropped go to those of their kind that are kept.
+    torch.testing.assert_close(weights.sum(), torch.tensor(float(len(easy))))
+
+
+@pytest.mark.parametrize("easy", [[True] * 6 + [False] * 4, [True] * 2 + [False] * 8, [True] * 10])
+def test_the_expected_weight_of_every_example_is_one(easy: list[bool]) -> None:
+    """The mean over the random choice of weight · kept is 1, so the expected gradient is that of the whole batch."""
+    draws, generator = 20_000, torch.Generator().manual_seed(0)
+    total = torch.zeros(len(easy))
+    for chance in torch.rand(draws, len(easy), generator=generator):
+        kept, weights = thin_out(torch.tensor(easy), chance, 7)
+        total[kept] += weights
+    # A weight is at most 2 here: the standard error of the mean is below 1/√draws.
+    assert (total / draws - 1).abs().max() < 5 / draws**0.5
+
+
+def test_losses_are_those_of_the_last_step_that_saw_the_image(small_shapes: Dataset, cpu: Machine) -> None:
+    setup = TrialSetup(tiny("airbench94_muon", LOSSES).recipe, small_shapes, cpu)
+    selection = RecordedLossSelection(setup, SEEDS)
+    for batch in setup.new_loader(SEEDS).epoch():
+        selection.observe(batch, batch.index.float())
+    assert torch.equal(selection.losses, torch.arange(400.0))
+    batch = next(setup.new_loader(SEEDS).epoch())
+    kept = selection.choose(batch, 8)  # the first step of the second epoch
+    assert len(kept) == len(kept.images) == len(kept.targets) == 35
+    hard = batch.index[batch.index.float() >= selection.losses.mean()]
+    assert set(hard.tolist()) <= set(kept.index.tolist())
+    for index, image in zip(kept.index, kept.images, strict=True):
+        assert torch.equal(image, batch.images[batch.index == index][0])
+    assert selection.choose(batch, 15) is batch  # after 80% of the steps
+
+
+def test_the_plan_drops_between_start_and_end() -> None:
+    config = RecordedLoss(drop=0.25, start=2, until=0.5)
+    rows = [config.rows_at(step, 100, 10, 1000) for step in range(100)]
+    assert rows == [1000] * 20 + [750] * 30 + [1000] * 50
+    with pytest.raises(RecipeError, match="in the first epoch no losses are known"):
+        tiny("airbench94_muon", "train.selection={name: recorded_loss, start: 0.5}")
+
+
+@pytest.mark.parametrize("selection", [PROXY, LOSSES])
+def test_a_trial_selects_and_repeats(selection: str, small_shapes: Dataset, cpu: Machine) -> None:
+    rows: list[int] = []
+    results = []
+    for _ in range(2):
+        setup = TrialSetup(tiny("airbench94_muon", selection).recipe, small_shapes, cpu)
+        hook = setup.net.register_forward_pre_hook(
+            lambda net, inputs: rows.append(len(inputs[0])) if net.training else None
+        )
+        results.append(run_trial(setup, SEEDS))
+        hook.remove()
+    assert results[0].epochs[-1].train_loss == results[1].epochs[-1].train_loss
+    expected = [20] * 16 if selection == PROXY else [50] * 8 + [35] * 5 + [50] * 3
+    assert rows == 2 * expected
+
+
+def test_the_proxy_sees_the_same_batches_and_takes_the_hardest(small_shapes: Dataset, cpu: Machine) -> None:
+    """Against a loop written out: forward on every batch, a step on every fourth, by the 20 highest losses."""
+    setup = TrialSetup(tiny("airbench94_muon", PROXY).recipe, small_shapes, cpu)
+    assert setup.proxy is not None
+    choices = train_proxy(setup.proxy, SEEDS, 16, 20, 4)
+    other = TrialSetup(tiny("airbench94_muon", PROXY).recipe, small_shapes, cpu).proxy
+    assert other is not None
+    net, optimizers, loader = other.net, other.new_optimizers(), setup.new_loader(SEEDS)
+    net.reset(SEEDS.generator("init", "proxy"))
+    other.prepare_net()
+    net.train()
+    step = 0
+    for _ in range(2):
+        for batch in loader.epoch():
+            optimizers.before_step(step)
+            losses = torch.nn.functional.cross_entropy(
+                net(batch.images), batch.targets, label_smoothing=0.2, reduction="none"
+            )
+            hardest = losses.argsort(descending=True)[:20]
+            assert set(hardest.tolist()) == set(choices[step].tolist())
+            if step % 4 == 0:
+                losses[hardest].sum().backward()
+                optimizers.step()
+            step += 1
+    batch = next(setup.new_loader(SEEDS).epoch())
+    chosen = HardestByProxy(choices).choose(batch, 0)
+    assert torch.equal(chosen.index, batch.index[choices[0]])
+    assert torch.equal(chosen.images, batch.images[choices[0]])
+
+
+def test_arithmetic_of_a_selection_adds_up() -> None:
+    """By hand from recipes without selection: the kept share of a step, a proxy's steps and its forward passes."""
+    shape = ImageShape(32, 3, 10)
+    whole = load_recipe("airbench94_muon", ["train.batch_size=1000", "train.epochs=2"]).recipe
+    half = load_recipe("airbench94_muon", ["train.batch_size=500", "train.epochs=2"]).recipe
+    small = load_recipe(
+        "airbench94_muon", ["train.batch_size=1000", "train.epochs=2", "net={name: cifarnet, widths: [32, 64, 64]}"]
+    ).recipe
+    by_proxy = load_recipe(
+        "airbench94_muon", ["train.batch_size=1000", "train.epochs=2", "train.selection={name: proxy, keep: 0.5}"]
+    ).recipe
+    steps = 100
+    forward = count_flop(small, steps, 1000, shape)["evaluation"] / 6  # of six views
+    expected = (
+        count_flop(half, steps, 0, shape)["trial"]
+        + 25 / 100 * count_flop(small, steps, 0, shape)["trial"]
+        + 75 * forward
+    )
+    assert count_flop(by_proxy, steps, 0, shape)["trial"] == pytest.approx(expected, rel=1e-9)
+    dropping = whole.model_copy(
+        update={"train": whole.train.model_copy(update={"selection": RecordedLoss(drop=0.5, start=1, until=0.9)})}
+    )
+    full, part = (count_flop(each, steps, 0, shape)["step"] for each in (whole, half))
+    assert count_flop(dropping, steps, 0, shape)["trial"] == pytest.approx(60 * full + 40 * part, rel=1e-9)
+
+
+def test_a_plan_that_selects_has_a_kind_for_each_number_of_images() -> None:
+    recipe = tiny("airbench94_muon", LOSSES).recipe
+    plan = Plan(recipe.train, 16, 8, 32)
+    assert [kind.rows for kind in plan.steps_by_kind()] == [50, 35]
+    assert plan.first_steps() == [0, 8]
+
+
+def test_weights_multiply_the_gradient(small_shapes: Dataset, cpu: Machine) -> None:
+    setup = TrialSetup(tiny("airbench94_muon").recipe, small_shapes, cpu)
+    from airbench.training.step import train_step
+
+    class Nothing:
+        def step(self) -> None: ...
+
+    gradients = []
+    for weights in (None, torch.full((50,), 3.0)):
+        setup.net.reset(SEEDS.generator("init"))
+        setup.prepare_net()
+        batch = Batch(
+            setup.train.normalized(torch.float32, 50), setup.train.labels[:50], torch.arange(50), weights=weights
+        )
+        train_step(setup.forward_loss(0), Nothing(), batch)  # type: ignore[arg-type]
+        gradients.append(np.concatenate([p.grad.flatten() for p in setup.net.parameters() if p.grad is not None]))
+        setup.net.zero_grad()
+    np.testing.assert_allclose(gradients[1], 3 * gradients[0], rtol=1e-3, atol=1e-3)
