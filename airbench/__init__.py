@@ -4,9 +4,33 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Muon", "load_recipe"]
 
-_HOMES = {"Muon": "airbench.optim.muon", "load_recipe": "airbench.recipe.load"}
+_HOMES = {
+    "Muon": "airbench.optim.muon",
+    "newton_schulz": "airbench.optim.orthogonalize",
+    "orthogonalize": "airbench.api.orthogonalize",
+    "train": "airbench.api.trial",
+    "load_recipe": "airbench.api.trial",
+    "load_images": "airbench.api.trial",
+    "load_net": "airbench.api.runs",
+    **dict.fromkeys(
+        (
+            "train93",
+            "train94",
+            "train95",
+            "train96",
+            "warmup93",
+            "warmup94",
+            "warmup95",
+            "warmup96",
+            "infer",
+            "evaluate",
+        ),
+        "airbench.api.classic",
+    ),
+    "CifarLoader": "airbench.api.loader",
+}
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

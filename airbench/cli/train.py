@@ -110,6 +110,7 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", metavar="E[,E…]", help="one length or several; short for train.epochs=[…]")
     parser.add_argument("--device", help="auto, cuda, cuda:1, cpu or mps; short for engine.device=…")
     parser.add_argument("--precision", help="auto, fp16, bf16 or fp32; short for engine.precision=…")
+    parser.add_argument("--save", help="weights, predictions or both; short for engine.save=…")
     parser.add_argument("--threads", help="threads on a CPU; short for engine.threads=…")
     parser.add_argument("--data", metavar="PATH", help="a local copy of the images, an archive or a folder")
     add_plugins(parser)
@@ -126,7 +127,8 @@ def add_plugins(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _load_plugins(options: argparse.Namespace) -> None:
+def load_plugins(options: argparse.Namespace) -> None:
+    """Load the files given with ``--plugin``."""
     for plugin in options.plugin:
         load_plugin(plugin)
 
@@ -163,10 +165,10 @@ def split_items(items: Sequence[str]) -> tuple[list[str], list[str]]:
 def read_recipes(options: argparse.Namespace) -> list[LoadedRecipe]:
     """Load the recipes in ``options.items``, with the overrides in it applied. Raises AirbenchError."""
     files, overrides = split_items(options.items)
-    _load_plugins(options)
+    load_plugins(options)
     if not files:
         raise AirbenchError("no recipe given; try: airbench train speedrun")
-    for key in ("device", "precision", "threads"):
+    for key in ("device", "precision", "threads", "save"):
         value = getattr(options, key)
         if value is not None:
             overrides.append(f"engine.{key}={value}")
@@ -181,7 +183,7 @@ def read_recipes(options: argparse.Namespace) -> list[LoadedRecipe]:
 
 def _train(options: argparse.Namespace) -> int:
     if options.resume:
-        fixed = ("items", "trials", "seed", "epochs", "device", "precision", "threads")
+        fixed = ("items", "trials", "seed", "epochs", "device", "precision", "threads", "save")
         if any(getattr(options, name) not in (None, []) for name in fixed):
             raise AirbenchError(
                 "--resume takes recipe, trials and seed from the run; combine it only with --data and --force"
@@ -205,7 +207,7 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _resume(runs: list[Path], options: argparse.Namespace) -> int:
-    _load_plugins(options)
+    load_plugins(options)
     from airbench.experiment.run import resume_experiment
 
     return exit_code(resume_experiment(runs, force=options.force, data=options.data, options=_execution(options)))
@@ -246,7 +248,7 @@ def _data(options: argparse.Namespace) -> int:
     from airbench.data.cache import cache_folder
     from airbench.recipe.data import DATASETS, Data
 
-    _load_plugins(options)
+    load_plugins(options)
     overrides = [] if options.data is None else [data_override(options.data)]
     data = load_recipe(options.recipe, overrides).recipe.data if options.recipe else Data(path=options.data)
     if options.import_path is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -93,7 +94,8 @@ class Epoch:
 class Loader:
     """Shuffled, augmented batches of a split, epoch after epoch.
 
-    The last incomplete batch of an epoch is dropped; with ``carry_over`` the next epoch's first images complete it.
+    The last, incomplete batch of an epoch is dropped or kept, or the next epoch's first images complete it
+    (``carry_over``).
     ``order`` and ``augment`` are host generators: one seed gives the same batches on every device. Crops are cut while
     a batch is gathered. With ``mirrored`` (None: on CUDA) so are mirror images, from a mirrored copy that is kept
     beside the images. Creating a loader normalises and pads all images, so it belongs on the clock.
@@ -108,9 +110,10 @@ class Loader:
         order: torch.Generator,
         augment: torch.Generator,
         mirrored: bool | None = None,
-        carry_over: bool = False,
+        last_batch: Literal["drop", "carry_over", "keep"] = "drop",
+        shuffle: bool = True,
     ):
-        self.carry_over = carry_over
+        self.last_batch, self.shuffle = last_batch, shuffle
         self.labels, self.transforms, self.batch_size = split.labels, list(transforms), batch_size
         self.order, self.augment = order, augment
         self.side = split.images.shape[1]
@@ -126,13 +129,15 @@ class Loader:
         self._next: Epoch | None = None
 
     def __len__(self) -> int:
-        """Return the number of whole batches in an epoch."""
-        return len(self.labels) // self.batch_size
+        """Return the number of batches in an epoch; with ``carry_over``, in the first one."""
+        whole, rest = divmod(len(self.labels), self.batch_size)
+        return whole + (1 if rest and self.last_batch == "keep" else 0)
 
     def epoch(self) -> Iterator[Batch]:
         """Return the batches of the next epoch. Ends by drawing another: a GPU still has the last batches to do."""
         epoch = self._next or self._draw()
-        end = len(epoch.order) // self.batch_size * self.batch_size
+        count = len(epoch.order)
+        end = count if self.last_batch == "keep" else count // self.batch_size * self.batch_size
         for start in range(0, end, self.batch_size):
             rows = slice(start, start + self.batch_size)
             index, places = epoch.order[rows], epoch.places
@@ -142,12 +147,13 @@ class Loader:
                 batch = transform.apply(batch, draw[rows])
             yield batch
         self._next = self._draw()
-        if self.carry_over and end < len(epoch.order):
+        if self.last_batch == "carry_over" and end < count:
             self._next = epoch.rest(end).followed_by(self._next)
 
     def _draw(self) -> Epoch:
         """Draw the order of an epoch and what happens to each image, and send both to the device."""
-        order = torch.randperm(len(self.labels), generator=self.order)
+        count = len(self.labels)
+        order = torch.randperm(count, generator=self.order) if self.shuffle else torch.arange(count)
         drawn = [(t, t.draw(len(self.labels), self.augment)) for t in self.transforms]
         corner = next((draw for t, draw in drawn if t is self.crop), None)
         flip = next((draw for t, draw in drawn if t is self.flip), None)

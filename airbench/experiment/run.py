@@ -20,7 +20,18 @@ from airbench.experiment.worker import Worker
 from airbench.optim.groups import describe
 from airbench.recipe import LoadedRecipe, load_recipe
 from airbench.recipe.load import data_override
-from airbench.runs import RECIPE, RUN, SPECTRA, SUMMARY, RunFolder, RunFolderError, RunRecord, read_run
+from airbench.runs import (
+    RECIPE,
+    RUN,
+    SPECTRA,
+    SUMMARY,
+    RunFolder,
+    RunFolderError,
+    RunRecord,
+    predictions_name,
+    read_run,
+    weights_name,
+)  # fmt: skip
 from airbench.training.callback import Callback, Callbacks
 
 
@@ -105,6 +116,10 @@ class Experiment:
             folder.append_trial(outcome.as_line())
         elif outcome.name == "spectra":
             folder.write_json(SPECTRA, outcome.value)
+        elif outcome.name == "weights":
+            folder.write_bytes(weights_name(outcome.job.index), outcome.value)
+        elif outcome.name == "predictions":
+            folder.write_bytes(predictions_name(outcome.job.index), outcome.value)
 
     def _conclude(self, run: Run) -> RunRecord:
         record = read_run(run.folder.path)

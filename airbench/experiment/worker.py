@@ -14,6 +14,7 @@ from airbench.optim.spectra import momentum_spectra
 from airbench.recipe import Recipe
 from airbench.training.callback import Callback, Callbacks
 from airbench.training.loop import run_trial
+from airbench.training.saved import predictions_content, trained_net
 from airbench.training.setup import TrialSetup
 from airbench.training.warmup import warm_up
 
@@ -66,6 +67,11 @@ class Worker:
             yield TrialOutcome(job, machine, reason=str(error))
             return
         yield TrialOutcome(job, machine, result)
+        save = job.recipe.engine.save
+        if save in ("weights", "both"):
+            yield TrialExtra(job, "weights", trained_net(setup).content())
+        if save in ("predictions", "both") and result.logits is not None:
+            yield TrialExtra(job, "predictions", predictions_content(result.logits, setup.test.labels))
         if job.spectra and keeper.optimizers:
             with suppress(RuntimeError):  # an optional extra must not end a run
                 spectra = momentum_spectra(keeper.optimizers)

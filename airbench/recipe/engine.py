@@ -24,6 +24,10 @@ class Engine(Config):
     """On CUDA with precision fp32, let convolutions round their inputs to TF32 (10 bits of mantissa), as PyTorch does
     by default. `false`: IEEE float32 throughout."""
 
+    save: Literal["none", "weights", "predictions", "both"] = "none"
+    """What to keep of each trial in the run folder, besides its results. `weights`: the trained net, for
+    `airbench predict`. `predictions`: the logits of the test images."""
+
     compile: Literal["auto", "none", "default", "max-autotune"] = "auto"
     """Compile net and loss with torch.compile in this mode, before the clock starts. `auto`: `default` on CUDA if
     Triton is installed, else `none`. (On a CPU, compiled steps were slower than eager ones, and compiling took

@@ -7,6 +7,7 @@ MOVED = {
     "precision": "engine.precision",
     "threads": "engine.threads",
     "train.compile": "engine.compile",
+    "train.save": "engine.save",
     "train.cuda_graph": "engine.cuda_graph",
     "net.fused": "engine.fused",
     "net.winograd": "engine.winograd",

@@ -11,6 +11,18 @@ FORMAT = 1
 """Format version; incremented when older readers would misread a run."""
 
 RUN, RECIPE, TRIALS, SUMMARY, SPECTRA = "run.json", "recipe.yaml", "trials.jsonl", "summary.json", "spectra.json"
+
+
+def weights_name(trial: int) -> str:
+    """Return the name of the file with the trained net of ``trial`` (from 0)."""
+    return f"trial-{trial}-weights.pt"
+
+
+def predictions_name(trial: int) -> str:
+    """Return the name of the file with the predictions of ``trial`` (from 0)."""
+    return f"trial-{trial}-predictions.npz"
+
+
 MARKS = (RUN, TRIALS, RECIPE)
 """A folder with one of these files is a run, complete or damaged."""
 

@@ -108,14 +108,16 @@ class RunFolder:
         self.write(name, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
     def write(self, name: str, text: str) -> None:
+        """Write a text file atomically. Raises RunFolderError."""
+        self.write_bytes(name, text.encode("utf-8", errors="backslashreplace"))
+
+    def write_bytes(self, name: str, data: bytes) -> None:
         """Write a file atomically. Raises RunFolderError."""
         temporary = None
         try:
-            with tempfile.NamedTemporaryFile(
-                "w", dir=self.path, delete=False, encoding="utf-8", errors="backslashreplace"
-            ) as stream:
+            with tempfile.NamedTemporaryFile(dir=self.path, delete=False) as stream:
                 temporary = Path(stream.name)
-                stream.write(text)
+                stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
             with suppress(OSError):  # a file system without modes

@@ -66,7 +66,8 @@ def fit(setup: TrialSetup, seeds: TrialSeeds, callback: Callback) -> TrialResult
             break
 
     with clock:
-        correct = setup.num_correct(setup.recipe.evaluate)
+        logits = setup.predict(setup.recipe.evaluate)
+        correct = (logits.argmax(1) == setup.test.labels).sum()
     if sum((~p.isfinite()).sum() for p in net.parameters()):
         raise TrialError("the weights are not finite after the last step: try a lower lr")
     return TrialResult(
@@ -77,6 +78,7 @@ def fit(setup: TrialSetup, seeds: TrialSeeds, callback: Callback) -> TrialResult
         wall_seconds=time.perf_counter() - started,
         steps=step,
         epochs=rows,
+        logits=logits.cpu(),
     )
 
 

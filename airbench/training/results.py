@@ -1,10 +1,11 @@
 """The result of a trial, and the seeds that it started from."""
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from airbench.recipe import Recipe
 
@@ -62,7 +63,11 @@ class TrialResult:
     """From start to end, including evaluation after each epoch."""
     steps: int
     epochs: list[EpochRow] = field(default_factory=list)
+    logits: Tensor | None = field(default=None, repr=False, compare=False)
+    """Of the test images, with the recipe's test-time augmentation, ``(N, classes)`` float32 on the CPU."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
+        """Return plain values for JSON, without the logits."""
+        values = asdict(replace(self, logits=None))
+        del values["logits"]
+        return values

@@ -15,7 +15,7 @@ from airbench.data.subset import read_subset
 from airbench.data.transforms import ImageShape, build_transforms
 from airbench.device import Machine
 from airbench.errors import OUT_OF_MEMORY, RecipeError, TrialError, is_out_of_memory
-from airbench.net.base import NetContext, build_net, prepare
+from airbench.net.base import Net, NetContext, build_net, prepare
 from airbench.optim.averages import Averages
 from airbench.optim.groups import route
 from airbench.optim.optimizers import Optimizers
@@ -23,7 +23,7 @@ from airbench.recipe import Recipe
 from airbench.recipe.schema import Evaluate
 from airbench.recipe.selections import SELECTIONS
 from airbench.training.engine import Execution, ForwardLoss, forward, forward_loss
-from airbench.training.evaluate import num_correct
+from airbench.training.evaluate import predict
 from airbench.training.plan import Plan
 from airbench.training.results import TrialSeeds
 from airbench.training.selection.base import Selection
@@ -33,17 +33,26 @@ from airbench.training.step import GraphStep, Step, train_step
 class TrialSetup:
     """State shared by the trials of a recipe. Raises RecipeError if it does not fit the images or the device."""
 
-    def __init__(self, recipe: Recipe, dataset: Dataset, machine: Machine):
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: Dataset,
+        machine: Machine,
+        *,
+        net: Net | None = None,
+        train: DeviceSplit | None = None,
+    ):
+        """``net`` and ``train``, which are on the machine already, replace the recipe's net and training images."""
         self.recipe, self.machine = recipe, machine
-        self.shape = image_shape(dataset)
-        self.train = training_images(recipe, dataset, machine)
+        self.shape, self.classes = image_shape(dataset), dataset.classes
+        self.train = train or training_images(recipe, dataset, machine)
         self.test = to_device(dataset.test, dataset, machine.device)
         batch = recipe.train.batch_size
         if batch > len(self.train):
             raise RecipeError(f"train.batch_size = {batch}: there are only {len(self.train)} training images")
         self.steps_per_epoch = recipe.train.steps_per_epoch(len(self.train))
         self.total_steps = recipe.train.total_steps(len(self.train))
-        self.net = build_net(recipe.net, net_context(recipe, self.shape), machine.device, machine.dtype)
+        self.net = net or build_net(recipe.net, net_context(recipe, self.shape), machine.device, machine.dtype)
         self.plan = Plan(recipe.train, self.total_steps, self.steps_per_epoch, self.shape.side)
         self._check_resolution()
         self.groups = route(self.net, recipe.optimizers)
@@ -121,7 +130,7 @@ class TrialSetup:
             self.machine.dtype,
             order=seeds.generator("order"),
             augment=seeds.generator("augment"),
-            carry_over=self.recipe.train.last_batch == "carry_over",
+            last_batch=self.recipe.train.last_batch,
         )
 
     def new_selection(self, seeds: TrialSeeds) -> Selection:
@@ -138,8 +147,11 @@ class TrialSetup:
 
     def num_correct(self, evaluate: Evaluate) -> Tensor:
         """Normalise the test images and return the number of correct predictions, as a tensor on the device."""
-        test = self.test.normalized(self.machine.dtype)
-        return num_correct(self.net, test, self.test.labels, evaluate, self.forward)
+        return (self.predict(evaluate).argmax(1) == self.test.labels).sum()
+
+    def predict(self, evaluate: Evaluate) -> Tensor:
+        """Normalise the test images and return their logits ``(N, classes)``, float32 on the device."""
+        return predict(self.net, self.test.normalized(self.machine.dtype), evaluate, self.forward)
 
     def new_averages(self) -> Averages:
         """Start the weight averages that the recipe asks for from the net's current weights."""

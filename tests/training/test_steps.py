@@ -47,7 +47,7 @@ def test_images_carried_over_are_augmented_as_their_own_epoch_says(small_shapes:
         if mirrored:
             loader = type(loader)(
                 setup.train, loader.transforms, 60, torch.float32, SEEDS.generator("order"),
-                SEEDS.generator("augment"), mirrored=True, carry_over=True,
+                SEEDS.generator("augment"), mirrored=True, last_batch="carry_over",
             )  # fmt: skip
         seen: list[tuple[int, torch.Tensor]] = []
         for _ in range(3):

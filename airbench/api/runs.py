@@ -1,0 +1,27 @@
+"""Nets that runs have kept."""
+
+from pathlib import Path
+
+from airbench.device import choose_machine
+from airbench.errors import AirbenchError
+from airbench.recipe import load_recipe
+from airbench.runs import RECIPE, read_run, weights_name
+from airbench.runs.files import content
+from airbench.training.saved import TrainedNet, read_net
+
+
+def load_net(run: str | Path, trial: int | None = None, device: str = "auto") -> tuple[TrainedNet, int]:
+    """Load the net that a run folder has kept of ``trial`` (None: of the first that has one), and that trial's index.
+
+    Raises AirbenchError if there is none.
+    """
+    record = read_run(Path(run))
+    kept = [t.index for t in record.finished if (record.path / weights_name(t.index)).is_file()]
+    if not kept or (trial is not None and trial not in kept):
+        wanted = "" if trial is None else f" of trial {trial}"
+        which = f"; it has those of {', '.join(map(str, kept))}" if kept else ""
+        raise AirbenchError(f"{record.path}: no weights{wanted}{which}; train with --save weights")
+    index = kept[0] if trial is None else trial
+    file = record.path / weights_name(index)
+    recipe = load_recipe(record.path / RECIPE, [f"engine.device={device}"]).recipe
+    return read_net(content(file), recipe, choose_machine(recipe.engine), str(file)), index

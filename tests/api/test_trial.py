@@ -1,0 +1,190 @@
+"""Training from Python: the same trial as the command's, with what it trained."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import airbench
+from airbench.cli import main
+from airbench.data.dataset import Dataset
+from airbench.errors import AirbenchError, DataError, RecipeError
+from airbench.training.callback import Callback
+from airbench.training.results import EpochRow
+from tests.conftest import TINY
+
+WORDS = (*TINY, "train.epochs=1")
+
+
+@pytest.fixture
+def run(few_shapes: Dataset, tmp_path: Path) -> Path:
+    """A run of two trials that keeps everything."""
+    assert main(["train", "airbench94_muon", *WORDS, "--save", "both", "--trials", "2", "--out", str(tmp_path)]) == 0
+    (folder,) = tmp_path.iterdir()
+    return folder
+
+
+def test_a_trial_is_that_of_the_command(few_shapes: Dataset, run: Path) -> None:
+    trained = airbench.train(airbench.load_recipe("airbench94_muon", *WORDS), seed=1)
+    line = json.loads((run / "trials.jsonl").read_text().splitlines()[1])
+    assert line["accuracy"] == trained.accuracy
+    assert line["epochs"][-1]["train_loss"] == trained.epochs[-1].train_loss
+    with np.load(run / "trial-1-predictions.npz") as kept:
+        assert np.array_equal(kept["logits"], trained.logits.numpy())
+        assert np.array_equal(kept["labels"], few_shapes.test.labels)
+        assert np.array_equal(kept["indices"], np.arange(100))
+    assert (trained.logits.argmax(1) == trained.labels).float().mean().item() == pytest.approx(trained.accuracy)
+    expected = nn.functional.cross_entropy(trained.logits, trained.labels, reduction="none")
+    assert torch.equal(trained.losses, expected)
+    assert torch.equal(trained.predict(few_shapes.test.images), trained.logits)
+
+
+def test_kept_weights_are_the_trained_ones(few_shapes: Dataset, run: Path) -> None:
+    trained = airbench.train(airbench.load_recipe("airbench94_muon", *WORDS), seed=0)
+    net, trial = airbench.load_net(run)
+    assert trial == 0
+    assert torch.equal(net.logits(torch.from_numpy(few_shapes.test.images)), trained.logits)
+    plain = torch.load(run / "trial-0-weights.pt", weights_only=True)
+    assert plain["classes"] == list(few_shapes.classes)
+    assert torch.equal(plain["weights"]["head.weight"], trained.net.state_dict()["head.weight"])
+
+
+def test_an_isolated_trial_keeps_the_same(few_shapes: Dataset, run: Path, tmp_path: Path) -> None:
+    from airbench.experiment.jobs import TrialJob
+    from airbench.experiment.worker import Worker
+
+    recipe = airbench.load_recipe("airbench94_muon", *WORDS, "engine.save=both")
+    extras = list(Worker().train(TrialJob(recipe, 0, 0), Callback()))[1:]
+    assert extras[0].value == (run / "trial-0-weights.pt").read_bytes()  # type: ignore[union-attr]
+
+
+def test_predict_evaluates_a_run_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["predict", str(run), "--trial", "1"]) == 0
+    line = json.loads((run / "trials.jsonl").read_text().splitlines()[1])
+    plain, tta = capsys.readouterr().out.splitlines()
+    assert f"{line['plain_accuracy']:.2%}, without" in plain
+    assert f"{line['accuracy']:.2%}, as the recipe evaluates" in tta
+
+
+def test_predict_classifies_files_of_any_size(
+    few_shapes: Dataset, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    (photos / "deep").mkdir(parents=True)
+    for i, image in enumerate(few_shapes.test.images[:3]):
+        Image.fromarray(image).save(photos / f"{i}.png")
+    Image.fromarray(few_shapes.test.images[3]).resize((100, 80)).save(photos / "deep" / "large.jpg")
+    (photos / "notes.txt").write_text("no image")
+    capsys.readouterr()
+    assert main(["predict", str(run), "--images", str(photos), "--csv", str(tmp_path / "p.csv")]) == 0
+    rows = [line.split(",") for line in (tmp_path / "p.csv").read_text().splitlines()]
+    assert rows[0] == ["image", "class", *few_shapes.classes]
+    assert [Path(row[0]).name for row in rows[1:]] == ["0.png", "1.png", "2.png", "large.jpg"]
+    net, _ = airbench.load_net(run)
+    expected = net.logits(torch.from_numpy(few_shapes.test.images[:3])).softmax(1).numpy()
+    np.testing.assert_allclose(np.array([row[2:] for row in rows[1:4]], float), expected, atol=1e-6)
+    assert main(["predict", str(run), "--images", str(photos / "0.png")]) == 0
+    printed = capsys.readouterr().out.splitlines()[-1].split()
+    assert printed[1] == rows[1][1]
+
+
+def test_predict_says_what_is_missing(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(run), "--trial", "5"]) == 2
+    assert "no weights of trial 5; it has those of 0, 1; train with --save weights" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main(["predict", str(run), "--images", str(tmp_path / "empty")]) == 2
+    assert "no PNG or JPEG files" in capsys.readouterr().err
+    (run / "trial-0-weights.pt").write_bytes(b"PK\x03\x04 damaged")
+    assert main(["predict", str(run)]) == 2
+    assert "not the weights of this run's net" in capsys.readouterr().err
+
+
+def test_weights_that_do_not_fit_the_recipe_are_refused(run: Path) -> None:
+    recipe = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(recipe.replace("widths: [4, 8, 8]", "widths: [4, 8, 12]"))
+    with pytest.raises(AirbenchError, match="not the weights of this run's net"):
+        airbench.load_net(run)
+
+
+def test_nothing_is_kept_unless_asked(few_shapes: Dataset, tmp_path: Path) -> None:
+    assert main(["train", "airbench94_muon", *WORDS, "--out", str(tmp_path)]) == 0
+    assert not list(tmp_path.glob("*/trial-*"))
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2)
+        self.norm = nn.BatchNorm2d(8)
+        self.out = nn.Linear(8 * 15 * 15, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.out(self.norm(self.conv(x)).relu().flatten(1))
+
+
+def own_recipe(tmp_path: Path) -> airbench.load_recipe:  # type: ignore[valid-type]
+    (tmp_path / "mine.yaml").write_text(
+        "data: {name: shapes}\nengine: {device: cpu, precision: fp32}\nevaluate: {tta: []}\n"
+        "train: {batch_size: 30, epochs: 4, label_smoothing: 0, stall_epochs: 99}\n"
+        "optimizers: {all: {params: '*', name: sgd, lr: 0.001, momentum: 0.9}}\n"
+    )
+    return airbench.load_recipe(tmp_path / "mine.yaml")
+
+
+def test_images_and_a_net_of_ones_own(tmp_path: Path) -> None:
+    """Three colours, in the user's order; twice the same, since the net starts from the weights it came with."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 240)
+    images = rng.integers(0, 100, (240, 32, 32, 3), dtype=np.uint8)
+    images[np.arange(240), :, :, labels] += 100
+    data = ((images[:180], labels[:180]), (torch.from_numpy(images[180:]).permute(0, 3, 1, 2), labels[180:]))
+    rows: list[EpochRow] = []
+
+    class Rows(Callback):
+        def on_epoch(self, row: EpochRow) -> None:
+            rows.append(row)
+
+    torch.manual_seed(0)
+    net = Small()
+    start = {name: value.clone() for name, value in net.state_dict().items()}
+    trained = airbench.train(own_recipe(tmp_path), data=data, net=net, seed=3, callbacks=[Rows()])
+    assert trained.net is net
+    assert trained.accuracy == 1.0
+    assert torch.equal(trained.labels, torch.from_numpy(labels[180:]))
+    assert len(rows) == 4
+    assert trained.predict(images[:2]).shape == (2, 3)
+    again = Small()
+    again.load_state_dict(start)
+    assert torch.equal(airbench.train(own_recipe(tmp_path), data=data, net=again, seed=3).logits, trained.logits)
+
+
+@pytest.mark.parametrize(
+    ("train", "why"),
+    [
+        ((np.zeros((9, 8, 8, 3), np.float32), np.zeros(9, int)), "float32 of shape .* give uint8"),
+        ((np.zeros((9, 8, 8, 3), np.uint8), np.zeros(8, int)), "9 images but 8 labels"),
+        ((np.zeros((9, 8, 6, 3), np.uint8), np.zeros(9, int)), "square"),
+        ((np.zeros((9, 8, 8, 3), np.uint8), np.zeros(9)), "labels are float64"),
+    ],
+)
+def test_images_that_do_not_fit_are_refused(train: tuple[np.ndarray, np.ndarray], why: str, tmp_path: Path) -> None:
+    test = np.zeros((5, 8, 8, 3), np.uint8), np.zeros(5, int)
+    with pytest.raises(DataError, match=why):
+        airbench.train(own_recipe(tmp_path), data=(train, test), net=Small())
+
+
+@pytest.mark.parametrize("method", ["newton_schulz", "svd", "inverse_sqrt"])
+def test_orthogonalize_by_name(method: str) -> None:
+    matrix = torch.randn(5, 8, generator=torch.Generator().manual_seed(0)).double()
+    settings: dict[str, object] = {}
+    if method == "newton_schulz":
+        settings = {"steps": 12, "coefficients": "classical_quintic", "dtype": "float32"}
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+    torch.testing.assert_close(airbench.orthogonalize(matrix, method, **settings), u @ v, rtol=0, atol=0.02)
+    with pytest.raises(RecipeError, match=r"orthogonalize: .*stepz"):
+        airbench.orthogonalize(matrix, stepz=3)
