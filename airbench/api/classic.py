@@ -5,12 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from airbench.api.loader import CifarLoader, draw_seed
 from airbench.api.trial import load_recipe, own_net
 from airbench.data.sources import load_dataset
 from airbench.device import choose_machine, prepare
+from airbench.errors import RecipeError
 from airbench.recipe import Recipe
 from airbench.recipe.schema import Evaluate
 from airbench.training.callback import Callback
@@ -213,7 +215,11 @@ def classic_recipe(name: str, given: dict[str, Any], net: nn.Module | None = Non
         changes["data"] = {"augment": loader.transforms()}
     sections = {key: getattr(recipe, key).model_copy(update=update) for key, update in changes.items()}
     changed = recipe.model_copy(update={**sections, "optimizers": groups})
-    return Recipe.model_validate_json(changed.model_dump_json())  # checks the bounds of what was given
+    try:
+        return Recipe.model_validate_json(changed.model_dump_json())
+    except ValidationError as error:  # what was given is out of bounds
+        first = error.errors()[0]
+        raise RecipeError(f"{'.'.join(map(str, first['loc']))} = {first['input']}: {first['msg']}") from None
 
 
 class _Table(Callback):

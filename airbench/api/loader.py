@@ -116,6 +116,10 @@ class CifarLoader:
 
     def current_split(self) -> DeviceSplit:
         """Return images and labels as they are now, with replacements, for a training."""
+        if len(self.split.images) != len(self.split.labels) and self._images is None:
+            raise DataError(
+                f"loader: {len(self.split.images)} images but {len(self.split.labels)} labels; replace both"
+            )
         if self._images is not None:
             images = (self._images * 255).permute(0, 2, 3, 1).contiguous()
             if len(images) != len(self.split.labels):
