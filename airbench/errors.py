@@ -17,13 +17,18 @@ class DeviceError(AirbenchError):
     """A device or a precision that this machine does not have."""
 
 
-OUT_OF_MEMORY = "out of memory: lower train.batch_size or evaluate.batch_size, or use a narrower net"
+OUT_OF_MEMORY = (
+    "out of memory: lower train.batch_size or evaluate.batch_size, use a narrower net or fewer images "
+    "(data.train_images), or raise the limit"
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether memory ran out, on any device: PyTorch says so by several exceptions, and some only in words."""
     words = str(error).lower()
-    return isinstance(error, MemoryError) or ("memory" in words and ("alloc" in words or "out of" in words))
+    unmapped = isinstance(error, ImportError | OSError) and "failed to map segment" in words  # a library does not fit
+    told = "memory" in words and ("alloc" in words or "out of" in words)
+    return isinstance(error, MemoryError) or unmapped or told
 
 
 class TrialError(Exception):

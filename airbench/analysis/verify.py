@@ -8,11 +8,11 @@ import numpy as np
 
 from airbench.analysis.consistency import contradictions
 from airbench.analysis.reruns import Rerun, judge
-from airbench.analysis.skewed_t import ENOUGH, MARGIN, p_mean_reaches, share_that_may_be_missed, skewness
+from airbench.analysis.skewed_t import LEVEL, margin, p_mean_reaches, share_that_may_be_missed, skewness
 from airbench.analysis.statistics import Summary, summarize
 from airbench.runs import RunRecord
 
-P_VALUE = 0.01
+P_VALUE = LEVEL
 """A record's mean reaches the target with a one-sided p-value below this."""
 MIN_TRIALS = 8
 """With fewer trials, left-skewed accuracies produce false records more often than P_VALUE: see skewed_t."""
@@ -141,7 +141,7 @@ def _significance(accuracies: Sequence[float], p: float, target: float) -> str:
 
 
 def _margin(n: int) -> str:
-    return f" and, with fewer than {ENOUGH} trials, of {MARGIN} std more" if n < ENOUGH else ""
+    return f" and for a target {margin(n):.2f} std higher" if margin(n) >= 0.005 else ""
 
 
 def _changes(run: RunRecord) -> list[str]:

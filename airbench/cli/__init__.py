@@ -19,6 +19,9 @@ from types import FrameType
 from airbench.cli import analyze, benchmark, devices, gpu_check, predict, study, train
 from airbench.errors import OUT_OF_MEMORY, AirbenchError, is_out_of_memory
 
+LONGEST = 2000
+"""Characters of a message."""
+
 PATIENCE = 5.0
 """Seconds after a signal for which others are ignored."""
 
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code: int = options.command(options)
         return code
     except AirbenchError as error:
-        print("airbench:", " ".join(str(error).splitlines()), file=sys.stderr)
+        print("airbench:", _shortened(" ".join(str(error).splitlines())), file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         number = error.args[0] if isinstance(error, _Terminated) else signal.SIGINT
@@ -55,6 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except Exception as error:
         return _last_resort(error)
+
+
+def _shortened(text: str) -> str:
+    """Return ``text``, or the beginning and the end of one so long that it hides what it says."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
 
 
 def _prepare_process() -> None:

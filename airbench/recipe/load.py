@@ -55,6 +55,10 @@ def load_recipes(path: str | Path, overrides: Sequence[str] = ()) -> list[Loaded
         return [LoadedRecipe(_validate(node, path), path, moved)]
     if not epochs.value:
         raise RecipeError(f"{epochs.place}: train.epochs = []: give a number, or a list of numbers")
+    given = [length.value for length in epochs.value]
+    twice = next((each for each in given if given.count(each) > 1), None)
+    if twice is not None:
+        raise RecipeError(f"{epochs.place}: train.epochs = {_show(epochs)}: {twice} is listed twice")
     loaded = []
     for length in epochs.value:
         if isinstance(length.value, list | dict):
@@ -164,7 +168,10 @@ def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[Node, Mo
         return child, tuple(moved)
     if not isinstance(parent.value, str):
         raise RecipeError(f"{parent.place}: extends = {parent.plain()!r}: give the name of one recipe file")
-    parent_path = Path(os.path.normpath(path.parent / Path(parent.value).expanduser()))
+    try:
+        parent_path = Path(os.path.normpath(path.parent / Path(parent.value).expanduser()))
+    except RuntimeError:
+        raise RecipeError(f"{parent.place}: extends: {parent.value}: no such user's home folder") from None
     if not parent_path.is_file():
         parent_path = find_shipped(parent.value) or parent_path
     if not parent_path.is_file():
@@ -236,6 +243,10 @@ def _in_plain_words(kind: str, node: Node, key: str) -> str | None:
     if kind == "string_type" and isinstance(value, int | float):
         text = _show(node)
         return "give text: " + (f"{key}=\"'{text}'\"" if node.file == COMMAND_LINE else f"'{text}', in quotes")
+    if isinstance(value, str) and kind in ("int_type", "float_type") and re.fullmatch(r"[-+.\deE]+", value):
+        return f"give a number, without quotes: {value}"
+    if kind == "string_pattern_mismatch" and key == "engine.device":
+        return "give auto, cpu, mps, cuda, or cuda and a number, as in cuda:1"
     if kind.startswith("int_") and isinstance(value, float) and value.is_integer():
         return f"give a whole number without a decimal point: {value:.0f}"
     return {
@@ -244,6 +255,9 @@ def _in_plain_words(kind: str, node: Node, key: str) -> str | None:
         "int_from_float": "give a whole number",
         "float_type": "give a number",
         "bool_type": "give true or false",
+        "model_type": "give settings, as `key: value` lines or {key: value}",
+        "model_attributes_type": "give settings, as `key: value` lines or {key: value}",
+        "dict_type": "give settings, as `key: value` lines or {key: value}",
     }.get(kind)
 
 

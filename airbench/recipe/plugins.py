@@ -16,7 +16,10 @@ def load_plugin(path: str | Path) -> None:
 
     Raises RecipeError, in one line, if the file does not exist or raises an exception.
     """
-    file = Path(os.path.realpath(Path(path).expanduser()))
+    try:
+        file = Path(os.path.realpath(Path(path).expanduser()))
+    except RuntimeError:
+        raise RecipeError(f"--plugin {path}: no such user's home folder") from None
     name = "airbench_plugin_" + re.sub(r"\W", "_", file.stem)
     if _loaded.get(name) == file:
         return

@@ -5,6 +5,7 @@ where the user can change it.
 """
 
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,6 +22,8 @@ COMMAND_LINE = "command line"
 
 MOST_VALUES = 10_000
 """Values that a recipe may have. YAML's aliases can make a short file stand for millions."""
+
+MOST_BYTES = 1_000_000
 
 DEEPEST = 30
 """Levels that an override may have."""
@@ -140,7 +143,8 @@ def parse_yaml(text: str, file: str) -> Node:
         mark = error.problem_mark
         place = f"{file}:{mark.line + 1}" if mark and file != COMMAND_LINE else file
         problem = error.problem or error.context
-        if (error.context or "").startswith(("while scanning an alias", "while scanning an anchor")):
+        told = f"{error.context or ''} {problem}"
+        if any(words in told for words in ("scanning an alias", "scanning an anchor", "undefined alias")):
             problem = "text that begins with '*' or '&' needs quotes, as in '*.weight'"
         raise RecipeError(f"{place}: not valid YAML: {problem}") from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
@@ -152,6 +156,13 @@ def parse_yaml(text: str, file: str) -> Node:
 def read_yaml(path: Path) -> Node:
     """Parse a YAML file whose top level is a mapping. Raises RecipeError."""
     try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, and a device never ends
+            raise RecipeError(f"{path}: not a regular file; save the recipe in one")
+        if status.st_size > MOST_BYTES:
+            raise RecipeError(f"{path}: not a recipe: larger than {MOST_BYTES // 1000} kB")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such file{_siblings(path)}") from None

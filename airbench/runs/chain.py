@@ -22,7 +22,19 @@ def chained(row: dict[str, Any], facts: dict[str, Any], last: bytes) -> dict[str
 
 def hash_of(values: dict[str, Any]) -> str:
     """Return the SHA-256 of plain values, however a file lays them out."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(printable(values), sort_keys=True).encode()).hexdigest()
+
+
+def printable(value: Any) -> Any:
+    """Return plain values whose texts are valid Unicode.
+
+    A path that is no text has lone surrogates in JSON, which nothing prints: they become question marks.
+    """
+    if isinstance(value, dict):
+        return {printable(key): printable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [printable(item) for item in value]
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
 
 
 def broken_links(facts: dict[str, Any], lines: Sequence[bytes]) -> list[int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from airbench.recipe.source import parse_yaml
-from airbench.runs.chain import broken_links, is_chained
+from airbench.runs.chain import broken_links, is_chained, printable
 from airbench.runs.files import (
     FORMAT,
     MARKS,
@@ -64,7 +64,7 @@ class RunRecord:
     @property
     def name(self) -> str:
         """The recipe's name."""
-        return str(self.recipe.get("name") or self.path.name)
+        return one_line(str(self.recipe.get("name") or self.path.name))
 
     @property
     def finished(self) -> list[TrialRecord]:
@@ -100,7 +100,7 @@ class RunRecord:
     def text(self, *path: str) -> str:
         """Return that entry as text; empty if there is none."""
         value = self.fact(*path)
-        return "" if value is None else str(value)
+        return "" if value is None else one_line(str(value))
 
     def number(self, *path: str) -> float | None:
         """Return that entry if it is a finite number, else None."""
@@ -112,6 +112,11 @@ class RunRecord:
     def setting(self, *path: str) -> Any:
         """Return the entry of the recipe at ``path``, or None."""
         return entry(self.recipe, path)
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` with question marks for what would move a terminal's cursor or change its colours."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def entry(value: Any, path: Sequence[str]) -> Any:
@@ -174,7 +179,7 @@ def read_run(path: Path) -> RunRecord:
 def _read_mapping(file: Path, parse: Callable[[str], Any], problems: list[str]) -> dict[str, Any]:
     """Parse a file whose top level is a mapping. The boundary to foreign bytes: any failure is a problem."""
     try:
-        value = _printable(parse(content(file).decode("utf-8")))
+        value = _clean(parse(content(file).decode("utf-8")))
     except FileNotFoundError:
         problems.append(f"{file.name}: is missing")
         return {}
@@ -187,18 +192,17 @@ def _read_mapping(file: Path, parse: Callable[[str], Any], problems: list[str]) 
     return value
 
 
-def _printable(value: Any) -> Any:
-    """Return plain values whose texts are valid Unicode: JSON can contain lone surrogates, which nothing prints.
+def _clean(value: Any) -> Any:
+    """Return plain values that can be printed. Raises ValueError for an integer that no float can hold."""
+    _check_integers(value)
+    return printable(value)
 
-    Raises ValueError for an integer that no measurement has, and that no float can hold.
-    """
+
+def _check_integers(value: Any) -> None:
     if isinstance(value, int) and abs(value) >= 2**64:
         raise ValueError("integer out of range")
-    if isinstance(value, dict):
-        return {_printable(key): _printable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_printable(item) for item in value]
-    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_integers(item)
 
 
 def _parse_recipe(text: str) -> Any:
@@ -231,7 +235,7 @@ def _read_trials(lines: Sequence[tuple[int, bytes]], problems: list[str]) -> lis
 def parse_trial(line: bytes) -> TrialRecord | None:
     """Parse a line of ``trials.jsonl``; None if any part of it is invalid."""
     try:
-        row = _printable(json.loads(line))
+        row = _clean(json.loads(line))
         index, seed, status = row["trial"], row["seed"], row["status"]
         if not all(type(n) is int and n >= 0 for n in (index, seed)):
             return None
@@ -245,10 +249,14 @@ def parse_trial(line: bytes) -> TrialRecord | None:
         epochs = tuple({key: float(_number(value)) for key, value in epoch.items()} for epoch in row["epochs"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
-    valid = status == "finished" and 0 <= accuracy <= 1 and 0 <= plain <= 1 and seconds > 0
+    valid = status == "finished" and 0 <= accuracy <= 1 and 0 <= plain <= 1 and 0 < seconds < MAX_SECONDS
     if not valid:
         return None
     return TrialRecord(index, seed, True, accuracy, plain, seconds, epochs, "", seeds, wall, steps)
+
+
+MAX_SECONDS = 1e10
+"""Three centuries: a larger number means damage."""
 
 
 def _number(value: Any) -> float:
