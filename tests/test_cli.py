@@ -92,8 +92,8 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(
         (["compare", "runs/typo", "runs/b"], "runs/typo: no such run"),
         (["time-to-target", "train.epochs=4"], "no recipe given"),
         (["time-to-target", MUON, *TINY], "one recipe and two or more lengths"),
-        (["time-to-target", MUON, *TINY, "--epochs", "1,1"], "one recipe and two or more lengths"),
-        (["time-to-target", MUON, *TINY, "--epochs", "1,2,1"], "a length is given twice: 1, 2, 1 epochs"),
+        (["time-to-target", MUON, *TINY, "--epochs", "1,1"], "train.epochs = [1, 1]: 1 is listed twice"),
+        (["time-to-target", MUON, *TINY, "--epochs", "1,2,1"], "1 is listed twice"),
         (["variance", MUON, *TINY, "--trials", "1"], "two or more trials"),
         (["variance", MUON, *TINY, "seeds.init=1"], "holds seeds fixed"),
         (["runs", "/nowhere"], "no such folder"),
@@ -308,3 +308,36 @@ def test_a_signal_that_was_lost_does_not_make_the_next_one_be_ignored(monkeypatc
         now[0] += cli.PATIENCE + 1
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_message_that_quotes_a_very_long_text_is_shortened(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "quickstart", f"{'k' * 100_000}=1"]) == 2
+    error = capsys.readouterr().err
+    assert len(error) < 2100
+    assert "unknown key" in error
+
+
+@pytest.mark.parametrize("words", [["--seed", "1e3"], ["--trials", "3.0"], ["--trials", "1000001"]])
+def test_numbers_in_digits_are_asked_for(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "quickstart", *words])
+    assert f"{words[1]}: give an integer from" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are kept only on Linux")
+@pytest.mark.parametrize("gigabytes", [2, 3.4])
+def test_a_process_without_memory_says_what_to_lower(gigabytes: float, tmp_path: Path) -> None:
+    """With 2 GB not even PyTorch's libraries can be loaded."""
+    limited = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({int(gigabytes * 1e9)},) * 2); "
+        "from airbench.cli import main; raise SystemExit(main())"
+    )
+    command = ["train", "quickstart", "train.batch_size=10000", "net.widths=[4096,4096,4096]", "--threads", "1"]
+    done = subprocess.run(
+        [sys.executable, "-c", limited, *command, "--out", str(tmp_path)],
+        capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("airbench: ")
+    assert "out of memory: lower train.batch_size" in done.stderr
+    assert "Traceback" not in done.stderr

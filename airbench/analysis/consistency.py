@@ -14,6 +14,8 @@ from airbench.runs.files import content
 MAX_GAIN = 3.0
 """Test-time augmentation leaves at least a third of the errors. (In the runs kept with this project it left 72% or
 more.)"""
+MAX_SPEEDUP = 20.0
+"""A trial is at most this much faster than its arithmetic, counted for direct convolution, at the measured peak."""
 _CLOCK = 1e-3
 """Seconds by which two readings of a clock may differ."""
 
@@ -60,6 +62,15 @@ def _of_trial(run: RunRecord, trial: TrialRecord) -> Iterator[str]:
         yield f"{trial.accuracy:.2%} with test-time augmentation over {trial.plain_accuracy:.2%} without is implausible"
     if run.setting("evaluate", "tta") == [] and trial.accuracy != trial.plain_accuracy:
         yield "its accuracies differ, though the recipe has no test-time augmentation"
+    fastest = _fastest(run)
+    if fastest is not None and trial.seconds < fastest:
+        yield f"{trial.seconds:g} s are too few for its arithmetic on this machine: {fastest:.2g} at least"
+    machine = trial.machine or {}
+    if machine.get("device", run.fact("environment", "device")) != run.fact("environment", "device"):
+        yield "it was trained on another machine than the run says"
+    left_out = [name for name in ("steps", "wall_seconds", "machine") if getattr(trial, name) is None]
+    if run.chained and left_out:
+        yield f"it does not say its {', '.join(left_out)}"
     clock = [row.get("seconds", math.nan) for row in trial.epochs]
     wall = math.inf if trial.wall_seconds is None else trial.wall_seconds
     clock += [trial.seconds, wall]
@@ -70,6 +81,18 @@ def _of_trial(run: RunRecord, trial: TrialRecord) -> Iterator[str]:
         allowed |= {steps - 1 for steps in allowed if steps is not None}
     if trial.steps is not None and None not in allowed and trial.steps not in allowed:
         yield f"{trial.steps} steps instead of {run.fact('steps')}"
+
+
+def _fastest(run: RunRecord) -> float | None:
+    """Return the least seconds that a trial can take; None if the run does not say.
+
+    Winograd's method does up to four times fewer multiplications than direct convolution, and the peak that was
+    measured is that of a shared machine.
+    """
+    flop = run.number("flop", "trial")
+    peaks = [run.number("peak", f"{precision}_tflops") for precision in ("bf16", "fp16", "fp32")]
+    peak = max((p for p in peaks if p), default=None)
+    return None if flop is None or peak is None else flop / (MAX_SPEEDUP * peak * 1e12)
 
 
 def _is_whole(value: float) -> bool:

@@ -63,12 +63,24 @@ def pooling_note(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def refuse_duplicates(runs: Sequence[RunRecord]) -> None:
-    """Raise AirbenchError if a run is named twice: its trials would count twice."""
+    """Raise AirbenchError if a trial would count twice: of a run that is named twice, of its copy, or of its repeat.
+
+    Trials of one recipe with the same seeds and the same losses to the last bit are one trial, trained once or twice.
+    """
     seen = set()
+    trials: dict[Any, RunRecord] = {}
     for run in runs:
         if run.path.resolve() in seen:
             raise AirbenchError(f"{run.path}: is named twice; name each run only once")
         seen.add(run.path.resolve())
+        for trial in run.finished:
+            losses = tuple(epoch.get("train_loss") for epoch in trial.epochs)
+            other = trials.setdefault((run.name, trial.seeds, trial.accuracy, trial.plain_accuracy, losses), run)
+            if other is not run and losses and None not in losses and same_experiment(other, run):
+                raise AirbenchError(
+                    f"{other.path} and {run.path} hold the same trial (seed {trial.seed}), equal to the last bit: a "
+                    "copy, or the same seeds trained twice; name one of them"
+                )
 
 
 def _engine(run: RunRecord, name: str) -> Any:

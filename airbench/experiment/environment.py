@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def describe_environment(machine: Machine) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        "startup_modules": _startup_modules(),
         "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
@@ -49,6 +51,12 @@ def describe_machine(machine: Machine) -> dict[str, Any]:
         "gpu": _describe_gpu(machine.device),
         "system": platform.platform(),
     }
+
+
+def _startup_modules() -> dict[str, str]:
+    """Return the files of modules that Python runs at its start, before any program."""
+    found = {name: getattr(sys.modules.get(name), "__file__", None) for name in ("sitecustomize", "usercustomize")}
+    return {name: file for name, file in found.items() if file}
 
 
 def describe_source() -> tuple[dict[str, Any], str]:
@@ -75,10 +83,13 @@ def describe_source() -> tuple[dict[str, Any], str]:
         read = _git("read-tree", "HEAD", index=index)
         difference = _git("diff", "--no-ext-diff", "--no-color", "HEAD", "--", *scope, index=index)
         listed = _git("ls-files", "--others", "--exclude-standard", "--", *scope, index=index)
-    untracked = [file for file in (listed or "").split("\n") if file and not _is_output(file)]
-    known = read is not None and difference is not None and listed is not None
+        code = _git("ls-files", "--others", "--", str(SOURCE / "*.py"), index=index)  # ignored or not
+    lines = [*(listed or "").split("\n"), *(code or "").split("\n")]
+    untracked = sorted({file for file in lines if file and not _is_output(file)})
+    other = _files_unlike_commit(scope)
+    known = read is not None and difference is not None and listed is not None and other is not None
     parts = {
-        "uncommitted changes": difference,
+        "uncommitted changes": difference or other,
         "untracked files": untracked,
         "a plugin": plugins,
         "modules from elsewhere": _modules_from_elsewhere(),
@@ -88,6 +99,34 @@ def describe_source() -> tuple[dict[str, Any], str]:
     if not source["committed"]:
         source["note"] = ", ".join(what for what, there in parts.items() if there) or "git does not answer"
     return source, difference or ""
+
+
+def _files_unlike_commit(scope: Sequence[str]) -> list[str] | None:
+    """Return the files whose bytes are not those of the commit, by hashing them here; None if git does not answer.
+
+    git diff sees files through the filters that .gitattributes and the user's settings name. Line ends may differ.
+    """
+    listed = _git("ls-tree", "-r", "-z", "--full-name", "HEAD", "--", *scope)
+    top = _git("rev-parse", "--show-toplevel")
+    if listed is None or top is None:
+        return None
+    unlike = []
+    for entry in filter(None, listed.split("\0")):
+        kind, _, name = entry.partition("\t")
+        mode, _, blob = kind.split(" ")
+        file = Path(top) / name
+        if mode == "160000" or file.is_symlink():
+            continue
+        content = file.read_bytes() if file.is_file() else b""
+        if blob not in (_blob(content, blob), _blob(content.replace(b"\r\n", b"\n"), blob)):
+            unlike.append(name)
+    return unlike
+
+
+def _blob(content: bytes, like: str) -> str:
+    """Return git's name of ``content``, by the hash function of the name ``like``."""
+    function = hashlib.sha1 if len(like) == 40 else hashlib.sha256
+    return function(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def _modules_from_elsewhere() -> list[str]:
@@ -132,7 +171,9 @@ def source_hash() -> str:
 
 
 def _git(*arguments: str, index: str | None = None) -> str | None:
-    environment = os.environ if index is None else {**os.environ, "GIT_INDEX_FILE": index}
+    environment = {**os.environ, "GIT_NO_REPLACE_OBJECTS": "1"}
+    if index is not None:
+        environment["GIT_INDEX_FILE"] = index
     try:
         done = subprocess.run(
             ["git", "-C", str(SOURCE), *arguments],

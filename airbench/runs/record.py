@@ -44,6 +44,8 @@ class TrialRecord:
     """From start to end, evaluations after each epoch included; None if the line does not say."""
     steps: int | None = None
     """Training steps; None if the line does not say."""
+    machine: dict[str, Any] | None = None
+    """The machine that it was trained on; None if the line does not say."""
 
 
 @dataclass(frozen=True)
@@ -246,13 +248,15 @@ def parse_trial(line: bytes) -> TrialRecord | None:
         wall, steps = row.get("wall_seconds"), row.get("steps")
         wall = None if wall is None else float(_number(wall))
         steps = None if steps is None else int(_number(steps))
+        machine = row.get("machine")
+        machine = machine if isinstance(machine, dict) else None
         epochs = tuple({key: float(_number(value)) for key, value in epoch.items()} for epoch in row["epochs"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
     valid = status == "finished" and 0 <= accuracy <= 1 and 0 <= plain <= 1 and 0 < seconds < MAX_SECONDS
     if not valid:
         return None
-    return TrialRecord(index, seed, True, accuracy, plain, seconds, epochs, "", seeds, wall, steps)
+    return TrialRecord(index, seed, True, accuracy, plain, seconds, epochs, "", seeds, wall, steps, machine)
 
 
 MAX_SECONDS = 1e10

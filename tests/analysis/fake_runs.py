@@ -1,6 +1,7 @@
 """Run folders without training, for tests of what is concluded from them."""
 
 import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ def trial_line(index: int, accuracy: float, seconds: float = 10.0, **more: Any) 
     return {
         "trial": index, "seed": index, "status": "finished", "accuracy": accuracy,
         "plain_accuracy": plain, "seconds": seconds, "epochs": epochs,
-        "seeds": {"init": index, "order": index, "augment": index}, **more,
+        "seeds": {"init": index, "order": index, "augment": index}, "steps": 200, "wall_seconds": seconds + 1,
+        "machine": {"device": FACTS["environment"]["device"]}, **more,
     }  # fmt: skip
 
 
@@ -53,6 +55,9 @@ def fake_run(
     """A run folder with these accuracies. ``facts`` replace those above; ``lines`` are added as they are."""
     folder.mkdir(parents=True)
     rows = [trial_line(i, a, seconds[i] if seconds else 10.0 + 0.1 * i) for i, a in enumerate(accuracies)]
+    for row in rows:  # no two runs have the same losses
+        for epoch in row["epochs"]:
+            epoch["train_loss"] = round(epoch["train_loss"] + zlib.crc32(folder.name.encode()) % 997 / 1e6, 6)
     rows += lines
     (folder / "recipe.yaml").write_text(dump_recipe(load_recipe(recipe, overrides).recipe))
     known = {**FACTS, "trials_planned": len(rows), "recipe_sha256": sha256(folder / "recipe.yaml"), **facts}

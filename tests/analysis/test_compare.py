@@ -118,6 +118,7 @@ def run_of(
             seed=first_seed + i,
             accuracy=float(accuracy),
             seconds=float(seconds[i]) if len(seconds) else 10 + 0.1 * i,
+            epochs=(),
         )
         for i, accuracy in enumerate(accuracies)
     )

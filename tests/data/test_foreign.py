@@ -6,14 +6,18 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from airbench.data.foreign import is_litter, why
 from tests.data.copies import (
+    CIFAR10,
     error_of,
     read,
     tarred,
     write_batches,
+    write_images,
     write_pngs,
     write_tensors,
     zipped,
@@ -120,3 +124,16 @@ def test_what_is_litter() -> None:
 def test_reasons_show_no_addresses() -> None:
     assert why(ValueError("cannot identify <_io.BytesIO object at 0x7f00> at\nall")) == "cannot identify at all"
     assert why(ValueError()) == "ValueError"
+
+
+def test_two_copies_in_different_layouts_must_be_of_the_same_images(tmp_path: Path) -> None:
+    """As where another program kept its own copy beside the official one."""
+    root = write_batches(tmp_path)
+    sample = CIFAR10
+    write_images(root, sample.splits, sample.classes)
+    assert len(read(root).train) == len(sample.splits["train"][1])
+    image = next((root / "train" / "cat").iterdir())
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(image)
+    assert "holds two copies that differ" in error_of(root)
+    shutil.rmtree(root / "test")  # what is no whole data set does not count
+    assert len(read(root).train) == len(sample.splits["train"][1])

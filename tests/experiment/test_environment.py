@@ -75,3 +75,63 @@ def test_a_module_of_the_package_from_another_folder_is_named(tmp_path: Path, mo
     module.__file__ = str(tmp_path / "faster.py")
     monkeypatch.setitem(sys.modules, "airbench.training.faster", module)
     assert environment._modules_from_elsewhere() == ["airbench.training.faster"]
+
+
+def test_a_filter_that_shows_git_another_file_hides_nothing(package: Path) -> None:
+    git(package, "config", "filter.honest.clean", "git show HEAD:%f")
+    (package.parent / ".git" / "info" / "attributes").write_text("airbench/evaluate.py filter=honest\n")
+    (package / "evaluate.py").write_text("accuracy = 1.0\n")
+    source, difference = environment.describe_source()
+    assert difference == ""  # as git sees it
+    assert source["committed"] is False
+
+
+def test_a_commit_that_git_replaces_by_another_is_not_believed(package: Path) -> None:
+    (package / "evaluate.py").write_text("accuracy = 1.0\n")
+    git(package, "commit", "-q", "-a", "-m", "changed")
+    git(package, "tag", "changed")
+    git(package, "reset", "-q", "--hard", "HEAD~1")
+    git(package, "replace", "HEAD", "changed")
+    git(package, "reset", "-q", "--hard")
+    assert "1.0" in (package / "evaluate.py").read_text()
+    assert environment.describe_source()[0]["committed"] is False
+
+
+def test_code_that_git_ignores_is_no_committed_code(package: Path) -> None:
+    (package.parent / ".git" / "info" / "exclude").write_text("faster.py\n")
+    (package / "faster.py").write_text("")
+    source, _ = environment.describe_source()
+    assert source["committed"] is False
+    assert source["untracked"] == ["faster.py"]
+
+
+def test_other_line_ends_are_the_same_code(package: Path) -> None:
+    git(package, "config", "core.autocrlf", "true")
+    (package / "evaluate.py").write_bytes(b"accuracy = 0.94\r\n")
+    assert environment.describe_source()[0]["committed"] is True
+
+
+def test_output_of_a_run_among_the_code_is_no_source(package: Path) -> None:
+    run = package / "runs" / "20260101-000000-x"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text("{}")
+    (run / "trials.jsonl").write_text("")
+    assert environment.describe_source()[0]["committed"] is True
+
+
+def test_what_python_runs_at_its_start_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("sitecustomize")
+    module.__file__ = "/somewhere/sitecustomize.py"
+    monkeypatch.setitem(sys.modules, "sitecustomize", module)
+    assert environment._startup_modules()["sitecustomize"] == "/somewhere/sitecustomize.py"
+
+
+def test_why_git_names_no_commit_is_said_with_its_remedy(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container in which the checkout belongs to somebody else."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    source, _ = environment.describe_source()
+    assert source["committed"] is False
+    assert "dubious ownership" in source["note"]
+    assert "(remedy: git config --global --add safe.directory" in source["note"]
+    monkeypatch.setenv("PATH", "")
+    assert environment.describe_source()[0]["note"] == "git is not installed"

@@ -128,3 +128,16 @@ def test_isolated_trials_of_the_command_line_write_the_same_run_folder(cached_sh
     assert [t.accuracy for t in one.finished] == [t.accuracy for t in each.finished]
     assert one.spectra == each.spectra
     assert one.recipe == each.recipe
+
+
+def test_spectra_that_cannot_be_computed_do_not_end_the_run(
+    few_shapes: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(optimizers: object) -> None:
+        raise RuntimeError("linalg.svd: the input is not finite")
+
+    monkeypatch.setattr("airbench.experiment.worker.momentum_spectra", fails)
+    recipe = tiny("airbench94_muon.yaml", "train.epochs=1").recipe
+    jobs = [TrialJob(recipe, seed, seed, spectra=seed == 0) for seed in range(2)]
+    outcomes = list(SerialExecutor(Worker()).run(jobs, lambda job: Callback()))
+    assert [outcome.result is not None for outcome in outcomes if isinstance(outcome, TrialOutcome)] == [True, True]

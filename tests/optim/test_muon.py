@@ -279,3 +279,29 @@ def test_a_sum_of_gradients_in_float16_does_not_overflow(nesterov: bool, none: b
 
 
 in_float32 = partial(newton_schulz, dtype=torch.float32)
+
+
+def test_parameters_without_elements_and_on_other_devices_are_stepped_like_the_rest() -> None:
+    """The update of each is what it is alone; one without elements stays as it is, as in PyTorch's optimizers."""
+
+    def parameters() -> list[torch.nn.Parameter]:
+        generator = torch.Generator().manual_seed(0)
+        found = []
+        for device, shape in (("cpu", (4, 6)), ("cpu", (0, 6)), ("meta", (4, 6)), ("cpu", (4, 6))):
+            value = torch.randn(shape, generator=generator)
+            p = torch.nn.Parameter(value.to(device))
+            p.grad = torch.ones_like(p) * torch.arange(6.0, device=device)
+            found.append(p)
+        return found
+
+    together = parameters()
+    optimizer = Muon(together, lr=0.1)
+    for _ in range(3):
+        optimizer.step()
+    assert together[1].shape == (0, 6)
+    for index in (0, 3):
+        alone = parameters()[index]
+        one = Muon([alone], lr=0.1)
+        for _ in range(3):
+            one.step()
+        torch.testing.assert_close(together[index], alone)

@@ -1,6 +1,7 @@
 """What a user gets wrong in a recipe is answered in one line: file, line, key, value, remedy."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +53,7 @@ def error_of(path: Path, *overrides: str) -> str:
         ("optimizers.filters.orthogonalize={method: svd, steps: 3}", ["steps = 3", "valid keys: method"]),
         ("optimizers.filters.schedule={name: cosine, epochs: 1, fraction: 1}", ["not both"]),
         ("optimizers.filters.schedule={nme: linear}", ["schedule", "'name' is missing"]),
-        ("train=3", ["train = 3", "object"]),
+        ("train=3", ["train = 3", "give settings"]),
         ("evaluate.tta=[mirror, spin]", ["evaluate.tta.1", "'mirror'"]),
         ("seeds.init=-1", ["seeds.init = -1"]),
         ("train.epochs", ["key.subkey=value"]),
@@ -344,3 +345,38 @@ def test_another_data_set_keeps_the_augmentations_that_are_not_overridden() -> N
     recipe = load_recipe(MUON, ["data.name=shapes", "data.augment.translate=0"]).recipe
     assert list(recipe.data.augment) == ["flip", "translate"]
     assert recipe.data.augment["translate"].pixels == 0  # type: ignore[attr-defined]
+
+
+def test_an_unknown_home_folder_is_answered_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("extends: ~nobody-by-this-name/tiny.yaml\n")
+    with pytest.raises(RecipeError, match=r"mine\.yaml:1: extends: ~nobody.*: no such user's home folder"):
+        load_recipe(tmp_path / "mine.yaml")
+    with pytest.raises(RecipeError, match="no such user's home folder"):
+        load_plugin("~nobody-by-this-name/plugin.py")
+
+
+def test_a_recipe_that_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for path in (tmp_path / "pipe.yaml", Path("/dev/zero")):
+        with pytest.raises(RecipeError, match="not a regular file; save the recipe in one"):
+            load_recipe(path)
+    (tmp_path / "large.yaml").write_text("description: " + "x" * 1_000_001)
+    with pytest.raises(RecipeError, match="not a recipe: larger than 1000 kB"):
+        load_recipe(tmp_path / "large.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("train: 5", r"train = 5: give settings, as `key: value` lines or \{key: value\}"),
+        ("train: [1]", "give settings"),
+        ("optimizers: {x: {params: *weight}}", r"text that begins with '\*' or '&' needs quotes"),
+        ("train: {batch_size: '250'}", "give a number, without quotes: 250"),
+        ("engine: {device: 'cuda:x'}", "give auto, cpu, mps, cuda, or cuda and a number, as in cuda:1"),
+        ("train: {epochs: [4, 8, 4]}", "4 is listed twice"),
+    ],
+)
+def test_what_is_written_wrongly_is_answered_with_what_to_write(text: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(f"extends: airbench94_muon\n{text}\n")
+    with pytest.raises(RecipeError, match=why):
+        load_recipes(tmp_path / "mine.yaml")

@@ -1,5 +1,6 @@
 """A trial: the same bits for the same seed, no trace of warm-up, and failure said clearly."""
 
+import math
 from dataclasses import replace
 from functools import partial
 
@@ -186,3 +187,19 @@ def test_a_compiled_net_trains_alike_and_nothing_is_compiled_on_the_clock(
     expected, found = (run_trial(setup, SEEDS, Silent()) for setup in (eager, compiled))
     assert graphs["unique_graphs"] == before
     assert found.epochs[-1].train_loss == pytest.approx(expected.epochs[-1].train_loss, rel=1e-3)
+
+
+def test_weights_ruined_by_the_last_step_are_a_failure(
+    small_shapes: Dataset, cpu: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = TrialSetup(tiny("airbench94_muon.yaml").recipe, small_shapes, cpu)
+    finish = setup.new_averages
+
+    def ruin() -> object:
+        averages = finish()
+        averages.finish = lambda: setup.net.head.weight.data.fill_(math.nan)  # type: ignore[method-assign, operator, union-attr]
+        return averages
+
+    monkeypatch.setattr(setup, "new_averages", ruin)
+    with pytest.raises(TrialError, match="the weights are not finite after the last step"):
+        run_trial(setup, TrialSeeds(0, 0, 0))

@@ -4,12 +4,13 @@ A reader knows the specification of a data set, not its name, and sees files by 
 archive; so each layout is understood for every data set, and in folders and archives alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from airbench.data.catalog import DatasetSpec
 from airbench.data.dataset import Dataset, make_dataset
-from airbench.data.entries import open_entries
+from airbench.data.entries import Entries, open_entries
 from airbench.data.foreign import one_line
 from airbench.data.layouts.base import ANOTHER_COPY, Contents, Copy, Layout, Progress, named
 from airbench.data.layouts.batches import BATCHES
@@ -42,15 +43,39 @@ def read_local_copy(spec: DatasetSpec, path: Path, progress: Progress = lambda d
             raise DataError(f"{path}: no such file or folder; give a copy of {spec.title} ({known_layouts(spec)})")
         entries = open_entries(path)
         names = entries.names()
-    for layout in LAYOUTS:
-        found = layout.find(spec, names)
-        if found:
-            return _dataset(spec, path, layout.read(Copy(path, spec, entries, progress), found))
+    in_layout = [(layout, found) for layout in LAYOUTS if (found := layout.find(spec, names))]
+    if in_layout:
+        first, *others = (partial(_read, spec, path, entries, progress, *pair) for pair in in_layout)
+        dataset = first()
+        _refuse_other_images(path, dataset, others, [found[0] for _, found in in_layout])
+        return dataset
     inner = _archive_inside(spec, path, names)
     if inner:
         return read_local_copy(spec, path / inner, progress)
     unknown = f"holds no {spec.title} in a layout that is known here: {known_layouts(spec)}"
     raise DataError(f"{path}: {instead(spec, names) or unknown}")
+
+
+def _read(
+    spec: DatasetSpec, path: Path, entries: Entries, progress: Progress, layout: Layout, found: list[str]
+) -> Dataset:
+    return _dataset(spec, path, layout.read(Copy(path, spec, entries, progress), found))
+
+
+def _refuse_other_images(
+    path: Path, dataset: Dataset, others: Sequence[Callable[[], Dataset]], files: Sequence[str]
+) -> None:
+    """Raise DataError if what lies there in another layout are other images: nobody said which of them are meant.
+
+    The same images in two layouts do no harm, and what is no whole data set does not count.
+    """
+    for read, file in zip(others, files[1:], strict=True):
+        try:
+            other = read()
+        except DataError:
+            continue
+        if (other.train.fingerprint, other.test.fingerprint) != (dataset.train.fingerprint, dataset.test.fingerprint):
+            raise DataError(f"{path}: holds two copies that differ, {files[0]} … and {file} …; name one of them")
 
 
 def _dataset(spec: DatasetSpec, path: Path, contents: Contents) -> Dataset:
