@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -33,7 +34,7 @@ class TrainedNet:
     shape: ImageShape
     machine: Machine
 
-    def logits(self, images: Tensor, *, tta: bool = True) -> Tensor:
+    def logits(self, images: "Tensor | npt.NDArray[np.uint8]", *, tta: bool = True) -> Tensor:
         """Classify uint8 images ``(N, H, W, C)``, with the recipe's test-time augmentation or without.
 
         Returns logits ``(N, classes)``, float32, on the CPU.
@@ -41,7 +42,7 @@ class TrainedNet:
         evaluate = self.recipe.evaluate if tta else self.recipe.evaluate.without_tta()
         device = self.machine.device
         mean, std = torch.tensor(self.mean, device=device), torch.tensor(self.std, device=device)
-        normal = normalize(images.to(device), mean, std, self.machine.dtype).permute(0, 3, 1, 2)
+        normal = normalize(torch.as_tensor(images, device=device), mean, std, self.machine.dtype).permute(0, 3, 1, 2)
         return predict(self.net, normal, evaluate).float().cpu()
 
     def content(self) -> bytes:
