@@ -33,8 +33,8 @@ bench: $(BASE) ## benchmark fast implementations against slow ones, in minutes
 gpu-check: $(DEV) ## on a CUDA machine: tests, benchmark, profile, timed trials; PEER=script.py to compare with yours
 	$(BIN)/airbench gpu-check $(if $(PEER),--peer $(PEER)) $(if $(TRIALS),--trials $(TRIALS)) $(ARGS)
 
-test: $(DEV) ## run the test suite: no network, no GPU, minutes
-	$(BIN)/python -m pytest $(ARGS)
+test: $(DEV) ## run the test suite, a process per core: no network, no GPU, minutes
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-slow: $(DEV) ## run the tests that train on real CIFAR-10 (AIRBENCH_DATA names a copy)
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -1,5 +1,6 @@
 """Small images, a small net, and a cache that is nobody's."""
 
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,10 @@ from airbench.data.shapes import draw_shapes
 from airbench.device import Machine
 from airbench.recipe import LoadedRecipe, load_recipe
 from tests import nullgpu
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # a test process per core: more threads than cores are slow
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
 
 settings.register_profile("no deadline", deadline=None)  # machines differ, and CI's are shared
 settings.load_profile("no deadline")

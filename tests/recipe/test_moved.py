@@ -27,7 +27,7 @@ def test_recipes_of_kept_runs_load_and_load_again_as_they_are(recipe: Path, tmp_
 def test_every_moved_setting_arrives() -> None:
     old = (
         "device: cpu\nprecision: fp32\nthreads: 2\n"
-        "train: {compile: default, epochs: 3}\nnet: {fused: false, winograd: 2}\n"
+        "train: {compile: default, save: both, epochs: 3}\nnet: {fused: false, winograd: 2}\n"
         "data: {augment: {flip: random, translate: 3, cutout: 4, brightness: 0.1, contrast: 0.2}}\n"
         "optimizers: {all: {params: '*', name: muon, lr: 0.1, renormalize_every: 2, renormalize_growth: 15}}\n"
     )
@@ -36,7 +36,8 @@ def test_every_moved_setting_arrives() -> None:
     assert len(moved) == len(MOVED) - 1  # there is no cuda_graph in it
     plain = root.plain()
     assert plain["engine"] == {
-        "device": "cpu", "precision": "fp32", "threads": 2, "compile": "default", "fused": False, "winograd": 2
+        "device": "cpu", "precision": "fp32", "threads": 2, "compile": "default", "fused": False, "winograd": 2,
+        "save": "both",
     }  # fmt: skip
     assert plain["train"] == {"epochs": 3}
     assert "net" not in plain
