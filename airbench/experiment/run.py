@@ -77,7 +77,7 @@ class Experiment:
         say = self.terminal.say
         for old, new in dict.fromkeys(loaded.moved):
             say(f"{loaded.path}: {old} is now called {new}; read as {new}")
-        say(f"{recipe.name}: {setup.machine}; {setup.total_steps} steps of {recipe.train.batch_size} images")
+        say(f"{recipe.name}: {setup.machine}; {setup.plan.describe()}")
         if setup.machine.device.type == "cuda":
             say(f"  steps are {setup.execution}")
         for line in describe(setup.groups):

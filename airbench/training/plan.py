@@ -68,6 +68,20 @@ class Plan:
             steps[kind] += end - start
         return dict(steps)
 
+    def describe(self) -> str:
+        """Return the plan in words: ``86 steps of 1024 images, at 24×24; 86 steps of 1024 images``."""
+        train, parts = self.train, []
+        for start, end, kind in self.spans():
+            part = f"{end - start} steps of {train.batch_size} images"
+            if kind.rows != train.batch_size:
+                part += f", of which {kind.rows} are trained on"
+            if kind.side != self.side:
+                part += f", at {kind.side}×{kind.side}"
+            if start and kind.label_smoothing != train.label_smoothing:
+                part += ", without label smoothing"
+            parts.append(part)
+        return "; ".join(parts)
+
     def sized(self, batch: Batch, step: int) -> Batch:
         """Return ``batch`` as it is trained on at ``step``: unchanged, or with its images shrunk."""
         return resized(batch, self.at(step).side)

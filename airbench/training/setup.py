@@ -57,9 +57,17 @@ class TrialSetup:
         self._check_resolution()
         self.groups = route(self.net, recipe.optimizers)
         self.execute(Execution.choose(recipe, machine))
-        beside = recipe.of_proxy()
-        self.proxy = None if beside is None else TrialSetup(beside, dataset, machine)
+        self.proxy = self._proxy(dataset)
         """What trains the small net that selects examples, if there is one."""
+
+    def _proxy(self, dataset: Dataset) -> "TrialSetup | None":
+        recipe = self.recipe.of_proxy()
+        if recipe is None:
+            return None
+        try:
+            return TrialSetup(recipe, dataset, self.machine, train=self.train)
+        except RecipeError as error:
+            raise RecipeError(f"train.selection.net, the small net: {error}") from None
 
     def _check_resolution(self) -> None:
         """Raise RecipeError if the net does not take the images of every stage."""

@@ -117,3 +117,19 @@ def test_stages_that_do_not_fit(words: tuple[str, ...], why: str, small_shapes: 
 def test_stages_out_of_order_are_refused() -> None:
     with pytest.raises(RecipeError, match="each stage must end after the one before it"):
         tiny("airbench94_muon.yaml", "train.resolution=[{side: 24, until: 0.5}, {side: 16, until: 0.2}]")
+
+
+def test_a_plan_in_words() -> None:
+    recipe = load_recipe("airbench94_muon", ["train.resolution=[{side: 24, until: 0.5}]", "train.epochs=4"]).recipe
+    plan = Plan(recipe.train, 100, 25, 32)
+    assert plan.describe() == "50 steps of 2000 images, at 24×24; 50 steps of 2000 images"
+    words = [
+        "train.selection={name: recorded_loss, drop: 0.25, start: 2, until: 0.8}",
+        "train.label_smoothing_until=0.8",
+    ]
+    plan = Plan(load_recipe("airbench94_muon", words).recipe.train, 100, 25, 32)
+    assert plan.describe() == (
+        "50 steps of 2000 images; 30 steps of 2000 images, of which 1500 are trained on; "
+        "20 steps of 2000 images, without label smoothing"
+    )
+    assert Plan(load_recipe("airbench94").recipe.train, 100, 25, 32).describe() == "100 steps of 1024 images"

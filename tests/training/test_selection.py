@@ -174,3 +174,9 @@ def test_weights_multiply_the_gradient(small_shapes: Dataset, cpu: Machine) -> N
         gradients.append(np.concatenate([p.grad.flatten() for p in setup.net.parameters() if p.grad is not None]))
         setup.net.zero_grad()
     np.testing.assert_allclose(gradients[1], 3 * gradients[0], rtol=1e-3, atol=1e-3)
+
+
+def test_a_small_net_that_the_optimizers_do_not_fit_is_named(small_shapes: Dataset, cpu: Machine) -> None:
+    words = "train.selection={name: proxy, net: {name: resnet18, width: 4}}"
+    with pytest.raises(RecipeError, match=r"train\.selection\.net, the small net: optimizers\.whiten_bias\.params"):
+        TrialSetup(tiny("airbench94_muon", words).recipe, small_shapes, cpu)
