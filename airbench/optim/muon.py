@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
+from airbench.optim.decay import decay_cautiously, limit_norms
 from airbench.optim.groups import OptimizerContext, ParamGroup
+from airbench.optim.neuron_wise import normalize_neurons
 from airbench.optim.orthogonalize import (
     Orthogonalizer,
     build_orthogonalizer,
@@ -47,6 +49,12 @@ class Muon(Optimizer):
     - ``flatten``: the shape u is orthogonalised in: ``out`` × rest, ``in`` × rest, or out × in at each ``position``.
     - ``adjust_lr``: factor on lr by the shape m × n of that matrix: ``none``; ``original``: √max(1, m/n);
       ``match_rms_adamw``: 0.2 √max(m, n); ``spectral``: √(m/n).
+    - ``neuron_beta``: divide each row of orthogonalize(u) by its root mean square, averaged over steps with this decay
+      (NorMuon; see :func:`normalize_neurons`). None: do not.
+    - ``cautious_weight_decay``: decay only those weights that the update moves towards zero (Chen et al. 2025,
+      arXiv:2510.12402).
+    - ``max_momentum_norm``: maximum Frobenius norm of a parameter's buffer, which is scaled down to it before it is
+      used.
     - ``max_update_norm``: maximum Frobenius norm of orthogonalize(u), which is scaled down to it.
     - ``lr``: a group's may be a tensor on the device, as a captured CUDA graph requires.
     - ``orthogonalize``: matrices ``(..., m, n)`` → the same shape; ``padded``: in one call for all parameters,
@@ -67,6 +75,9 @@ class Muon(Optimizer):
         flatten: str = "out",
         adjust_lr: str = "none",
         max_update_norm: float | None = None,
+        max_momentum_norm: float | None = None,
+        neuron_beta: float | None = None,
+        cautious_weight_decay: bool = False,
         orthogonalize: Orthogonalizer = newton_schulz,
         padded: bool | None = None,
     ):
@@ -78,6 +89,8 @@ class Muon(Optimizer):
             ("flatten", flatten, flatten in ("out", "in", "position")),
             ("adjust_lr", adjust_lr, adjust_lr in _ADJUST_LR),
             ("max_update_norm", max_update_norm, max_update_norm is None or max_update_norm > 0),
+            ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
+            ("neuron_beta", neuron_beta, neuron_beta is None or 0 <= neuron_beta < 1),
         ):
             if not fine:
                 raise ValueError(f"Muon: {name} = {value} is out of range")
@@ -90,6 +103,9 @@ class Muon(Optimizer):
             "flatten": flatten,
             "adjust_lr": adjust_lr,
             "max_update_norm": max_update_norm,
+            "max_momentum_norm": max_momentum_norm,
+            "neuron_beta": neuron_beta,
+            "cautious_weight_decay": cautious_weight_decay,
         }
         super().__init__(params, defaults)
         self.orthogonalize, self.padded = orthogonalize, padded
@@ -134,17 +150,23 @@ class Muon(Optimizer):
     def _step_group(self, group: dict[str, Any], params: list[Tensor]) -> None:
         lr = group["lr"]
         updates = self._updates(group, params)
-        if group["weight_decay"]:
+        if group["weight_decay"] and not group["cautious_weight_decay"]:
             _decay(params, lr * group["weight_decay"])
         flatten = [self._layout(group["flatten"], update) for update in updates]
         matrices = [_FLATTEN[how](update) for how, update in zip(flatten, updates, strict=True)]
         adjust = _ADJUST_LR[group["adjust_lr"]]
         factors = orthogonalize_all(matrices, self.orthogonalize, padded=self.padded)
+        if group["neuron_beta"] is not None:
+            moments = [self._moment(p, factor) for p, factor in zip(params, factors, strict=True)]
+            factors = normalize_neurons(factors, moments, group["neuron_beta"])
         if group["max_update_norm"] is not None:
             factors = [_clipped(factor, group["max_update_norm"]) for factor in factors]
         scales = [adjust(*factor.shape[-2:]) for factor in factors]
         for p, how, factor, scale in zip(params, flatten, factors, scales, strict=True):
-            _add(p, _unflattened(factor, p, how), lr, -scale)
+            update = _unflattened(factor, p, how)
+            if group["weight_decay"] and group["cautious_weight_decay"]:
+                decay_cautiously(p, update, lr * group["weight_decay"])
+            _add(p, update, lr, -scale)
 
     def _layout(self, flatten: str, update: Tensor) -> str:
         """Return the way to flatten ``update``: without a copy where padded matrices need none.
@@ -167,12 +189,14 @@ class Muon(Optimizer):
         in_half = params[0].dtype == torch.float16
         if group["momentum_convention"] == "lerp" or in_half:
             torch._foreach_lerp_(buffers, gradients, 1 - momentum)
+            limit_norms(buffers, group["max_momentum_norm"])
             updates = list(torch._foreach_lerp(gradients, buffers, momentum)) if group["nesterov"] else buffers
             if group["momentum_convention"] == "lerp" or ignores_scale(self.orthogonalize):
                 return updates
             return [update.float() / (1 - momentum) for update in updates]
         torch._foreach_mul_(buffers, momentum)
         torch._foreach_add_(buffers, gradients)
+        limit_norms(buffers, group["max_momentum_norm"])
         return list(torch._foreach_add(gradients, buffers, alpha=momentum)) if group["nesterov"] else buffers
 
     @torch.no_grad()
@@ -184,6 +208,13 @@ class Muon(Optimizer):
             for p in group["params"]
             if p in self.state
         ]
+
+    def _moment(self, p: Tensor, factor: Tensor) -> Tensor:
+        state = self.state[p]
+        if "neuron_moment" not in state:
+            state["neuron_moment"] = factor.new_zeros((*factor.shape[:-1], 1), dtype=torch.float32)
+        moment: Tensor = state["neuron_moment"]
+        return moment
 
     def _buffer(self, p: Tensor) -> Tensor:
         state = self.state[p]
@@ -227,6 +258,15 @@ def _unflattened(matrix: Tensor, p: Tensor, flatten: str) -> Tensor:
 
 def build_muon(config: schema.Muon, group: ParamGroup, context: OptimizerContext) -> Muon:
     """Build the optimizer that ``config`` describes for ``group``."""
+    return _build(config, group, context)
+
+
+def build_normuon(config: schema.NorMuon, group: ParamGroup, context: OptimizerContext) -> Muon:
+    """Build the optimizer that ``config`` describes for ``group``."""
+    return _build(config, group, context, neuron_beta=config.neuron_beta)
+
+
+def _build(config: schema.Muon, group: ParamGroup, context: OptimizerContext, **more: Any) -> Muon:
     return Muon(
         group.params,
         lr=config.lr,
@@ -237,6 +277,9 @@ def build_muon(config: schema.Muon, group: ParamGroup, context: OptimizerContext
         flatten=config.flatten,
         adjust_lr=config.adjust_lr,
         max_update_norm=config.max_update_norm,
+        max_momentum_norm=config.max_momentum_norm,
+        cautious_weight_decay=config.cautious_weight_decay,
         orthogonalize=build_orthogonalizer(config.orthogonalize, context.weight_dtype),
         padded=None if config.batching == "auto" else config.batching == "padded",
+        **more,
     )

@@ -170,11 +170,17 @@ class Muon(Group):
     """Factor on lr, from the matrix's shape m × n. `original`: √max(1, m/n). `match_rms_adamw`: 0.2 · √max(m, n).
     `spectral`: √(m/n)."""
 
+    max_momentum_norm: Positive | None = None
+    """Clip the Frobenius norm of a parameter's momentum buffer to this, before it is used. Unset: do not clip."""
+
     max_update_norm: Positive | None = None
     """Clip the Frobenius norm of a parameter's update to this, before lr is applied. Unset: do not clip."""
 
     weight_decay: NonNegative = 0.0
     """Decoupled, as in AdamW: a step multiplies the weights by 1 - lr · weight_decay."""
+
+    cautious_weight_decay: bool = False
+    """Decay only those weights that the update moves towards zero (Chen et al. 2025)."""
 
     orthogonalize: Orthogonalizer = NewtonSchulz()
     """Method of orthogonalisation."""
@@ -189,6 +195,21 @@ class Muon(Group):
         return None if self.orthogonalize.capturable else f"orthogonalize.method = {self.orthogonalize.method}"
 
 
+class NorMuon(Muon):
+    """Muon whose updates are normalised neuron by neuron (Li et al. 2025)."""
+
+    name: Literal["normuon"] = "normuon"  # type: ignore[assignment]
+    """This optimizer."""
+
+    adjust_lr: Literal["none", "original", "match_rms_adamw", "spectral"] = "match_rms_adamw"
+    """Factor on lr, from the matrix's shape m × n. `original`: √max(1, m/n). `match_rms_adamw`: 0.2 · √max(m, n).
+    `spectral`: √(m/n)."""
+
+    neuron_beta: Momentum = 0.95
+    """Decay rate of the average of each row's squared update, by whose root the row is divided; then the matrix is
+    scaled back to its norm."""
+
+
 OPTIMIZERS = Registry(
     "optimizer",
     {
@@ -197,6 +218,7 @@ OPTIMIZERS = Registry(
         "adamw": Component(AdamW, "airbench.optim.adam:build_adamw"),
         "normalized_momentum": Component(NormalizedMomentum, "airbench.optim.normalized_momentum:build"),
         "muon": Component(Muon, "airbench.optim.muon:build_muon"),
+        "normuon": Component(NorMuon, "airbench.optim.muon:build_normuon"),
     },
 )
 
