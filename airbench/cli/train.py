@@ -72,7 +72,7 @@ def add_commands(commands: Any) -> None:
     train.add_argument("--print-recipe", action="store_true", help="print the recipe with all its defaults and exit")
     train.add_argument("--resume", type=Path, nargs="+", metavar="RUN", help="resume runs: see airbench resume")
     train.add_argument("--force", action="store_true", help="with --resume: even if code or machine have changed")
-    _add_execution(train)
+    add_execution(train)
     train.set_defaults(command=_train)
 
     resume = commands.add_parser(
@@ -82,7 +82,7 @@ def add_commands(commands: Any) -> None:
     resume.add_argument("--data", metavar="PATH", help="current path of the local copy of the images")
     resume.add_argument("--force", action="store_true", help="even if code or machine have changed; this is recorded")
     add_plugins(resume)
-    _add_execution(resume)
+    add_execution(resume)
     resume.set_defaults(command=lambda options: _resume(options.runs, options))
 
     data = commands.add_parser(
@@ -100,7 +100,8 @@ def add_commands(commands: Any) -> None:
     recipes.set_defaults(command=lambda options: _list_recipes())
 
 
-def _add_execution(parser: argparse.ArgumentParser) -> None:
+def add_execution(parser: argparse.ArgumentParser) -> None:
+    """Add options of how trials are executed."""
     parser.add_argument("--tensorboard", action="store_true", help="also write scalars for TensorBoard")
     parser.add_argument("--isolate", action="store_true", help="train each trial in its own process")
 
@@ -201,7 +202,7 @@ def _train(options: argparse.Namespace) -> int:
             trials=options.trials or 1,
             seed=options.seed or 0,
             out=options.out,
-            options=_execution(options),
+            options=execution(options),
         )
     )
 
@@ -210,7 +211,7 @@ def _resume(runs: list[Path], options: argparse.Namespace) -> int:
     load_plugins(options)
     from airbench.experiment.run import resume_experiment
 
-    return exit_code(resume_experiment(runs, force=options.force, data=options.data, options=_execution(options)))
+    return exit_code(resume_experiment(runs, force=options.force, data=options.data, options=execution(options)))
 
 
 def exit_code(runs: "list[RunRecord]") -> int:
@@ -219,7 +220,8 @@ def exit_code(runs: "list[RunRecord]") -> int:
     return 0 if whole else 1
 
 
-def _execution(options: argparse.Namespace) -> "Options":
+def execution(options: argparse.Namespace) -> "Options":
+    """Return how ``options`` say that trials are executed."""
     from airbench.experiment.executors import ProcessExecutor
     from airbench.experiment.run import Options
     from airbench.experiment.tensorboard import TensorBoard

@@ -1,0 +1,128 @@
+"""What a sweep varies: axes over settings of a recipe, and the settings that are tried."""
+
+import itertools
+import math
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from airbench.errors import AirbenchError
+
+Setting = dict[str, str]
+"""A value, as on the command line, for the key of each axis."""
+
+MAX_SETTINGS = 10_000
+_RANGE = re.compile(r"(?P<low>[^:]+?)\.\.(?P<high>[^:]+?)(?P<log>:log)?(?::(?P<points>\d+))?$")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A setting that varies: over ``choices``, or from ``low`` to ``high``, linearly or by its logarithm."""
+
+    key: str
+    choices: tuple[str, ...] = ()
+    low: float = math.nan
+    high: float = math.nan
+    log: bool = False
+    points: int = 0
+    """Values of a range in a grid."""
+
+    def grid(self) -> list[str]:
+        """Return the values of a grid. Raises AirbenchError for a range without a number of points."""
+        if self.choices:
+            return list(self.choices)
+        if self.points < 2:
+            raise AirbenchError(
+                f"--axis {self.key}: a grid needs to know how many values: {self.low:g}..{self.high:g}:5"
+            )
+        return [_digits(self._at(i / (self.points - 1))) for i in range(self.points)]
+
+    def draw(self, generator: random.Random) -> str:
+        """Draw a value at random."""
+        if self.choices:
+            return generator.choice(self.choices)
+        return _digits(self._at(generator.random()))
+
+    def _at(self, share: float) -> float:
+        if self.log:
+            return math.exp(math.log(self.low) * (1 - share) + math.log(self.high) * share)
+        return self.low * (1 - share) + self.high * share
+
+
+def parse_axis(text: str) -> Axis:
+    """Parse ``KEY=a,b,c``, ``KEY=low..high``, ``KEY=low..high:log`` or ``KEY=low..high:log:points``.
+
+    Commas inside brackets belong to a value: ``net.widths=[32,64,64],[64,128,128]``. Raises AirbenchError.
+    """
+    key, equals, values = text.partition("=")
+    if not equals or not key or not values:
+        raise AirbenchError(f"--axis {text}: write KEY=a,b,c or KEY=low..high, with :log and :points if you like")
+    found = _RANGE.match(values)
+    if found is None:
+        choices = tuple(_split(values))
+        if len(set(choices)) < len(choices) or len(choices) < 2:
+            raise AirbenchError(f"--axis {text}: give two or more different values")
+        return Axis(key, choices)
+    try:
+        low, high = float(found["low"]), float(found["high"])
+    except ValueError:
+        raise AirbenchError(f"--axis {text}: the ends of a range are numbers, as in 0.1..0.4") from None
+    if not low < high or not math.isfinite(high - low) or (found["log"] and low <= 0):
+        raise AirbenchError(f"--axis {text}: the range goes from low to high{', above 0' if found['log'] else ''}")
+    return Axis(key, (), low, high, bool(found["log"]), int(found["points"] or 0))
+
+
+def _split(values: str) -> list[str]:
+    """Split at the commas that are not inside brackets or braces."""
+    parts, depth = [""], 0
+    for character in values:
+        depth += (character in "[{") - (character in "]}")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]
+
+
+def _digits(value: float) -> str:
+    """Return ``value`` with four significant digits: as many as a learning rate can be told by."""
+    return f"{float(f'{value:.4g}'):g}"
+
+
+def settings(axes: Sequence[Axis], count: int | None, seed: int) -> list[Setting]:
+    """Return every combination of the axes' grids, or ``count`` settings drawn at random, no two alike.
+
+    Raises AirbenchError for more than MAX_SETTINGS, and if there are not so many different ones.
+    """
+    keys = [axis.key for axis in axes]
+    if len(set(keys)) < len(keys):
+        raise AirbenchError(f"--axis: {next(key for key in keys if keys.count(key) > 1)} is given twice")
+    if count is None:
+        grids = [axis.grid() for axis in axes]
+        if math.prod(map(len, grids)) > MAX_SETTINGS:
+            raise AirbenchError(f"a grid of {math.prod(map(len, grids)):,} settings: use --random N, or fewer points")
+        return [dict(zip(keys, values, strict=True)) for values in itertools.product(*grids)]
+    generator, found = random.Random(seed), dict[tuple[str, ...], Setting]()
+    for _ in range(100 * count):
+        values = tuple(axis.draw(generator) for axis in axes)
+        found.setdefault(values, dict(zip(keys, values, strict=True)))
+        if len(found) == count:
+            return list(found.values())
+    raise AirbenchError(f"--random {count}: these axes have only {len(found)} different settings; leave --random out")
+
+
+def overrides(setting: Setting) -> list[str]:
+    """Return a setting as overrides of a recipe."""
+    return [f"{key}={value}" for key, value in setting.items()]
+
+
+def label(setting: Setting) -> str:
+    """Return a setting in short: ``lr=0.2 epochs=4``, by the last parts of the keys that tell them apart."""
+    keys = list(setting)
+    shown = {}
+    for key in keys:
+        steps = key.split(".")
+        ends = (".".join(steps[-n:]) for n in range(1, len(steps) + 1))
+        shown[key] = next(end for end in ends if sum(k == end or k.endswith("." + end) for k in keys) == 1)
+    return " ".join(f"{shown[key]}={value}" for key, value in setting.items())

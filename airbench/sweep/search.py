@@ -1,0 +1,56 @@
+"""Train the settings of a sweep, then the best of them again with fresh seeds."""
+
+from collections.abc import Callable
+
+from airbench.analysis.statistics import summarize
+from airbench.errors import AirbenchError
+from airbench.experiment.run import Options, resume_experiment, run_experiment
+from airbench.runs import RunRecord
+from airbench.sweep.axes import label
+from airbench.sweep.folder import AGAIN, SEARCH, Sweep
+
+Say = Callable[[str], None]
+
+FRESH = 1_000_000
+"""Added to the seeds of the search for the seeds of the best settings' new trials."""
+
+
+def search(sweep: Sweep, say: Say, options: Options | None = None) -> None:
+    """Train what is missing of a sweep. It can be interrupted at any time and called again."""
+    for number in range(len(sweep.settings)):
+        _train(sweep, number, SEARCH, sweep.trials, sweep.seed, say, options)
+    for number in best(sweep, sweep.top) if sweep.again else ():
+        _train(sweep, number, AGAIN, sweep.again, sweep.seed + FRESH, say, options)
+
+
+def _train(sweep: Sweep, number: int, part: str, trials: int, seed: int, say: Say, options: Options | None) -> None:
+    run = sweep.run_of(number, part)
+    if run is not None and not run.missing:
+        return
+    again = "again, " if part == AGAIN else ""
+    say(f"\n{again}setting {number + 1} of {len(sweep.settings)}: {label(sweep.settings[number])}")
+    if run is not None:
+        resume_experiment([run.path], options=options)
+    else:
+        run_experiment([sweep.recipe_of(number)], trials=trials, seed=seed, out=sweep.path / part, options=options)
+
+
+def accuracies(run: RunRecord | None) -> list[float]:
+    """Return the accuracies of a run's trials; a failed one counts as 0, since its setting is no good."""
+    if run is None:
+        return []
+    return [trial.accuracy if trial.finished else 0.0 for trial in run.trials]
+
+
+def best(sweep: Sweep, count: int) -> list[int]:
+    """Return the numbers of the ``count`` settings of the highest mean accuracy in the search, best first.
+
+    Raises AirbenchError if not all settings were trained.
+    """
+    means = {}
+    for number in range(len(sweep.settings)):
+        values = accuracies(sweep.run_of(number))
+        if not values:
+            raise AirbenchError(f"{sweep.path}: setting {number + 1} was not trained; airbench sweep --resume")
+        means[number] = summarize(values).mean
+    return sorted(means, key=lambda number: -means[number])[:count]

@@ -1,0 +1,149 @@
+"""A sweep: every setting trained and kept, the best trained again, whatever interrupts it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from airbench.cli import main
+from airbench.data.dataset import Dataset
+from airbench.recipe import load_recipe
+from airbench.runs import read_run
+from airbench.sweep.folder import AGAIN, SEARCH, read
+from airbench.sweep.results import result_lines, winner
+from airbench.sweep.search import accuracies, best
+from tests.conftest import TINY
+
+WORDS = [*TINY, "train.epochs=1"]
+AXES = ["--axis", "optimizers.head.lr=0.0001,0.67,2", "--trials", "2", "--held-out", "100"]
+
+
+@pytest.fixture
+def command(few_shapes: Dataset, tmp_path: Path) -> list[str]:
+    return ["sweep", "airbench94_muon", *WORDS, *AXES, "--top", "2", "--again", "2", "--out", str(tmp_path)]
+
+
+def folder_of(tmp_path: Path) -> Path:
+    (folder,) = tmp_path.iterdir()
+    return folder
+
+
+def test_a_sweep_from_end_to_end(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    sweep = read(folder_of(tmp_path))
+    assert [setting["optimizers.head.lr"] for setting in sweep.settings] == ["0.0001", "0.67", "2"]
+    runs = [sweep.run_of(number) for number in range(3)]
+    assert [len(accuracies(run)) for run in runs] == [2, 2, 2]
+    for run, setting in zip(runs, sweep.settings, strict=True):
+        assert run is not None
+        assert run.problems == ()
+        assert run.setting("optimizers", "head", "lr") == float(setting["optimizers.head.lr"])
+        assert run.fact("data", "held_out") == 100
+        assert run.fact("data", "train_images") == 300
+        assert [trial.seed for trial in run.finished] == [0, 1]
+    again = [number for number in range(3) if sweep.run_of(number, AGAIN)]
+    assert sorted(again) == sorted(best(sweep, 2))
+    fresh = sweep.run_of(winner(sweep), AGAIN)
+    assert fresh is not None
+    assert [trial.seed for trial in fresh.finished] == [1_000_000, 1_000_001]
+    assert max(sum(accuracies(sweep.run_of(n, AGAIN))) for n in again) == sum(accuracies(fresh))
+    assert "lr=0.0001" in printed
+    assert f"best: lr={sweep.settings[winner(sweep)]['optimizers.head.lr']}" in printed
+    assert (sweep.path / "sweep.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_recipe_of_the_best_is_ready_to_be_trained(command: list[str], tmp_path: Path) -> None:
+    assert main(command) == 0
+    sweep = read(folder_of(tmp_path))
+    recipe = load_recipe(sweep.path / "best.yaml").recipe
+    assert recipe.optimizers["head"].lr == float(sweep.settings[winner(sweep)]["optimizers.head.lr"])
+    assert recipe.data.held_out is None  # the search is over: on all images
+    assert recipe.net.widths == (4, 8, 8)  # type: ignore[attr-defined]
+
+
+def test_an_interrupted_sweep_goes_on_to_the_same_end(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from airbench.experiment import worker
+
+    train, trials = worker.run_trial, []
+
+    def interrupted(*arguments: object) -> object:
+        trials.append(1)
+        if len(trials) == 4:  # the second trial of the second setting
+            raise KeyboardInterrupt
+        return train(*arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "run_trial", interrupted)
+        assert main(command) == 130
+    folder = folder_of(tmp_path)
+    assert f"airbench sweep --resume {folder}" in capsys.readouterr().out
+    assert len(list((folder / SEARCH).iterdir())) == 2
+    assert main(["sweep", "--resume", str(folder)]) == 0
+    lines = result_lines(read(folder))
+    whole = tmp_path / "whole"
+    assert main([*command[:-1], str(whole)]) == 0
+    assert result_lines(read(folder_of(whole))) == lines
+
+
+def test_a_finished_sweep_trains_nothing_more(command: list[str], tmp_path: Path) -> None:
+    assert main(command) == 0
+    folder = folder_of(tmp_path)
+    before = sorted(str(path) for path in folder.rglob("*"))
+    assert main(["sweep", "--resume", str(folder)]) == 0
+    assert sorted(str(path) for path in folder.rglob("*")) == before
+
+
+def test_a_setting_that_fails_is_the_worst(few_shapes: Dataset, tmp_path: Path) -> None:
+    axes = ["--axis", "optimizers.head.lr=11.5,1e20", "--held-out", "100", "--again", "0"]
+    words = [*TINY, "train.epochs=3"]
+    assert main(["sweep", "airbench94", *words, *axes, "--out", str(tmp_path)]) == 0
+    sweep = read(folder_of(tmp_path))
+    assert accuracies(sweep.run_of(1)) == [0.0]
+    assert best(sweep, 2) == [0, 1]
+    assert any("train it again with fresh seeds" in line for line in result_lines(sweep))
+
+
+def test_judging_on_the_test_images_is_recorded_and_said(
+    few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    axes = ["--axis", "optimizers.head.lr=0.3,0.67", "--on-test", "--again", "0"]
+    assert main(["sweep", "airbench94_muon", *WORDS, *axes, "--out", str(tmp_path)]) == 0
+    assert "what was chosen so proves nothing on them" in capsys.readouterr().out
+    folder = folder_of(tmp_path)
+    assert json.loads((folder / "sweep.json").read_text())["on_test"] is True
+    (first, _) = sorted((folder / SEARCH).iterdir())
+    assert read_run(first).fact("data", "held_out") == 0
+
+
+def test_a_tenth_of_the_images_is_held_out_unless_told_otherwise(few_shapes: Dataset, tmp_path: Path) -> None:
+    axes = ["--axis", "optimizers.head.lr=0.3,0.67", "--again", "0"]
+    assert main(["sweep", "airbench94_muon", *WORDS, *axes, "--out", str(tmp_path)]) == 0
+    assert load_recipe(folder_of(tmp_path) / "recipe.yaml").recipe.data.held_out == 40
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ([], "nothing varies; give an axis"),
+        (["--axis", "optimizers.head.lrr=1,2"], "unknown key; did you mean 'lr'?"),
+        (["--axis", "optimizers.head.lr=1,x"], "optimizers.head.lr"),
+        (["--axis", "optimizers.head.lr=1,2", "--on-test", "--held-out", "10"], "give one of them"),
+    ],
+)
+def test_mistakes_are_answered_before_anything_is_trained(
+    words: list[str], why: str, few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", "airbench94_muon", *WORDS, *words, "--out", str(tmp_path)]) == 2
+    assert why in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "not").mkdir()
+    assert main(["sweep", "--resume", str(tmp_path / "not")]) == 2
+
+
+def test_a_plan_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "airbench94_muon", "--axis", "train.epochs=4,8", "--plan", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines() == ["epochs=4", "epochs=8", "2 settings × 1 trials, then 2 × 3"]
+    assert list(tmp_path.iterdir()) == []
