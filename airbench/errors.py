@@ -31,5 +31,5 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or unmapped or told
 
 
-class TrialError(Exception):
+class TrialError(AirbenchError):
     """A trial that cannot continue (a NaN loss, say). It is recorded as failed; other trials continue."""

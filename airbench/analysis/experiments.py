@@ -22,8 +22,8 @@ ENGINE: dict[str, tuple[Keys, ...]] = {
 }
 """Settings that say how a trial is computed: their place in a recipe, then their place in older recipes."""
 
-DATA_PATH: Keys = ("data", "path")
-"""Location of the images on one machine; the images themselves are identified by fingerprints."""
+PATHS: tuple[Keys, ...] = (("data", "path"), ("data", "subset"))
+"""Files on one machine; what is in them is identified by fingerprints."""
 
 
 def same_experiment(a: RunRecord, b: RunRecord, besides: Iterable[Keys] = ()) -> bool:
@@ -33,7 +33,7 @@ def same_experiment(a: RunRecord, b: RunRecord, besides: Iterable[Keys] = ()) ->
     """
     if not a.recipe or not b.recipe:
         return False
-    for name in ("train_fingerprint", "test_fingerprint"):
+    for name in ("train_fingerprint", "test_fingerprint", "subset_sha256"):
         images = {run.text("data", name) for run in (a, b)} - {""}
         if len(images) > 1:
             return False
@@ -75,8 +75,9 @@ def refuse_duplicates(runs: Sequence[RunRecord]) -> None:
         seen.add(run.path.resolve())
         for trial in run.finished:
             losses = tuple(epoch.get("train_loss") for epoch in trial.epochs)
-            other = trials.setdefault((run.name, trial.seeds, trial.accuracy, trial.plain_accuracy, losses), run)
-            if other is not run and losses and None not in losses and same_experiment(other, run):
+            other = trials.setdefault((trial.seeds, trial.accuracy, trial.plain_accuracy, losses), run)
+            known = losses and None not in losses
+            if other is not run and known and same_experiment(other, run) and not engine_differences([other, run]):
                 raise AirbenchError(
                     f"{other.path} and {run.path} hold the same trial (seed {trial.seed}), equal to the last bit: a "
                     "copy, or the same seeds trained twice; name one of them"
@@ -95,7 +96,7 @@ def _experiment(recipe: dict[str, Any], besides: tuple[Keys, ...]) -> dict[str, 
     """The recipe without labels, engine settings and the keys ``besides``."""
     kept = copy.deepcopy(recipe)
     old_engine = (path for paths in ENGINE.values() for path in paths[1:])
-    for path in (*LABELS, ("engine",), DATA_PATH, *old_engine, *besides):
+    for path in (*LABELS, ("engine",), *PATHS, *old_engine, *besides):
         _drop(kept, path)
     if isinstance(kept.get("optimizers"), dict):
         kept["optimizers"] = list(kept["optimizers"].items())  # order matters: the first matching pattern wins

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from airbench.api.loader import CifarLoader, draw_seed
-from airbench.api.trial import load_recipe, own_net
+from airbench.api.trial import let_go, load_recipe, own_net
 from airbench.data.sources import load_dataset
 from airbench.device import choose_machine, prepare
 from airbench.errors import RecipeError
@@ -28,7 +28,7 @@ TTA: tuple[tuple[Any, ...], ...] = ((), ("mirror",), ("mirror", "translate"))
 """Test-time augmentation by level."""
 
 _kept: dict[str, TrialSetup] = {}
-"""Warmed-up trainings on the default images, by recipe, so that a second call does not compile again."""
+"""The latest training on the default images, by recipe, so that a second call does not compile again."""
 
 
 def train93(
@@ -152,6 +152,10 @@ def evaluate(model: nn.Module, loader: CifarLoader, tta_level: int = 0) -> float
 def _train(name: str, given: dict[str, Any]) -> nn.Module:
     """Train the recipe ``name`` with a classic function's arguments."""
     loader: CifarLoader | None = given["train_loader"]
+    if given["tta_level"] not in range(len(TTA)):
+        raise RecipeError(f"tta_level = {given['tta_level']}: give 0, 1 or 2")
+    if loader is not None and not loader.shuffle:
+        raise RecipeError("train_loader has shuffle=False: recipes shuffle the training images")
     net = None if given["make_net"] is None else given["make_net"]()
     recipe = classic_recipe(name, given, net)
     setup = _setup(recipe, loader, net)
@@ -160,17 +164,20 @@ def _train(name: str, given: dict[str, Any]) -> nn.Module:
     seed = draw_seed() if given["seed"] is None else given["seed"]
     callback = _Table(given["run"]) if given["verbose"] else Callback()
     run_trial(setup, TrialSeeds(seed, seed, seed), callback)
-    return setup.net if net is not None else copy.deepcopy(setup.net)  # the next training resets it
+    if net is None:
+        return copy.deepcopy(setup.net)  # the next training resets it
+    let_go(net)
+    return net
 
 
 def _setup(recipe: Recipe, loader: CifarLoader | None, net: nn.Module | None) -> TrialSetup:
     """Return a training that is warmed up: a kept one, if there is one for this recipe and loader."""
     kept = _kept if loader is None else loader.trainings
-    key = recipe.model_dump_json()
+    train = None if loader is None else loader.current_split()
+    key = recipe.model_dump_json() + ("" if train is None else f" {tuple(train.images.shape)}")
     if key in kept and net is None:
         setup: TrialSetup = kept[key]
-        if loader is not None:
-            setup.train = loader.current_split()
+        setup.train = setup.train if train is None else train
         return setup
     machine = choose_machine(recipe.engine) if loader is None else loader.machine
     prepare(machine)
@@ -179,10 +186,11 @@ def _setup(recipe: Recipe, loader: CifarLoader | None, net: nn.Module | None) ->
         load_dataset(recipe.data) if loader is None else loader.dataset,
         machine,
         net=None if net is None else own_net(net, machine),
-        train=None if loader is None else loader.current_split(),
+        train=train,
     )
     warm_up(setup)
     if net is None:
+        kept.clear()  # only the latest: each has a net, images and captured graphs of its own
         kept[key] = setup
     return setup
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from airbench.data.cache import warn
 from airbench.data.dataset import Dataset
 from airbench.data.loader import DeviceSplit, Loader, to_device
 from airbench.data.sources import load_dataset
@@ -20,6 +21,7 @@ from airbench.recipe.engine import Engine
 from airbench.recipe.transforms import Cutout, Flip, TransformConfig, Translate
 from airbench.training.results import TrialSeeds
 
+DEFAULT_PATH = "cifar10"
 AUGMENTATIONS = ("flip", "translate", "cutout")
 
 
@@ -36,7 +38,7 @@ class CifarLoader:
 
     def __init__(
         self,
-        path: str | os.PathLike[str] = "cifar10",
+        path: str | os.PathLike[str] = DEFAULT_PATH,
         train: bool = True,
         batch_size: int = 500,
         aug: dict[str, Any] | None = None,
@@ -50,22 +52,28 @@ class CifarLoader:
         unknown = [key for key in self.aug if key not in AUGMENTATIONS]
         if unknown:
             raise ValueError(f"aug has {', '.join(unknown)}; it may have {', '.join(AUGMENTATIONS)}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size = {batch_size}: give at least 1")
         self.train, self.batch_size, self.altflip = train, batch_size, altflip
+        self.transforms()  # raises ValueError for a size out of range
         self.drop_last = train if drop_last is None else drop_last
         self.shuffle = train if shuffle is None else shuffle
         self.seed = draw_seed() if seed is None else seed
         self.machine: Machine = choose_machine(Engine(device=device))
         prepare(self.machine)
+        if not Path(path).exists() and str(path) != DEFAULT_PATH:
+            warn(f"{path}: no such file or folder; the images come from where recipes take theirs")
         self.dataset: Dataset = load_dataset(Data(path=str(path) if Path(path).exists() else None))
         self.classes = self.dataset.classes
         split = self.dataset.train if train else self.dataset.test
         self.split: DeviceSplit = to_device(split, self.dataset, self.machine.device)
         """The images as uint8, or what replaced them as floats, on the scale 0..255, ``(N, H, W, 3)``."""
         self._images: Tensor | None = None
+        self._version = -1
         self._iterating: Loader | None = None
         self._shown = 0
         self.trainings: dict[str, Any] = {}
-        """Warmed-up trainings on these images, by recipe, so that a second one does not compile again."""
+        """The latest training on these images, by recipe, so that a second one does not compile again."""
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -88,12 +96,23 @@ class CifarLoader:
         """All images, not normalised: float32 ``(N, 3, H, W)``, 0..1."""
         if self._images is None:
             self._images = (self.split.images.float() / 255).permute(0, 3, 1, 2)
+            self._version = self._images._version
         return self._images
 
     @images.setter
     def images(self, images: Tensor) -> None:
         self._check_not_begun("images")
-        self._images = images.to(self.machine.device).float()
+        if not images.is_floating_point() or images.ndim != 4 or images.shape[1:] != self._shape():
+            shape = "×".join(map(str, self._shape()))
+            raise DataError(
+                f"loader.images: {images.dtype} of shape {tuple(images.shape)}; give floats from 0 to 1, N×{shape}"
+            )
+        self._images, self._version = images.to(self.machine.device).float(), -1
+
+    def _shape(self) -> tuple[int, int, int]:
+        """Return channels, height and width of an image."""
+        _, height, width, channels = self.split.images.shape
+        return channels, height, width
 
     @property
     def labels(self) -> Tensor:
@@ -116,16 +135,13 @@ class CifarLoader:
 
     def current_split(self) -> DeviceSplit:
         """Return images and labels as they are now, with replacements, for a training."""
-        if len(self.split.images) != len(self.split.labels) and self._images is None:
-            raise DataError(
-                f"loader: {len(self.split.images)} images but {len(self.split.labels)} labels; replace both"
-            )
-        if self._images is not None:
-            images = (self._images * 255).permute(0, 2, 3, 1).contiguous()
-            if len(images) != len(self.split.labels):
-                raise DataError(f"loader: {len(images)} images but {len(self.split.labels)} labels; replace both")
-            # The product of k/255 and 255 is k exactly, so that images which were only looked at stay as they were.
-            self.split = replace(self.split, images=images)
+        if self._images is not None and self._images._version != self._version:  # replaced, or changed in place
+            self.split = replace(self.split, images=(self._images * 255).permute(0, 2, 3, 1).contiguous())
+        images, labels = len(self.split.images), len(self.split.labels)
+        if images != labels:
+            raise DataError(f"loader: {images} images but {labels} labels; replace both")
+        if labels and not 0 <= int(self.split.labels.min()) <= int(self.split.labels.max()) < len(self.classes):
+            raise DataError(f"loader.labels: class numbers must lie in 0..{len(self.classes) - 1}")
         return self.split
 
     def transforms(self) -> dict[str, TransformConfig]:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from airbench.device import choose_machine
-from airbench.errors import AirbenchError
+from airbench.device import choose_machine, prepare
+from airbench.errors import AirbenchError, DeviceError
 from airbench.recipe import load_recipe
 from airbench.runs import RECIPE, read_run, weights_name
 from airbench.runs.files import content
@@ -24,4 +24,10 @@ def load_net(run: str | Path, trial: int | None = None, device: str = "auto") ->
     index = kept[0] if trial is None else trial
     file = record.path / weights_name(index)
     recipe = load_recipe(record.path / RECIPE, [f"engine.device={device}"]).recipe
-    return read_net(content(file), recipe, choose_machine(recipe.engine), str(file)), index
+    try:
+        machine = choose_machine(recipe.engine)
+    except DeviceError:  # a precision that this machine does not have
+        machine = choose_machine(recipe.engine.model_copy(update={"precision": "auto"}))
+    prepare(machine)
+    machine.use_threads()
+    return read_net(content(file), recipe, machine, str(file)), index

@@ -2,11 +2,13 @@
 
 import argparse
 import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airbench.cli.train import add_plugins, load_plugins, natural
 from airbench.errors import AirbenchError
+from airbench.runs.record import one_line
 
 if TYPE_CHECKING:
     from airbench.training.saved import TrainedNet
@@ -18,7 +20,7 @@ Classify images with a net that a run has kept (airbench train … --save weight
   airbench predict runs/<run> --images photos/         class and probability of each image
   airbench predict runs/<run> --images a.png b.jpg --csv out.csv
 
-Images of another size are resized to that of the training images.
+Of images of another size, the middle square is resized to that of the training images.
 """
 
 
@@ -50,19 +52,22 @@ def _predict(options: argparse.Namespace) -> int:
         return _evaluate_again(trained, trial, options)
     from airbench.data.photos import read_photos
 
-    names, images = read_photos(options.images, trained.shape.side, trained.shape.channels)
-    probabilities = trained.logits(images, tta=not options.no_tta).softmax(1)
-    width = max(map(len, names))
-    for name, row in zip(names, probabilities, strict=True) if options.csv is None else ():
-        best = int(row.argmax())
-        print(f"{name:<{width}}  {trained.classes[best]:<12}  {row[best]:.1%}")
-    if options.csv is not None:
-        with options.csv.open("w", newline="", encoding="utf-8") as stream:
-            table = csv.writer(stream)
-            table.writerow(["image", "class", *trained.classes])
-            for name, row in zip(names, probabilities.tolist(), strict=True):
-                table.writerow([name, trained.classes[row.index(max(row))], *(f"{p:.6f}" for p in row)])
-        print(f"{len(names)} images: {options.csv}")
+    paths, images = read_photos(options.images, trained.shape.side, trained.shape.channels)
+    probabilities = trained.logits(images, tta=not options.no_tta).softmax(1).tolist()
+    names, classes = [one_line(path) for path in paths], [one_line(name) for name in trained.classes]
+    found = [classes[row.index(max(row))] for row in probabilities]
+    if options.csv is None:
+        width = max(map(len, names))
+        for name, label, row in zip(names, found, probabilities, strict=True):
+            print(f"{name:<{width}}  {label:<12}  {max(row):.1%}")
+        return 0
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(["image", "class", *classes])
+    for name, label, row in zip(names, found, probabilities, strict=True):
+        table.writerow([name, label, *(f"{p:.6f}" for p in row)])
+    options.csv.write_bytes(text.getvalue().encode())
+    print(f"{len(names)} images: {options.csv}")
     return 0
 
 

@@ -135,7 +135,7 @@ class Loader:
 
     def epoch(self) -> Iterator[Batch]:
         """Return the batches of the next epoch. Ends by drawing another: a GPU still has the last batches to do."""
-        epoch = self._next or self._draw()
+        epoch, self._next = self._next or self._draw(), None
         count = len(epoch.order)
         end = count if self.last_batch == "keep" else count // self.batch_size * self.batch_size
         for start in range(0, end, self.batch_size):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from airbench.data.foreign import MAX_IMAGE_FILE, is_litter, one_line, read_regular
@@ -15,7 +15,9 @@ from airbench.errors import DataError
 
 
 def read_photos(paths: Sequence[Path], side: int, channels: int) -> tuple[list[str], Tensor]:
-    """Read image files, and those in folders, resized to ``side``.
+    """Read image files, and those in folders, upright, their middle square resized to ``side``.
+
+    Transparent pixels are white.
 
     Returns their names and pixels ``(N, side, side, channels)`` uint8. Raises DataError if there are none, or one
     cannot be read.
@@ -43,7 +45,17 @@ def _read(file: Path, side: int, channels: int) -> "np.ndarray[tuple[int, int, i
         with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
             if image.width * image.height > Image.MAX_IMAGE_PIXELS:  # type: ignore[operator]
                 raise DataError(f"{file}: {image.width}×{image.height} pixels are too many")
-            pixels = image.convert("RGB" if channels == 3 else "L")
+            pixels = _opaque(ImageOps.exif_transpose(image)).convert("RGB" if channels == 3 else "L")
             if pixels.size != (side, side):
-                pixels = pixels.resize((side, side), Image.Resampling.LANCZOS)
+                pixels = ImageOps.fit(pixels, (side, side), Image.Resampling.LANCZOS)
             return np.asarray(pixels).reshape(side, side, channels)
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Return 8-bit pixels without transparency."""
+    if image.mode.startswith("I"):  # 16 bits
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image

@@ -12,10 +12,11 @@ MAX_LIST = 64 * MIB
 
 
 def read_subset(path: str, images: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """Read the positions of training images, of which there are ``images``, from a .txt or .npy file: ``(n,)`` int64.
+    """Read the positions of training images, of which there are ``images``, from a .txt or .npy file.
 
-    Text has one position per line. Positions count from 0 in canonical order (see :func:`dataset.make_split`), in
-    which predictions are kept as well. Raises DataError for positions that do not exist or are given twice.
+    Returns them in ascending order, ``(n,)`` int64. Text has one position per line. Positions count from 0 in canonical
+    order (see :func:`dataset.make_split`), in which predictions are kept as well. Raises DataError for positions that
+    do not exist or are given twice.
     """
     with one_line(path, state="not a list of positions", remedy="give one whole number per line, or a .npy file"):
         content = read_regular(Path(path).expanduser(), MAX_LIST)
@@ -31,4 +32,4 @@ def read_subset(path: str, images: int) -> "np.ndarray[tuple[int], np.dtype[np.i
     values, counts = np.unique(found, return_counts=True)
     if counts.max() > 1:
         raise DataError(f"{path}: image {values[counts.argmax()]} is listed {counts.max()} times; list each once")
-    return found.astype(np.int64)
+    return values.astype(np.int64)  # ascending: the order of a list means nothing

@@ -23,6 +23,10 @@ _PACKAGES = ("airbench", "torch", "torchvision", "numpy", "pydantic", "scipy")
 _VARIABLES = ("PYTHONPATH", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ONEDNN_MAX_CPU_ISA")
 
 
+_IMPORTED = (".py", ".pyc", ".so", ".pyd")
+"""Suffixes of files that Python imports."""
+
+
 def describe_environment(machine: Machine) -> dict[str, Any]:
     """Return hardware, software and settings as plain values for JSON."""
     return {
@@ -83,11 +87,12 @@ def describe_source() -> tuple[dict[str, Any], str]:
         read = _git("read-tree", "HEAD", index=index)
         difference = _git("diff", "--no-ext-diff", "--no-color", "HEAD", "--", *scope, index=index)
         listed = _git("ls-files", "--others", "--exclude-standard", "--", *scope, index=index)
-        code = _git("ls-files", "--others", "--", str(SOURCE / "*.py"), index=index)  # ignored or not
+        # What Python would import counts whether git ignores it or not.
+        code = _git("ls-files", "--others", "--", *(str(SOURCE / f"*{suffix}") for suffix in _IMPORTED), index=index)
     lines = [*(listed or "").split("\n"), *(code or "").split("\n")]
     untracked = sorted({file for file in lines if file and not _is_output(file)})
     other = _files_unlike_commit(scope)
-    known = read is not None and difference is not None and listed is not None and other is not None
+    known = None not in (read, difference, listed, code, other)
     parts = {
         "uncommitted changes": difference or other,
         "untracked files": untracked,
@@ -115,9 +120,12 @@ def _files_unlike_commit(scope: Sequence[str]) -> list[str] | None:
         kind, _, name = entry.partition("\t")
         mode, _, blob = kind.split(" ")
         file = Path(top) / name
-        if mode == "160000" or file.is_symlink():
+        if mode == "160000":
             continue
-        content = file.read_bytes() if file.is_file() else b""
+        if (mode == "120000") != file.is_symlink():
+            unlike.append(name)
+            continue
+        content = os.fsencode(os.readlink(file)) if file.is_symlink() else file.read_bytes() if file.is_file() else b""
         if blob not in (_blob(content, blob), _blob(content.replace(b"\r\n", b"\n"), blob)):
             unlike.append(name)
     return unlike
@@ -137,7 +145,11 @@ def _modules_from_elsewhere() -> list[str]:
 
 
 def _is_output(file: str) -> bool:
-    """Return whether an untracked file was left by a run, and so is not source."""
+    """Return whether an untracked file was left by a run, or by building the kernels, and so is not source."""
+    if file.endswith(_IMPORTED):
+        path = Path(file)
+        kernels = path.name.startswith("_kernels.") and path.parts[-2] == "kernels"
+        return kernels or (path.parent.name == "__pycache__" and path.suffix == ".pyc")
     folder = (SOURCE / file).parent
     return any((parent / RUN).is_file() for parent in (folder, *folder.parents[:2]))
 

@@ -29,7 +29,7 @@ class Worker:
 
     def dataset(self, recipe: Recipe) -> Dataset:
         """Return the images of ``recipe``, loaded once."""
-        key = recipe.data.model_copy(update={"augment": {}, "train_images": None}).model_dump_json()
+        key = recipe.data.model_copy(update={"augment": {}, "train_images": None, "subset": None}).model_dump_json()
         if key not in self._datasets:
             self._datasets[key] = load_dataset(recipe.data)
             self.say(genuineness(self._datasets[key]))

@@ -8,7 +8,7 @@ from airbench.recipe import optimizers as schema
 
 
 class Averages:
-    """Lookahead, then the exponential moving average, if a recipe has them."""
+    """Lookahead or the exponential moving average, if a recipe has one."""
 
     def __init__(self, net: nn.Module, lookahead: schema.Lookahead | None, ema: schema.EMA | None, total_steps: int):
         self._all: list[Lookahead | ExponentialAverage] = []

@@ -36,7 +36,7 @@ class Train(Config):
     last_batch: Literal["drop", "carry_over"] = "drop"
     """What becomes of the images that are left at the end of an epoch and do not fill a batch. `drop`: they are not
     shown in this epoch. `carry_over`: the next epoch's first images fill the batch, so that every image is shown in
-    every epoch."""
+    every epoch; epochs then end within a batch, and numbers of epochs become steps by rounding up."""
 
     epochs: Epochs = 8.0
     """Passes over the training images, not necessarily a whole number. A list in a file or on the command line,
@@ -153,6 +153,14 @@ class Recipe(Config):
 
     seeds: Seeds = Seeds()
     """Seeds held fixed over trials."""
+
+    @model_validator(mode="after")
+    def _one_average(self) -> Self:
+        if self.lookahead is not None and self.ema is not None:
+            raise ValueError(
+                "lookahead and ema both average the weights; give one of them (null removes an inherited one)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _can_be_captured(self) -> Self:

@@ -41,8 +41,8 @@ class SelectionConfig(Config):
 class ProxySelection(SelectionConfig):
     """Train on the images of each batch that a small net has the highest loss on (Jordan 2024, airbench96_faster).
 
-    The small net is trained first, on the clock, on the same batches in the same order and with the same optimizers;
-    each of its steps takes only the selected images as well.
+    The small net is trained first, on the clock, on the same batches in the same order and with the same optimizers.
+    It is updated by the gradient of the selected images as well.
     """
 
     name: Literal["proxy"] = "proxy"

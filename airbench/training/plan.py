@@ -71,13 +71,13 @@ class Plan:
     def describe(self) -> str:
         """Return the plan in words: ``86 steps of 1024 images, at 24×24; 86 steps of 1024 images``."""
         train, parts = self.train, []
-        for start, end, kind in self.spans():
-            part = f"{end - start} steps of {train.batch_size} images"
+        for kind, count in self.steps_by_kind().items():
+            part = f"{count} steps of {train.batch_size} images"
             if kind.rows != train.batch_size:
                 part += f", of which {kind.rows} are trained on"
             if kind.side != self.side:
                 part += f", at {kind.side}×{kind.side}"
-            if start and kind.label_smoothing != train.label_smoothing:
+            if kind.label_smoothing != train.label_smoothing:
                 part += ", without label smoothing"
             parts.append(part)
         return "; ".join(parts)

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from airbench.data.foreign import one_line
 from airbench.data.loader import normalize
+from airbench.data.own import pixels
 from airbench.data.transforms import ImageShape
 from airbench.device import Machine
-from airbench.errors import RecipeError
+from airbench.errors import DataError
 from airbench.net.base import Net, build_net
 from airbench.recipe import Recipe
 from airbench.training.evaluate import predict
@@ -34,15 +34,20 @@ class TrainedNet:
     shape: ImageShape
     machine: Machine
 
-    def logits(self, images: "Tensor | npt.NDArray[np.uint8]", *, tta: bool = True) -> Tensor:
-        """Classify uint8 images ``(N, H, W, C)``, with the recipe's test-time augmentation or without.
+    def logits(self, images: Any, *, tta: bool = True) -> Tensor:
+        """Classify uint8 images ``(N, H, W, C)`` or ``(N, C, H, W)``, with the recipe's test-time augmentation or not.
 
-        Returns logits ``(N, classes)``, float32, on the CPU.
+        Returns logits ``(N, classes)``, float32, on the CPU. Where a recipe augments only its most uncertain images
+        (``evaluate.uncertain``), those are the most uncertain of ``images``. Raises DataError for images that do not
+        fit.
         """
+        array = pixels(images, "images")
+        if array.shape[1:] != (self.shape.side, self.shape.side, self.shape.channels):
+            raise DataError(f"images are {array.shape[1:]}; this net takes {self.shape.side}×{self.shape.side} pixels")
         evaluate = self.recipe.evaluate if tta else self.recipe.evaluate.without_tta()
         device = self.machine.device
         mean, std = torch.tensor(self.mean, device=device), torch.tensor(self.std, device=device)
-        normal = normalize(torch.as_tensor(images, device=device), mean, std, self.machine.dtype).permute(0, 3, 1, 2)
+        normal = normalize(torch.as_tensor(array, device=device), mean, std, self.machine.dtype).permute(0, 3, 1, 2)
         return predict(self.net, normal, evaluate).float().cpu()
 
     def content(self) -> bytes:
@@ -74,7 +79,7 @@ def read_net(content: bytes, recipe: Recipe, machine: Machine, what: str) -> Tra
     with one_line(what, state="not the weights of this run's net", remedy="copy the run folder again"):
         saved: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         if saved["format"] != FORMAT:
-            raise RecipeError(f"{what}: format {saved['format']}, which this version does not read")
+            raise DataError(f"{what}: format {saved['format']}, which this version does not read")
         classes, mean, std = (tuple(saved[key]) for key in ("classes", "mean", "std"))
         shape = ImageShape(int(saved["side"]), int(saved["channels"]), len(classes))
         net = build_net(recipe.net, net_context(recipe, shape), machine.device, machine.dtype)

@@ -45,20 +45,24 @@ class TrialSetup:
         """``net`` and ``train``, which are on the machine already, replace the recipe's net and training images."""
         self.recipe, self.machine = recipe, machine
         self.shape, self.classes = image_shape(dataset), dataset.classes
-        self.train = train or training_images(recipe, dataset, machine)
+        self.train = training_images(recipe, dataset, machine) if train is None else train
         self.test = to_device(dataset.test, dataset, machine.device)
         batch = recipe.train.batch_size
         if batch > len(self.train):
             raise RecipeError(f"train.batch_size = {batch}: there are only {len(self.train)} training images")
         self.steps_per_epoch = recipe.train.steps_per_epoch(len(self.train))
         self.total_steps = recipe.train.total_steps(len(self.train))
-        self.net = net or build_net(recipe.net, net_context(recipe, self.shape), machine.device, machine.dtype)
+        context = net_context(recipe, self.shape)
+        self.net = build_net(recipe.net, context, machine.device, machine.dtype) if net is None else net
         self.plan = Plan(recipe.train, self.total_steps, self.steps_per_epoch, self.shape.side)
-        self._check_resolution()
+        if net is None:
+            self._check_resolution()
+        else:
+            self._check_own_net()
         self.groups = route(self.net, recipe.optimizers)
-        self.execute(Execution.choose(recipe, machine))
         self.proxy = self._proxy(dataset)
         """What trains the small net that selects examples, if there is one."""
+        self.execute(Execution.choose(recipe, machine))
 
     def _proxy(self, dataset: Dataset) -> "TrialSetup | None":
         recipe = self.recipe.of_proxy()
@@ -87,10 +91,31 @@ class TrialSetup:
     def execute(self, execution: Execution) -> None:
         """Execute steps as ``execution`` says from now on."""
         self.execution = execution
+        if self.proxy is not None:
+            self.proxy.execute(replace(execution, cuda_graph=False))
         self._forward_losses: dict[float, ForwardLoss] = {}
         self.forward = forward(self.net, execution)
         self.graph: GraphStep | None = None
         """The captured step, if ``execution`` asks for one; set by the warm-up."""
+
+    @torch.no_grad()
+    def _check_own_net(self) -> None:
+        """Raise RecipeError if the given net does not classify the images of every stage."""
+        self.net.eval()
+        for side in {kind.side for kind in self.plan.steps_by_kind()}:
+            images = torch.zeros(2, self.shape.channels, side, side, device=self.machine.device)
+            try:
+                logits = self.net(images.to(self.machine.dtype, memory_format=torch.channels_last))
+            except RuntimeError as error:
+                reason = " ".join(str(error).split())[:200]
+                raise RecipeError(
+                    f"the net does not take {self.shape.channels}×{side}×{side} images: {reason}"
+                ) from None
+            if tuple(logits.shape) != (2, self.shape.classes):
+                raise RecipeError(
+                    f"the net's output for 2 images is {tuple(logits.shape)}; for these classes it must be "
+                    f"(2, {self.shape.classes})"
+                )
 
     def forward_loss(self, step: int) -> ForwardLoss:
         """Return net and loss as ``step`` executes them."""

@@ -10,6 +10,7 @@ from airbench.data.batch import Batch, first_rows
 from airbench.recipe.schedules import epochs_to_steps
 from airbench.training.evaluate import num_correct
 from airbench.training.results import TrialSeeds
+from airbench.training.selection.proxy import train_proxy
 from airbench.training.setup import TrialSetup, memory_errors
 from airbench.training.step import GraphStep
 
@@ -20,8 +21,9 @@ def warm_up(setup: TrialSetup) -> list[str]:
     """Run a trial, or part of one, on random labels, so that nothing runs for the first time on the clock.
 
     On a GPU this is a whole trial, as in airbench, to warm up memory, kernels and captures; on a CPU a step or two are
-    enough. Leaves no state behind. If a way of executing steps fails and the recipe leaves the choice to the machine,
-    falls back to another; returns a line per fallback. Raises TrialError if memory runs out.
+    enough. (A proxy is warmed up on the true labels.) Every trial resets what this leaves behind. If a way of executing
+    steps fails and the recipe leaves the choice to the machine, falls back to another; returns a line per fallback.
+    Raises TrialError if memory runs out.
     """
     notes: list[str] = []
     while True:
@@ -49,8 +51,8 @@ def _warm_up(setup: TrialSetup) -> None:
     if setup.machine.device.type == "cuda":
         _whole_trial(setup)
     else:
-        if setup.proxy is not None:
-            _warm_up(setup.proxy)
+        if setup.proxy is not None:  # a batch with an update, and one without
+            train_proxy(setup.proxy, SEEDS, steps=2, rows=setup.plan.at(0).rows, backward_every=2)
         _few_steps(setup)
 
 

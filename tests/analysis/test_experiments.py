@@ -13,7 +13,7 @@ from airbench.analysis.report import html_report, markdown_report
 from airbench.analysis.time_to_target import collect_lengths, crossing_lines, time_to_target
 from airbench.analysis.variance import variance_sources
 from airbench.runs import RunRecord
-from tests.analysis.fake_runs import fake_run
+from tests.analysis.fake_runs import FACTS, fake_run
 
 A, B = [0.9412, 0.9405, 0.9409], [0.9352, 0.9361, 0.9349]
 CPU = {"device": "Some processor, 2 threads", "precision": "bf16", "threads": 2}
@@ -131,3 +131,13 @@ def test_variance_pools_over_engines(tmp_path: Path) -> None:
     ]
     _, n, (source,) = variance_sources(runs)
     assert (n, source.n) == (6, 3)
+
+
+def test_another_list_of_images_under_the_same_name_is_another_experiment(tmp_path: Path) -> None:
+    data = FACTS["data"]
+    runs = [
+        fake_run(tmp_path / name, A, overrides=[f"data.subset={path}"], data={**data, "subset_sha256": digest})
+        for name, path, digest in (("a", "x.npy", "1"), ("b", "x.npy", "2"), ("c", "y.npy", "1"))
+    ]
+    assert not same_experiment(runs[0], runs[1])
+    assert same_experiment(runs[0], runs[2])

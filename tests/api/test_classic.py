@@ -8,7 +8,7 @@ from torch import nn
 
 import airbench
 from airbench.api import classic
-from airbench.api.trial import Trained
+from airbench.api.trial import TrainedTrial
 from airbench.data.dataset import Dataset
 from airbench.errors import AirbenchError, RecipeError
 from tests.conftest import TINY
@@ -37,7 +37,7 @@ def loader(**settings: object) -> airbench.CifarLoader:
     return airbench.CifarLoader("nowhere", device="cpu", **{"batch_size": 50, "aug": AUG, "altflip": True, **settings})
 
 
-def by_recipe(name: str, *overrides: str, seed: int = 7) -> Trained:
+def by_recipe(name: str, *overrides: str, seed: int = 7) -> TrainedTrial:
     return airbench.train(airbench.load_recipe(name, *SHRINK, *ENGINE, BATCH, *overrides), seed=seed)
 
 
@@ -209,6 +209,44 @@ def test_replaced_labels_are_trained_on() -> None:
     assert (logits.argmax(1) == 0).all()
 
 
-def test_unknown_augmentations_are_refused() -> None:
+def test_what_does_not_fit_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="aug has rotate; it may have flip, translate, cutout"):
         loader(aug={"rotate": 3})
+    with pytest.raises(ValueError, match="pixels"):
+        loader(aug={"translate": -1})
+    with pytest.raises(ValueError, match="batch_size = 0"):
+        loader(batch_size=0)
+    with pytest.raises(RecipeError, match="tta_level = 3: give 0, 1 or 2"):
+        airbench.train94(loader(), tta_level=3)
+    with pytest.raises(RecipeError, match="recipes shuffle the training images"):
+        airbench.train94(loader(shuffle=False))
+    own = loader()
+    with pytest.raises(AirbenchError, match="give floats from 0 to 1, N×3×32×32"):
+        own.images = (own.images * 255).byte()
+    own.labels = own.labels + 5
+    with pytest.raises(AirbenchError, match=r"class numbers must lie in 0\.\.9"):
+        airbench.train94(own)
+
+
+def test_a_loader_with_fewer_images_trains_for_as_many_epochs() -> None:
+    """Also if a training on all of them is still warm."""
+    own = loader()
+    airbench.train94(own, epochs=2, seed=0, verbose=False)
+    (before,) = own.trainings.values()
+    own.images, own.labels = own.images[:150], own.labels[:150]
+    airbench.train94(own, epochs=2, seed=0, verbose=False)
+    (after,) = own.trainings.values()  # only the latest is kept
+    assert (before.total_steps, after.total_steps) == (16, 6)
+
+
+def test_an_epoch_that_is_broken_off_is_not_shown_again() -> None:
+    own = loader()
+    first, second = (next(iter(own)) for _ in range(2))
+    assert not torch.equal(first[0], second[0])
+    assert own.epoch == 2
+
+
+def test_changing_images_in_place_counts_as_replacing_them() -> None:
+    own, other = loader(seed=1), loader(seed=1)
+    own.images.mul_(0.5)
+    assert not torch.equal(next(iter(own))[0], next(iter(other))[0])

@@ -12,6 +12,7 @@ from torch import nn
 import airbench
 from airbench.cli import main
 from airbench.data.dataset import Dataset
+from airbench.data.photos import read_photos
 from airbench.errors import AirbenchError, DataError, RecipeError
 from airbench.training.callback import Callback
 from airbench.training.results import EpochRow
@@ -188,3 +189,84 @@ def test_orthogonalize_by_name(method: str) -> None:
     torch.testing.assert_close(airbench.orthogonalize(matrix, method, **settings), u @ v, rtol=0, atol=0.02)
     with pytest.raises(RecipeError, match=r"orthogonalize: .*stepz"):
         airbench.orthogonalize(matrix, stepz=3)
+
+
+def test_a_second_training_goes_on_from_the_weights_of_the_first(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    data = ((rng.integers(0, 256, (90, 32, 32, 3), dtype=np.uint8), np.arange(90) % 3),) * 2
+    net = Small()
+    first = airbench.train(own_recipe(tmp_path), data=data, net=net)
+    assert "reset" not in vars(net)
+    second = airbench.train(own_recipe(tmp_path), data=data, net=net)
+    assert second.epochs[0].train_loss < first.epochs[0].train_loss
+
+
+@pytest.mark.parametrize(
+    ("net", "why"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Linear(3072, 2)), r"output for 2 images is \(2, 2\); .* must be \(2, 3\)"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(100, 3)), r"the net does not take 3×32×32 images"),
+    ],
+)
+def test_a_net_that_does_not_fit_is_refused_in_one_line(net: nn.Module, why: str, tmp_path: Path) -> None:
+    data = ((np.zeros((90, 32, 32, 3), np.uint8), np.arange(90) % 3),) * 2
+    with pytest.raises(AirbenchError, match=why):
+        airbench.train(own_recipe(tmp_path), data=data, net=net)
+
+
+def test_a_training_that_fails_raises_an_error_of_airbench(tmp_path: Path) -> None:
+    data = ((np.zeros((90, 32, 32, 3), np.uint8), np.arange(90) % 3),) * 2
+    recipe = airbench.load_recipe(tmp_path / "mine.yaml" if own_recipe(tmp_path) else "", "optimizers.all.lr=1e19")
+    with pytest.raises(AirbenchError, match="try a lower lr"):
+        airbench.train(recipe, data=data, net=Small())
+    with pytest.raises(RecipeError, match="give overrides one by one"):
+        airbench.load_recipe("quickstart", ["train.epochs=4"])  # type: ignore[arg-type]
+
+
+def test_images_of_another_kind_are_not_classified_silently(run: Path, few_shapes: Dataset) -> None:
+    net, _ = airbench.load_net(run)
+    images = few_shapes.test.images[:3]
+    assert torch.equal(net.logits(images.transpose(0, 3, 1, 2)), net.logits(images))
+    with pytest.raises(DataError, match="give uint8"):
+        net.logits(images / 255)
+    with pytest.raises(DataError, match="this net takes 32×32 pixels"):
+        net.logits(images[:, :16, :16])
+
+
+def test_a_run_in_a_precision_that_is_not_here_is_loaded_all_the_same(run: Path) -> None:
+    recipe = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(recipe.replace("precision: fp32", "precision: fp16"))
+    net, _ = airbench.load_net(run, device="cpu")
+    assert net.machine.dtype != torch.float16
+
+
+def test_photos_as_phones_and_programs_leave_them(tmp_path: Path) -> None:
+    """Turned by a note in the file, with transparency, of 16 bits, and not square."""
+    half = np.zeros((32, 32, 3), np.uint8)
+    half[:, :16] = 255
+    turned = Image.fromarray(half)
+    exif = turned.getexif()
+    exif[274] = 6  # to be shown turned by 90 degrees
+    turned.save(tmp_path / "a.png", exif=exif)
+    Image.fromarray(np.zeros((32, 32, 4), np.uint8)).save(tmp_path / "b.png")
+    Image.fromarray(np.full((32, 32), 40000, np.uint16)).save(tmp_path / "c.png")
+    wide = np.zeros((32, 96, 3), np.uint8)
+    wide[:, 32:64] = 200
+    Image.fromarray(wide).save(tmp_path / "d.png")
+    _, images = read_photos([tmp_path], 32, 3)
+    assert (images[0, :16] == 255).all()
+    assert (images[0, 16:] == 0).all()
+    assert (images[1] == 255).all()
+    assert images[2].unique().tolist() == [40000 // 257]
+    assert (images[3] == 200).float().mean() > 0.95
+
+
+def test_names_of_files_cannot_write_to_the_terminal(
+    run: Path, few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = tmp_path / "\x1b[31mred\udcff.png"
+    Image.fromarray(few_shapes.test.images[0]).save(photo)
+    assert main(["predict", str(run), "--images", str(photo)]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    assert main(["predict", str(run), "--images", str(photo), "--csv", str(tmp_path / "p.csv")]) == 0
+    assert "red?.png" in (tmp_path / "p.csv").read_text()

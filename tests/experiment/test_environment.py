@@ -111,6 +111,34 @@ def test_other_line_ends_are_the_same_code(package: Path) -> None:
     assert environment.describe_source()[0]["committed"] is True
 
 
+@pytest.mark.parametrize("name", ["faster.py", "faster.so", "evaluate.cpython-311-x86_64-linux-gnu.so", "evaluate.pyc"])
+def test_what_python_would_import_is_source_even_beside_a_run(package: Path, name: str) -> None:
+    (package.parent / ".gitignore").write_text("*.so\n*.pyc\n")
+    commit(package.parent)
+    assert environment.describe_source()[0]["committed"] is True
+    (package / "run.json").write_text("{}")
+    (package / name).write_text("")
+    source, _ = environment.describe_source()
+    assert source["committed"] is False
+    assert name in source["untracked"]
+
+
+def test_compiled_kernels_and_bytecode_are_no_source(package: Path) -> None:
+    for folder, name in (("kernels", "_kernels.cpython-311-x86_64-linux-gnu.so"), ("__pycache__", "evaluate.pyc")):
+        (package / folder).mkdir()
+        (package / folder / name).write_text("")
+    (package.parent / ".gitignore").write_text("*.so\n__pycache__/\n")
+    commit(package.parent)
+    assert environment.describe_source()[0]["committed"] is True
+
+
+def test_a_link_in_place_of_a_file_is_another_file(package: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_text("accuracy = 0.94\n")
+    (package / "evaluate.py").unlink()
+    (package / "evaluate.py").symlink_to(tmp_path / "other.py")
+    assert environment.describe_source()[0]["committed"] is False
+
+
 def test_output_of_a_run_among_the_code_is_no_source(package: Path) -> None:
     run = package / "runs" / "20260101-000000-x"
     run.mkdir(parents=True)

@@ -4,9 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from airbench.errors import RecipeError
 from airbench.optim.averages import Averages
 from airbench.optim.ema import ExponentialAverage
-from airbench.recipe.optimizers import EMA, Lookahead
+from airbench.recipe import load_recipe
+from airbench.recipe.optimizers import EMA
 
 
 def drifting(net: nn.Linear, step: int) -> None:
@@ -56,12 +58,7 @@ def test_training_does_not_feel_it_but_batch_statistics_are_averaged() -> None:
     assert net.running_mean.tolist() == [4, 4]  # type: ignore[union-attr]
 
 
-def test_with_lookahead_it_averages_what_lookahead_leaves() -> None:
-    net = nn.Linear(1, 1, bias=False)
-    nn.init.zeros_(net.weight)
-    averages = Averages(net, Lookahead(every=1, decay=0.5, power=0), EMA(every=1, decay=0.5), total_steps=2)
-    nn.init.ones_(net.weight)
-    averages.after_step(1)
-    assert net.weight.item() == 0.5  # lookahead: half of the way from 0 to 1
-    averages.finish()
-    assert net.weight.item() == 0.25  # the average: half of the way from 0 to what lookahead left
+def test_one_average_is_enough() -> None:
+    with pytest.raises(RecipeError, match="lookahead and ema both average the weights; give one of them"):
+        load_recipe("airbench94", ["ema={decay: 0.9}"])
+    assert load_recipe("airbench94", ["ema={decay: 0.9}", "lookahead=null"]).recipe.ema == EMA(decay=0.9)

@@ -1,5 +1,7 @@
 """Selection by recorded loss (InfoBatch, Qin et al. 2023, arXiv:2303.04947, section 3)."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -16,8 +18,8 @@ class RecordedLossSelection(Selection):
 
     def __init__(self, setup: TrialSetup, seeds: TrialSeeds):
         self.plan, self.device = setup.plan, setup.machine.device
-        self.losses = torch.zeros(len(setup.train), device=self.device)
-        """The loss of each image when it was last trained on, ``(N,)`` float32."""
+        self.losses = torch.full((len(setup.train),), math.inf, device=self.device)
+        """The loss of each image when it was last trained on, ``(N,)`` float32; infinite until then: not easy."""
         self.generator = seeds.generator("order", "selection")
 
     def choose(self, batch: Batch, step: int) -> Batch:
@@ -26,7 +28,9 @@ class RecordedLossSelection(Selection):
         if rows == len(batch):
             return batch
         chance = send(torch.rand(len(batch), generator=self.generator), self.device)
-        kept, weights = thin_out(self.losses[batch.index] < self.losses.mean(), chance, rows)
+        known = self.losses.isfinite()
+        mean = torch.where(known, self.losses, 0.0).sum() / known.sum()
+        kept, weights = thin_out(self.losses[batch.index] < mean, chance, rows)
         return take(batch, kept, weights)
 
     def observe(self, batch: Batch, losses: Tensor) -> None:
