@@ -1,9 +1,11 @@
 """Small images, a small net, and a cache that is nobody's."""
 
 import os
+import pickle
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import settings
@@ -71,6 +73,19 @@ def null_gpu() -> ModuleType:
     except nullgpu.UnavailableError as reason:
         pytest.skip(str(reason))
     return nullgpu
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small copy of CIFAR-10: 5,000 training images and 1,000 test images of noise."""
+    folder = tmp_path_factory.mktemp("null_gpu")
+    copy = folder / "cifar-10-batches-py"
+    copy.mkdir()
+    rng = np.random.default_rng(0)
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        images = rng.integers(0, 256, (1000, 3072), dtype=np.uint8)
+        (copy / name).write_bytes(pickle.dumps({b"data": images, b"labels": list(range(10)) * 100}))
+    return folder
 
 
 def tiny(config: str | Path = "airbench94_muon.yaml", *overrides: str) -> LoadedRecipe:

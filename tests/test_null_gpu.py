@@ -4,27 +4,15 @@ Only the command line and the recipes are used. ``tests.nullgpu.budget`` runs th
 """
 
 import json
-import pickle
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 
-from tests.conftest import CONFIGS
-from tests.nullgpu.budget import Report, launches_per_step, measure
-
-WAYS = {
-    "eager": ("engine.compile=none", "engine.cuda_graph=false"),
-    "captured": ("engine.compile=none", "engine.cuda_graph=true"),
-    "compiled": ("engine.compile=default", "engine.cuda_graph=false"),
-    "default": (),
-}
-"""Ways to execute training steps. The default on CUDA is compiled and captured."""
+from tests.nullgpu.budget import WAYS, Report, launches_per_step, measured
 
 LENGTHS: dict[str, tuple[float, float]] = {
     "airbench94_muon": (4, 8),
@@ -91,26 +79,9 @@ def steps_of(run: Path) -> int:
     return sum(line.get("steps", 0) for line in trials(run))
 
 
-@pytest.fixture(scope="session")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a small copy of CIFAR-10: 5,000 training images and 1,000 test images of noise."""
-    folder = tmp_path_factory.mktemp("null_gpu")
-    copy = folder / "cifar-10-batches-py"
-    copy.mkdir()
-    rng = np.random.default_rng(0)
-    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
-        images = rng.integers(0, 256, (1000, 3072), dtype=np.uint8)
-        (copy / name).write_bytes(pickle.dumps({b"data": images, b"labels": list(range(10)) * 100}))
-    return folder
-
-
 def train_command(workshop: Path, recipe: str, *words: str) -> list[str]:
     images = ("data.name=cifar10", "--data", str(workshop / "cifar-10-batches-py"))
     return ["train", recipe, "--device", "cuda", *images, *words]
-
-
-def measured(workshop: Path, *commands: Sequence[str], timeout: float = 600) -> list[Report]:
-    return measure(commands, workshop, variables={"AIRBENCH_CACHE": str(workshop / "cache")}, timeout=timeout)
 
 
 @pytest.fixture(scope="session")
@@ -200,21 +171,6 @@ def test_measuring_speed_runs_on_a_gpu(command: str, reports: dict[tuple[str, st
     report = reports["quickstart", command]
     assert report.code == 0, report.output
     assert "Null GPU 0" in report.output
-
-
-@pytest.mark.parametrize("way", [pytest.param(way, marks=pytest.mark.slow) if "compiled" in way or way == "default"
-                                 else way for way in WAYS])  # fmt: skip
-def test_every_shipped_recipe_trains_in_every_way(way: str, null_gpu: ModuleType, workshop: Path) -> None:
-    recipes = [str(path) for path in sorted(CONFIGS.rglob("*.yaml"))]
-    images = ("data.name=cifar10", "--data", str(workshop / "cifar-10-batches-py"))
-    out = workshop / f"every-{way}"
-    words = ("train.epochs=1", "--device", "cuda", "--out", str(out))
-    commands = [("train", recipe, *images, *WAYS[way], *words) for recipe in recipes]
-    for recipe, report in zip(recipes, measured(workshop, *commands, timeout=3600), strict=True):
-        refused = "engine.cuda_graph cannot capture" in report.output
-        assert report.code == (2 if refused else 0), f"{recipe}: {report.output}"
-        assert report.counters.violations == 0
-    assert len(list(out.glob("*/summary.json"))) > 0.8 * len(recipes)
 
 
 @pytest.mark.slow

@@ -25,6 +25,14 @@ import torch
 from tests.nullgpu.counters import Counters, by_name, counters, on_sync, reset
 from tests.nullgpu.process import Outcome, run
 
+WAYS = {
+    "eager": ("engine.compile=none", "engine.cuda_graph=false"),
+    "captured": ("engine.compile=none", "engine.cuda_graph=true"),
+    "compiled": ("engine.compile=default", "engine.cuda_graph=false"),
+    "default": (),
+}
+"""Ways to execute training steps. The default on CUDA is compiled and captured."""
+
 CLOCK = ("airbench.training.clock", "Clock")
 PROGRAM = "airbench"
 FAILED = 70
@@ -96,6 +104,11 @@ def measure(
     if not path.exists():
         raise RuntimeError(f"no report, exit code {outcome.code}:\n{outcome.output}")
     return [Report.from_dict(report) for report in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def measured(workshop: Path, *commands: Sequence[str], timeout: float = 600) -> list[Report]:
+    """Run the commands with the images and the cache in ``workshop``."""
+    return measure(commands, workshop, variables={"AIRBENCH_CACHE": str(workshop / "cache")}, timeout=timeout)
 
 
 def launches_per_step(shorter: Trial, longer: Trial, steps: int) -> float:
