@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -57,10 +58,14 @@ class RunFolder:
             except ImportError:  # not available on this system
                 pass
             except OSError as error:
-                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):  # a file system without locks: best effort
-                    yield
-                    return
-                raise RunFolderError(f"{self.path}: another process is training this run") from None
+                if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                    raise RunFolderError(f"{self.path}: another process is training this run") from None
+                with suppress(OSError, ValueError):
+                    print(
+                        f"airbench: {self.path}: this file system has no locks ({error.strerror}); "
+                        "do not resume the run while it is being trained",
+                        file=sys.stderr,
+                    )
             yield
 
     def drop_half_line(self) -> None:

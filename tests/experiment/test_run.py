@@ -255,7 +255,11 @@ def test_trials_that_vanish_are_an_error(
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
 def test_a_file_system_without_locks_is_trained_into(
-    number: int, few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int,
+    few_shapes: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -264,12 +268,27 @@ def test_a_file_system_without_locks_is_trained_into(
     monkeypatch.setattr("os.chmod", refuse)  # and without modes
     assert main(["train", MUON, *TINY, "train.epochs=1", "--out", str(tmp_path)]) == 0
     assert len(accuracies(only(tmp_path))) == 1
+    assert capsys.readouterr().err.count("this file system has no locks") == 1
+
+
+def test_what_makes_a_record_impossible_is_said_before_the_first_trial(
+    few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note = "fatal: detected dubious ownership (remedy: git config --global --add safe.directory /x)"
+    source = {"sha256": "0" * 64, "git_commit": None, "committed": False, "note": note}
+    monkeypatch.setattr("airbench.experiment.facts.describe_source", lambda: (source, ""))
+    monkeypatch.setattr("airbench.data.dataset.Dataset.genuine", True)
+    assert main(["train", MUON, *TINY, "train.epochs=1", "--out", str(tmp_path)]) == 0
+    before, _, _ = capsys.readouterr().out.partition("recipe  ")
+    assert f"this run can be no record, since the code is not committed: {note}" in before
 
 
 def test_a_path_that_is_no_text_is_recorded_escaped(few_shapes: Dataset, tmp_path: Path) -> None:
     out = os.fsdecode(os.fsencode(tmp_path) + b"/out\xff")
     assert main(["train", MUON, *TINY, "train.epochs=1", "--out", out]) == 0
-    assert len(accuracies(only(Path(out)))) == 1
+    run = read_run(only(Path(out)))
+    assert len(run.finished) == 1
+    assert run.problems == ()
 
 
 def test_a_second_process_does_not_train_into_the_same_folder(tmp_path: Path, small_shapes: Dataset) -> None:
