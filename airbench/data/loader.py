@@ -154,7 +154,7 @@ class Loader:
         """Draw the order of an epoch and what happens to each image, and send both to the device."""
         count = len(self.labels)
         order = torch.randperm(count, generator=self.order) if self.shuffle else torch.arange(count)
-        drawn = [(t, t.draw(len(self.labels), self.augment)) for t in self.transforms]
+        drawn = [(t, t.draw(count, self.augment)) for t in self.transforms]
         corner = next((draw for t, draw in drawn if t is self.crop), None)
         flip = next((draw for t, draw in drawn if t is self.flip), None)
         places = self._places(corner, flip)

@@ -31,7 +31,7 @@ from airbench.runs import (
     predictions_name,
     read_run,
     weights_name,
-)  # fmt: skip
+)
 from airbench.training.callback import Callback, Callbacks
 
 

@@ -10,11 +10,21 @@ def decay_cautiously(p: Tensor, update: Tensor, share: float | Tensor) -> None:
 
     Cautious weight decay (Chen et al. 2025, arXiv:2510.12402): the others keep their size.
     """
-    agreeing = p * (p * update > 0)
-    if isinstance(share, Tensor):
-        p.addcmul_(agreeing, share, value=-1)
+    add(p, p * (p * update > 0), share, -1.0)
+
+
+def add(p: Tensor, update: Tensor, lr: float | Tensor, times: float) -> None:
+    """Add ``times`` · ``lr`` · ``update`` to ``p``, whether ``lr`` is a number or a tensor on the device."""
+    if isinstance(lr, Tensor):
+        p.addcmul_(update, lr, value=times)
     else:
-        p.sub_(agreeing, alpha=share)
+        p.add_(update, alpha=lr * times)
+
+
+def norm_factor(tensor: Tensor, largest: float) -> Tensor:
+    """Return the factor that scales ``tensor`` down to a Frobenius norm of ``largest``; 1 if it is not larger."""
+    norm = torch.linalg.vector_norm(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32))
+    return largest / norm.clamp(min=largest)
 
 
 @torch.no_grad()
@@ -23,5 +33,4 @@ def limit_norms(tensors: list[Tensor], largest: float | None) -> None:
     if largest is None:
         return
     for tensor in tensors:
-        norm = torch.linalg.vector_norm(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32))
-        tensor.mul_((largest / norm.clamp(min=largest)).to(tensor.dtype))
+        tensor.mul_(norm_factor(tensor, largest).to(tensor.dtype))

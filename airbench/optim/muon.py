@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from airbench.optim.decay import decay_cautiously, limit_norms
+from airbench.optim.decay import add, decay_cautiously, limit_norms, norm_factor
 from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.optim.neuron_wise import normalize_neurons
 from airbench.optim.orthogonalize import (
@@ -160,13 +160,13 @@ class Muon(Optimizer):
             moments = [self._moment(p, factor) for p, factor in zip(params, factors, strict=True)]
             factors = normalize_neurons(factors, moments, group["neuron_beta"])
         if group["max_update_norm"] is not None:
-            factors = [_clipped(factor, group["max_update_norm"]) for factor in factors]
+            factors = [factor * norm_factor(factor, group["max_update_norm"]) for factor in factors]
         scales = [adjust(*factor.shape[-2:]) for factor in factors]
         for p, how, factor, scale in zip(params, flatten, factors, scales, strict=True):
             update = _unflattened(factor, p, how)
             if group["weight_decay"] and group["cautious_weight_decay"]:
                 decay_cautiously(p, update, lr * group["weight_decay"])
-            _add(p, update, lr, -scale)
+            add(p, update, lr, -scale)
 
     def _layout(self, flatten: str, update: Tensor) -> str:
         """Return the way to flatten ``update``: without a copy where padded matrices need none.
@@ -231,18 +231,6 @@ def _decay(params: list[Tensor], share: float | Tensor) -> None:
             p.addcmul_(p, share, value=-1)
     else:
         torch._foreach_mul_(params, 1 - share)
-
-
-def _add(p: Tensor, update: Tensor, lr: float | Tensor, times: float) -> None:
-    if isinstance(lr, Tensor):
-        p.addcmul_(update, lr, value=times)
-    else:
-        p.add_(update, alpha=lr * times)
-
-
-def _clipped(update: Tensor, most: float) -> Tensor:
-    norm = torch.linalg.vector_norm(update, dtype=torch.promote_types(update.dtype, torch.float32))
-    return update * (most / norm.clamp(min=most))
 
 
 def _unflattened(matrix: Tensor, p: Tensor, flatten: str) -> Tensor:

@@ -18,7 +18,7 @@ from airbench.runs.files import (
     RunFolderError,
     predictions_name,
     weights_name,
-)  # fmt: skip
+)
 from airbench.runs.folder import RunFolder
 from airbench.runs.record import RunRecord, TrialRecord, find_runs, parse_trial, read_run
 

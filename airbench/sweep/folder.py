@@ -44,11 +44,15 @@ class Sweep:
         loaded = load_recipe(self.path / RECIPE, words)
         return replace(loaded, path=self.path / RECIPE)
 
+    def runs(self, part: str = SEARCH) -> dict[int, RunRecord]:
+        """Read the runs of the settings that were begun, by the settings' numbers."""
+        numbers = {name_of(number): number for number in range(len(self.settings))}
+        found = {path: "-".join(path.name.rsplit("-", 2)[1:]) for path in find_runs(self.path / part)}
+        return {numbers[name]: read_run(path) for path, name in found.items() if name in numbers}
+
     def run_of(self, number: int, part: str = SEARCH) -> RunRecord | None:
         """Return the run of a setting; None if it was not begun."""
-        folder = self.path / part
-        found = [path for path in find_runs(folder) if path.name.endswith("-" + name_of(number))]
-        return read_run(found[0]) if found else None
+        return self.runs(part).get(number)
 
 
 def name_of(number: int) -> str:

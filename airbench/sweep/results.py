@@ -19,12 +19,12 @@ from airbench.sweep.search import accuracies, best
 
 def result_lines(sweep: Sweep) -> list[str]:
     """Return a table of all settings, best first, and what can be said of the best."""
-    order = best(sweep, len(sweep.settings))
+    order, runs, fresh = best(sweep, len(sweep.settings)), sweep.runs(), sweep.runs(AGAIN)
     rows = [("setting", "accuracy in the search", "with fresh seeds", "95% interval")]
     for number in order:
-        fresh = accuracies(sweep.run_of(number, AGAIN))
-        rows.append((label(sweep.settings[number]), _mean(accuracies(sweep.run_of(number))), *_fresh(fresh)))
-    return [*table(rows), "", *_verdict(sweep, order)]
+        searched, again = accuracies(runs.get(number)), accuracies(fresh.get(number))
+        rows.append((label(sweep.settings[number]), _mean(searched), *_fresh(again)))
+    return [*table(rows), "", *_verdict(sweep, order, {n: accuracies(run) for n, run in fresh.items()})]
 
 
 def _mean(values: Sequence[float]) -> str:
@@ -41,21 +41,20 @@ def _fresh(values: Sequence[float]) -> tuple[str, str]:
 
 def winner(sweep: Sweep) -> int:
     """Return the number of the best setting: by its fresh trials, if the best of the search were trained again."""
-    fresh = {number: accuracies(sweep.run_of(number, AGAIN)) for number in best(sweep, sweep.top)}
-    known = {number: summarize(values).mean for number, values in fresh.items() if values}
-    return max(known, key=lambda number: known[number]) if known else best(sweep, 1)[0]
+    fresh, order = sweep.runs(AGAIN), best(sweep, sweep.top)
+    known = {number: summarize(accuracies(fresh[number])).mean for number in order if number in fresh}
+    return max(known, key=lambda number: known[number]) if known else order[0]
 
 
-def _verdict(sweep: Sweep, order: Sequence[int]) -> list[str]:
+def _verdict(sweep: Sweep, order: Sequence[int], fresh: dict[int, list[float]]) -> list[str]:
     first = winner(sweep)
     lines = [f"best: {label(sweep.settings[first])}"]
-    values = accuracies(sweep.run_of(first, AGAIN))
+    values = fresh.get(first, [])
     if not values:
         lines.append(
             f"the best of {len(order)} noisy means flatters itself: train it again with fresh seeds before believing it"
         )
-    others = [n for n in best(sweep, sweep.top) if n != first]
-    rivals = [(n, accuracies(sweep.run_of(n, AGAIN))) for n in others]
+    rivals = [(n, fresh.get(n, [])) for n in order[: sweep.top] if n != first]
     for number, rival in rivals:
         if len(values) < 2 or len(rival) < 2:
             continue
@@ -94,28 +93,28 @@ def _merge(into: dict[str, object], other: dict[str, object]) -> None:
 
 def draw(sweep: Sweep) -> None:
     """Draw accuracy against each axis, a dot for each trial, into ``sweep.png``."""
-    keys = list(sweep.settings[0])
+    keys, first = list(sweep.settings[0]), winner(sweep)
+    found = {number: [100 * a for a in accuracies(run) if a > 0] for number, run in sweep.runs().items()}
     with matplotlib.rc_context({"font.size": 10, "axes.grid": True, "grid.linewidth": 0.3}):
         figure = Figure(figsize=(4.6 * len(keys), 3.6), layout="constrained")
         for column, (axes, key) in enumerate(zip(np.atleast_1d(figure.subplots(1, len(keys))), keys, strict=True)):
-            _draw_axis(axes, sweep, key)
+            _draw_axis(axes, sweep, key, found, first)
             if column == 0:
                 axes.set_ylabel("accuracy in %" + (", test images" if sweep.on_test else ", held-out images"))
         figure.savefig(sweep.path / "sweep.png", dpi=130)
 
 
-def _draw_axis(axes: matplotlib.axes.Axes, sweep: Sweep, key: str) -> None:
+def _draw_axis(axes: matplotlib.axes.Axes, sweep: Sweep, key: str, found: dict[int, list[float]], first: int) -> None:
     values = [setting[key] for setting in sweep.settings]
     numbers = [_number(value) for value in values]
     scale = [n for n in numbers if n is not None]
     numeric = len(scale) == len(values)
     order = scale if numeric else [float(list(dict.fromkeys(values)).index(value)) for value in values]
     places = dict(zip(values, order, strict=True))
-    first = winner(sweep)
     for number, value in enumerate(values):
-        found = [100 * a for a in accuracies(sweep.run_of(number)) if a > 0]
+        dots = found.get(number, [])
         colour = COLOURS[1] if number == first else COLOURS[0]
-        axes.plot([places[value]] * len(found), found, "o", color=colour, alpha=0.7, markersize=5)
+        axes.plot([places[value]] * len(dots), dots, "o", color=colour, alpha=0.7, markersize=5)
     if numeric and min(scale) > 0 and max(scale) >= 8 * min(scale):
         axes.set_xscale("log")
     if not numeric:

@@ -1,6 +1,6 @@
 """Train the settings of a sweep, then the best of them again with fresh seeds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from airbench.analysis.statistics import summarize
 from airbench.errors import AirbenchError
@@ -17,22 +17,26 @@ FRESH = 1_000_000
 
 def search(sweep: Sweep, say: Say, options: Options | None = None) -> None:
     """Train what is missing of a sweep. It can be interrupted at any time and called again."""
-    for number in range(len(sweep.settings)):
-        _train(sweep, number, SEARCH, sweep.trials, sweep.seed, say, options)
-    for number in best(sweep, sweep.top) if sweep.again else ():
-        _train(sweep, number, AGAIN, sweep.again, sweep.seed + FRESH, say, options)
+    _train(sweep, range(len(sweep.settings)), SEARCH, sweep.trials, sweep.seed, say, options)
+    if sweep.again:
+        _train(sweep, best(sweep, sweep.top), AGAIN, sweep.again, sweep.seed + FRESH, say, options)
 
 
-def _train(sweep: Sweep, number: int, part: str, trials: int, seed: int, say: Say, options: Options | None) -> None:
-    run = sweep.run_of(number, part)
-    if run is not None and not run.missing:
-        return
-    again = "again, " if part == AGAIN else ""
-    say(f"\n{again}setting {number + 1} of {len(sweep.settings)}: {label(sweep.settings[number])}")
-    if run is not None:
-        resume_experiment([run.path], options=options)
-    else:
-        run_experiment([sweep.recipe_of(number)], trials=trials, seed=seed, out=sweep.path / part, options=options)
+def _train(
+    sweep: Sweep, numbers: Iterable[int], part: str, trials: int, seed: int, say: Say, options: Options | None
+) -> None:
+    begun = sweep.runs(part)
+    for number in numbers:
+        run = begun.get(number)
+        if run is not None and not run.missing:
+            continue
+        again = "again, " if part == AGAIN else ""
+        say(f"\n{again}setting {number + 1} of {len(sweep.settings)}: {label(sweep.settings[number])}")
+        if run is not None:
+            resume_experiment([run.path], options=options)
+        else:
+            recipe = sweep.recipe_of(number)
+            run_experiment([recipe], trials=trials, seed=seed, out=sweep.path / part, options=options)
 
 
 def accuracies(run: RunRecord | None) -> list[float]:
@@ -47,9 +51,9 @@ def best(sweep: Sweep, count: int) -> list[int]:
 
     Raises AirbenchError if not all settings were trained.
     """
-    means = {}
+    means, runs = {}, sweep.runs()
     for number in range(len(sweep.settings)):
-        values = accuracies(sweep.run_of(number))
+        values = accuracies(runs.get(number))
         if not values:
             raise AirbenchError(f"{sweep.path}: setting {number + 1} was not trained; airbench sweep --resume")
         means[number] = summarize(values).mean

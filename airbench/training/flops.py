@@ -5,7 +5,7 @@ import math
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from airbench.data.batch import Batch, first_rows
+from airbench.data.batch import Batch
 from airbench.data.transforms import ImageShape
 from airbench.net.base import Net, build_net
 from airbench.optim.groups import route
@@ -52,9 +52,9 @@ def _training_flop(recipe: Recipe, net: Net, plan: Plan, shape: ImageShape) -> f
     size, total = recipe.train.batch_size, max(plan.total_steps, 2)
     optimizers = Optimizers(route(net, recipe.optimizers), batch_size=size, total_steps=total, steps_per_epoch=total)
     counted = 0.0
-    for first, count in zip(plan.first_steps(), plan.steps_by_kind().values(), strict=True):
+    for kind, count in plan.steps_by_kind().items():
         optimizers.before_step(0)
-        batch = plan.sized(first_rows(_batch(size, shape), plan.at(first).rows), first)
+        batch = kind.example(_batch(size, shape))
         with FlopCounterMode(display=False) as counter:
             train_step(forward_loss(net, recipe.train.label_smoothing, EAGER), optimizers, batch)
         counted += counter.get_total_flops() * count
@@ -64,8 +64,8 @@ def _training_flop(recipe: Recipe, net: Net, plan: Plan, shape: ImageShape) -> f
 def _proxy_flop(recipe: Recipe, plan: Plan, backward_every: int, shape: ImageShape) -> float:
     """Count a proxy's training: a whole step on every ``backward_every``-th batch, a forward pass on the others."""
     net, forward = _net(recipe, shape), 0.0
-    for first, count in zip(plan.first_steps(), plan.steps_by_kind().values(), strict=True):
-        batch = plan.sized(_batch(recipe.train.batch_size, shape), first)
+    for kind, count in plan.steps_by_kind().items():
+        batch = kind.example(_batch(recipe.train.batch_size, shape))
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             net(batch.images)
         forward += counter.get_total_flops() * count

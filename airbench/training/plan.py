@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from airbench.data.batch import Batch
+from airbench.data.batch import Batch, first_rows
 from airbench.recipe.schema import Train
 
 
@@ -21,6 +21,10 @@ class StepKind:
     side: int
     """Their height and width in pixels."""
     label_smoothing: float
+
+    def example(self, batch: Batch) -> Batch:
+        """Return a batch of this kind, of the first images of ``batch``, which is whole and at full size."""
+        return resized(first_rows(batch, self.rows), self.side)
 
 
 class Plan:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from airbench.data.batch import Batch, first_rows
+from airbench.data.batch import Batch
 from airbench.optim.optimizers import Optimizers
 from airbench.training.engine import ForwardLoss
-from airbench.training.plan import Plan, StepKind, resized
+from airbench.training.plan import Plan, StepKind
 
 StepResult = tuple[Tensor, Tensor]
 """Losses per example ``(B,)`` and logits ``(B, classes)``, detached."""
@@ -90,7 +90,7 @@ class GraphStep:
         """Return the memory from which the graphs of this kind of step read their batch."""
         key = kind.rows, kind.side
         if key not in self._buffers:
-            batch = resized(first_rows(self._example, kind.rows), kind.side)
+            batch = kind.example(self._example)
             self._buffers[key] = replace(
                 batch,
                 images=batch.images.clone(memory_format=torch.preserve_format),

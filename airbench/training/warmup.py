@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from airbench.data.batch import Batch, first_rows
+from airbench.data.batch import Batch
 from airbench.recipe.schedules import epochs_to_steps
 from airbench.training.evaluate import num_correct
 from airbench.training.results import TrialSeeds
@@ -102,7 +102,7 @@ def _few_steps(setup: TrialSetup) -> None:
         setup.net.train()
         for step in steps:
             optimizers.before_step(step)
-            take_step(setup.plan.sized(first_rows(batch, setup.plan.at(step).rows), step))
+            take_step(setup.plan.at(step).example(batch))
         _evaluate(setup)
     averages.finish()
 
