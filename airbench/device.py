@@ -89,7 +89,6 @@ def prepare(machine: Machine) -> None:
     if machine.device.type == "cuda":
         torch.cuda.set_device(machine.device.index or 0)
         torch.backends.cudnn.benchmark = True
-        torch.backends.cudnn.benchmark_limit = 0  # try every algorithm, not just the first ten
         torch.backends.cudnn.conv.fp32_precision = machine.fp32  # type: ignore[attr-defined]
         torch._dynamo.config.recompile_limit = 64  # a process may train many recipes, in several modes and shapes
 
