@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from airbench.errors import RecipeError
 from airbench.net.base import FirstImages, Net, NetContext, uniform
-from airbench.net.layers import Activation, Conv3x3, NormActivation
+from airbench.net.layers import Activation, Conv3x3, GlobalMaxPool, NormActivation
 from airbench.net.whiten import whitening_filters
 from airbench.recipe import nets as schema
 
@@ -71,7 +71,7 @@ class CifarNet(Net):
         self.groups = nn.Sequential(*(ConvGroup(i, o, config, context) for i, o in pairwise(widths)))
         left = (context.side - kernel + 1) // 2 ** len(config.widths)
         everything = config.final_pool == "global"
-        self.pool = nn.AdaptiveMaxPool2d(1) if everything else nn.MaxPool2d(3)
+        self.pool = GlobalMaxPool() if everything else nn.MaxPool2d(3)
         left = min(left, 1) if everything else left // 3
         if left < 1:
             raise RecipeError(

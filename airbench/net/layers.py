@@ -42,6 +42,17 @@ class Activation(nn.Module):
         return activate(x, self.name) if self.fused and runs_fast(x) else ACTIVATIONS[self.name](x)
 
 
+class GlobalMaxPool(nn.Module):
+    """Max-pool over all pixels: ``(N, C, H, W)`` → ``(N, C, 1, 1)``.
+
+    As nn.AdaptiveMaxPool2d(1), whose kernels for CUDA take milliseconds where those of max_pool2d take microseconds.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return F.max_pool2d(x, (x.shape[2], x.shape[3]))
+
+
 class NormActivation(nn.BatchNorm2d):
     """2×2 max-pool (with ``pool``) → batch norm → activation. ``(N, C, H, W)`` → the same, or halved and rounded down.
 
