@@ -6,12 +6,12 @@ from itertools import count
 
 from torch import Tensor
 
-from airbench.data.batch import Batch
 from airbench.errors import TrialError
 from airbench.training.callback import Callback
 from airbench.training.clock import Clock
 from airbench.training.results import EpochRow, TrialResult, TrialSeeds
 from airbench.training.setup import TrialSetup, memory_errors
+from airbench.training.step import StepResult
 from airbench.training.warmup import warm_up
 
 
@@ -36,30 +36,28 @@ def fit(setup: TrialSetup, seeds: TrialSeeds, callback: Callback) -> TrialResult
     started, step, rows = time.perf_counter(), 0, list[EpochRow]()
 
     net.reset(seeds.generator("init"))
-    optimizers, take_step = setup.new_step()
+    take_step = setup.new_step()
     with clock:
         setup.prepare_net()
         loader = setup.new_loader(seeds)
-        selection = setup.new_selection(seeds)
+        setup.selection.start(seeds)
     averages = setup.new_averages()  # after preparing the net, which they copy
-    callback.on_start(setup, optimizers)
+    callback.on_start(setup, take_step.optimizers)
 
     for epoch in count(1):
         with clock:
             net.train()
             for batch in loader.epoch():
-                optimizers.before_step(step)
-                batch = setup.plan.sized(selection.choose(batch, step), step)
-                losses, logits = take_step(batch)
-                selection.observe(batch, losses)
+                take_step.before(step)
+                result = take_step(batch)
                 step += 1
                 averages.after_step(step)
                 callback.on_step(step, total)
-                if step == total or _diverged(losses):
+                if step == total or _diverged(result.losses):
                     break
             if step == total:
                 averages.finish()
-        rows.append(_after_epoch(setup, step, batch, losses, logits, clock))
+        rows.append(_after_epoch(setup, step, result, clock))
         callback.on_epoch(rows[-1])
         _check_progress(setup, rows[-1], epoch)
         if step == total:
@@ -87,13 +85,13 @@ def _diverged(losses: Tensor) -> bool:
     return losses.is_cpu and not math.isfinite(losses.sum())
 
 
-def _after_epoch(setup: TrialSetup, step: int, batch: Batch, losses: Tensor, logits: Tensor, clock: Clock) -> EpochRow:
+def _after_epoch(setup: TrialSetup, step: int, result: StepResult, clock: Clock) -> EpochRow:
     """Evaluate without test-time augmentation, off the clock."""
     correct = setup.num_correct(setup.recipe.evaluate.without_tta())
     return EpochRow(
         epoch=round(step / setup.steps_per_epoch, 4),
-        train_loss=losses.sum().item() / len(batch),
-        train_accuracy=(logits.argmax(1) == batch.labels).float().mean().item(),
+        train_loss=result.losses.sum().item() / len(result.batch),
+        train_accuracy=(result.logits.argmax(1) == result.batch.labels).float().mean().item(),
         accuracy=correct.item() / len(setup.test),
         seconds=clock.seconds(),
     )

@@ -27,7 +27,7 @@ from airbench.training.evaluate import predict
 from airbench.training.plan import Plan
 from airbench.training.results import TrialSeeds
 from airbench.training.selection.base import Selection
-from airbench.training.step import GraphStep, Step, train_step
+from airbench.training.step import GraphStep, TrainingStep
 
 
 class TrialSetup:
@@ -62,6 +62,8 @@ class TrialSetup:
         self.groups = route(self.net, recipe.optimizers)
         self.proxy = self._proxy(dataset)
         """What trains the small net that selects examples, if there is one."""
+        self.selection = self._selection()
+        """Chooses the examples that are trained on."""
         self.execute(Execution.choose(recipe, machine))
 
     def _proxy(self, dataset: Dataset) -> "TrialSetup | None":
@@ -72,6 +74,13 @@ class TrialSetup:
             return TrialSetup(recipe, dataset, self.machine, train=self.train)
         except RecipeError as error:
             raise RecipeError(f"train.selection.net, the small net: {error}") from None
+
+    def _selection(self) -> Selection:
+        config = self.recipe.train.selection
+        if config is None:
+            return Selection()
+        selection: Selection = SELECTIONS.build(config, self)
+        return selection
 
     def _check_resolution(self) -> None:
         """Raise RecipeError if the net does not take the images of every stage."""
@@ -142,17 +151,21 @@ class TrialSetup:
             captured=self.execution.cuda_graph,
         )
 
-    def new_step(self) -> tuple[Optimizers, Step]:
-        """Return fresh optimizers and the function that takes a step with them."""
+    def new_step(self) -> TrainingStep | GraphStep:
+        """Return the step that a trial repeats, with fresh optimizers."""
         if self.graph:
             self.graph.optimizers.reset()
-            return self.graph.optimizers, self.graph
-        optimizers = self.new_optimizers()
+            return self.graph
+        return TrainingStep(self.selection, self.plan, self.forward_loss, self.new_optimizers())
 
-        def step(batch: Batch) -> tuple[Tensor, Tensor]:
-            return train_step(self.forward_loss(optimizers.now), optimizers, batch)
-
-        return optimizers, step
+    def capture(self, example: Batch) -> None:
+        """Capture the step as CUDA graphs, for all trials from now on. ``example`` is any batch."""
+        self.graph = None
+        step = self.new_step()
+        assert isinstance(step, TrainingStep)
+        graph = GraphStep(step, example)
+        graph.prepare()
+        self.graph = graph
 
     def new_loader(self, seeds: TrialSeeds) -> Loader:
         """Normalise and pad all training images, and return their loader."""
@@ -165,14 +178,6 @@ class TrialSetup:
             augment=seeds.generator("augment"),
             last_batch=self.recipe.train.last_batch,
         )
-
-    def new_selection(self, seeds: TrialSeeds) -> Selection:
-        """Return what selects the examples of each batch. With a proxy, this trains it."""
-        config = self.recipe.train.selection
-        if config is None:
-            return Selection()
-        selection: Selection = SELECTIONS.build(config, self, seeds)
-        return selection
 
     def prepare_net(self) -> None:
         """Compute the layers of the net that depend on training images."""

@@ -12,7 +12,6 @@ from airbench.training.evaluate import num_correct
 from airbench.training.results import TrialSeeds
 from airbench.training.selection.proxy import train_proxy
 from airbench.training.setup import TrialSetup, memory_errors
-from airbench.training.step import GraphStep
 
 SEEDS = TrialSeeds(0, 0, 0)
 
@@ -47,7 +46,7 @@ def _warm_up(setup: TrialSetup) -> None:
     setup.graph = None
     setup.prepare_net()
     if setup.execution.cuda_graph:
-        _capture(setup)
+        setup.capture(next(_batches(setup)))
     if setup.machine.device.type == "cuda":
         _whole_trial(setup)
     else:
@@ -65,25 +64,17 @@ def _batches(setup: TrialSetup) -> Iterator[Batch]:
             yield replace(batch, targets=labels[batch.index]) if batch.targets.ndim == 1 else batch
 
 
-def _capture(setup: TrialSetup) -> None:
-    graph = GraphStep(setup.forward_loss, setup.new_optimizers(), next(_batches(setup)), setup.plan)
-    graph.prepare()
-    setup.graph = graph
-
-
 def _whole_trial(setup: TrialSetup) -> None:
     """Train from beginning to end, and evaluate after the first epoch, as after each, and at the end."""
     setup.net.reset(SEEDS.generator("init"))
     setup.prepare_net()
-    optimizers, take_step = setup.new_step()
-    selection, averages = setup.new_selection(SEEDS), setup.new_averages()
-    batches = _batches(setup)
+    take_step, batches = setup.new_step(), _batches(setup)
+    setup.selection.start(SEEDS)
+    averages = setup.new_averages()
     for step in range(setup.total_steps):
         setup.net.train()
-        optimizers.before_step(step)
-        batch = setup.plan.sized(selection.choose(next(batches), step), step)
-        losses, _ = take_step(batch)
-        selection.observe(batch, losses)
+        take_step.before(step)
+        take_step(next(batches))
         averages.after_step(step + 1)
         if (step + 1) % math.ceil(setup.steps_per_epoch) == 0:
             setup.num_correct(setup.recipe.evaluate.without_tta())
@@ -92,8 +83,7 @@ def _whole_trial(setup: TrialSetup) -> None:
 
 
 def _few_steps(setup: TrialSetup) -> None:
-    optimizers, take_step = setup.new_step()
-    averages = setup.new_averages()
+    take_step, averages = setup.new_step(), setup.new_averages()
     compiled = setup.execution.compile != "none"
     batch = next(_batches(setup))
     # A compiled net is compiled again for each kind of step and, for evaluation as well, when a group is frozen.
@@ -101,8 +91,8 @@ def _few_steps(setup: TrialSetup) -> None:
     for steps in (first, *([step] for step in (_freezing_steps(setup) if compiled else ()))):
         setup.net.train()
         for step in steps:
-            optimizers.before_step(step)
-            take_step(setup.plan.at(step).example(batch))
+            take_step.before(step)
+            take_step(batch)
         _evaluate(setup)
     averages.finish()
 

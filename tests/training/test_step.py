@@ -1,9 +1,9 @@
 """A captured step does what the step does, with nothing of the host's in it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from airbench.data.batch import Batch, first_rows
+from airbench.data.batch import Batch
 from airbench.data.dataset import Dataset
 from airbench.device import Machine
 from airbench.errors import RecipeError
@@ -23,8 +23,10 @@ from airbench.training.engine import EAGER, Execution, ForwardLoss, forward_loss
 from airbench.training.loop import run_trial
 from airbench.training.plan import Plan
 from airbench.training.results import TrialSeeds
+from airbench.training.selection import Selection
+from airbench.training.selection.recorded_loss import RecordedLossSelection
 from airbench.training.setup import TrialSetup
-from airbench.training.step import GraphStep, StepResult, train_step
+from airbench.training.step import GraphStep, StepResult, TrainingStep, train_step
 from tests.conftest import tiny
 from tests.training.test_loop import Silent
 
@@ -87,6 +89,18 @@ def batches(dtype: torch.dtype = torch.float32) -> list[Batch]:
     ]
 
 
+def selection_for(recipe: Recipe, plan: Plan) -> Selection:
+    """What a setup of 50 images on a CPU would use."""
+    if recipe.train.selection is None:
+        return Selection()
+    setup = SimpleNamespace(
+        plan=plan, machine=SimpleNamespace(device=torch.device("cpu")), train=range(50), recipe=recipe
+    )
+    selection = RecordedLossSelection(cast(TrialSetup, setup))
+    selection.start(TrialSeeds(1, 1, 1))
+    return selection
+
+
 def losses_at(net: Net, plan: Plan, step: int) -> ForwardLoss:
     return forward_loss(net, plan.at(step).label_smoothing, EAGER)
 
@@ -105,23 +119,30 @@ def losses_at(net: Net, plan: Plan, step: int) -> ForwardLoss:
 )
 def test_replayed_steps_are_the_steps(overrides: tuple[str, ...]) -> None:
     recipe = tiny("airbench94_muon.yaml", SLOW, *overrides).recipe
+    plan = Plan(recipe.train, STEPS, 4, 32)
     net, optimizers = start(recipe, captured=False)
+    step = TrainingStep(selection_for(recipe, plan), plan, partial(losses_at, net, plan), optimizers)
     twin, captured = start(recipe, captured=True)
-    plan = Plan(recipe.train, STEPS, STEPS, 32)
-    losses_of = partial(losses_at, twin, plan)
-    step = GraphStep(losses_of, captured, batches()[0], plan, capture=record)
-    step.prepare()
+    replayed = GraphStep(
+        TrainingStep(selection_for(recipe, plan), plan, partial(losses_at, twin, plan), captured),
+        batches()[0],
+        capture=record,
+    )
+    replayed.prepare()
     twin.reset(TrialSeeds(0, 0, 0).generator("init"))
     captured.reset()
-    for i, full in enumerate(batches()):
-        kept = first_rows(full, plan.at(i).rows)
-        batch = plan.sized(replace(kept, weights=torch.linspace(0.5, 1.5, len(kept))), i)
-        optimizers.before_step(i)
-        captured.before_step(i)
-        expected = train_step(losses_at(net, plan, i), optimizers, batch)
-        result = step(batch)
-        for ours, theirs in zip(result, expected, strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)  # what rounding grows to in some steps
+    for each in (step, replayed.step):
+        each.selection.start(TrialSeeds(1, 1, 1))
+    for i, batch in enumerate(batches()):
+        step.before(i)
+        replayed.before(i)
+        expected, result = step(batch), replayed(batch)
+        assert len(result.batch) == plan.at(i).rows
+        assert torch.equal(result.batch.targets, expected.batch.targets)
+        torch.testing.assert_close(result.batch.images, expected.batch.images)
+        # What rounding grows to in some steps.
+        torch.testing.assert_close(result.losses, expected.losses, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(result.logits, expected.logits, rtol=1e-3, atol=1e-3)
     for (name, p), q in zip(net.state_dict().items(), twin.state_dict().values(), strict=True):
         torch.testing.assert_close(q, p, rtol=2e-3, atol=2e-3, msg=lambda text, name=name: f"{name}: {text}")
 

@@ -14,13 +14,25 @@ from airbench.training.setup import TrialSetup
 class HardestByProxy(Selection):
     """Replays the choices that were made while the proxy was trained on the same batches."""
 
-    def __init__(self, choices: list[Tensor]):
-        self.choices = choices
+    def __init__(self, proxy: TrialSetup, steps: int, rows: int, backward_every: int):
+        self.proxy, self.steps, self.backward_every = proxy, steps, backward_every
+        self.choices: list[Tensor] = []
         """The rows of each step's batch that are trained on, ``(K,)``, ascending."""
+        self.rows = torch.arange(rows, device=proxy.machine.device)
+        """Those of this step."""
+
+    def start(self, seeds: TrialSeeds) -> None:
+        """Train the proxy."""
+        self.choices = train_proxy(self.proxy, seeds, self.steps, len(self.rows), self.backward_every)
+
+    def before_step(self, step: int) -> None:
+        """See :class:`Selection`."""
+        if self.choices:  # there are none in a warm-up
+            self.rows.copy_(self.choices[step])
 
     def choose(self, batch: Batch, step: int) -> Batch:
         """See :class:`Selection`."""
-        return take(batch, self.choices[step])
+        return take(batch, self.rows)
 
 
 def train_proxy(proxy: TrialSetup, seeds: TrialSeeds, steps: int, rows: int, backward_every: int) -> list[Tensor]:
@@ -57,8 +69,7 @@ def hardest(losses: Tensor, rows: int) -> Tensor:
     return losses.topk(rows, sorted=False).indices.sort().values
 
 
-def build_proxy(config: ProxySelection, setup: TrialSetup, seeds: TrialSeeds) -> HardestByProxy:
-    """Train the proxy for a trial, and build the selection that replays its choices."""
+def build_proxy(config: ProxySelection, setup: TrialSetup) -> HardestByProxy:
+    """Build the selection for the trials of a setup."""
     assert setup.proxy is not None
-    rows = setup.plan.at(0).rows
-    return HardestByProxy(train_proxy(setup.proxy, seeds, setup.total_steps, rows, config.backward_every))
+    return HardestByProxy(setup.proxy, setup.total_steps, setup.plan.at(0).rows, config.backward_every)

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from airbench.data.batch import Batch
-from airbench.device import send
 from airbench.recipe.selections import RecordedLoss
 from airbench.training.results import TrialSeeds
 from airbench.training.selection.base import Selection, take
@@ -16,22 +15,41 @@ from airbench.training.setup import TrialSetup
 class RecordedLossSelection(Selection):
     """Drops easy images at random, on the device: nothing waits for their losses."""
 
-    def __init__(self, setup: TrialSetup, seeds: TrialSeeds):
-        self.plan, self.device = setup.plan, setup.machine.device
-        self.losses = torch.full((len(setup.train),), math.inf, device=self.device)
+    needs_index = True
+
+    def __init__(self, setup: TrialSetup):
+        self.plan, device = setup.plan, setup.machine.device
+        self.losses = torch.full((len(setup.train),), math.inf, device=device)
         """The loss of each image when it was last trained on, ``(N,)`` float32; infinite until then: not easy."""
-        self.generator = seeds.generator("order", "selection")
+        self.mean = torch.zeros((), device=device)
+        """The mean of those that were known when this epoch began; images with a smaller loss are easy."""
+        self.chance = torch.zeros(setup.recipe.train.batch_size, device=device)
+        """Uniform random numbers for the examples of this step's batch, ``(B,)``."""
+        self.generator, self._epoch = torch.Generator(), -1
+
+    def start(self, seeds: TrialSeeds) -> None:
+        """See :class:`Selection`."""
+        self.losses.fill_(math.inf)
+        self.generator, self._epoch = seeds.generator("order", "selection"), -1
+
+    def before_step(self, step: int) -> None:
+        """See :class:`Selection`."""
+        if self.plan.at(step).rows == len(self.chance):
+            return
+        drawn = torch.rand(len(self.chance), generator=self.generator)
+        self.chance.copy_(drawn.pin_memory() if self.chance.is_cuda else drawn, non_blocking=True)
+        epoch = int(step / self.plan.per_epoch)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            known = self.losses.isfinite()
+            self.mean.copy_(torch.where(known, self.losses, 0.0).sum() / known.sum())
 
     def choose(self, batch: Batch, step: int) -> Batch:
         """See :class:`Selection`."""
         rows = self.plan.at(step).rows
         if rows == len(batch):
             return batch
-        chance = send(torch.rand(len(batch), generator=self.generator), self.device)
-        known = self.losses.isfinite()
-        mean = torch.where(known, self.losses, 0.0).sum() / known.sum()
-        kept, weights = thin_out(self.losses[batch.index] < mean, chance, rows)
-        return take(batch, kept, weights)
+        return take(batch, *thin_out(self.losses[batch.index] < self.mean, self.chance, rows))
 
     def observe(self, batch: Batch, losses: Tensor) -> None:
         """See :class:`Selection`."""
@@ -46,11 +64,11 @@ def thin_out(easy: Tensor, chance: Tensor, rows: int) -> tuple[Tensor, Tensor]:
     """
     dropped = len(easy) - rows
     pool = easy | (easy.sum() <= dropped)
-    kept = torch.where(pool, chance, 2.0).topk(rows, sorted=False).indices.sort().values
+    order = torch.where(pool, chance, 2.0).sort(descending=True, stable=True)  # first those that are kept anyway
     size = pool.sum()
-    return kept, torch.where(pool[kept], size / (size - dropped), 1.0)
+    return order.indices[:rows], torch.where(order.values[:rows] < 2, size / (size - dropped), 1.0)
 
 
-def build_recorded_loss(config: RecordedLoss, setup: TrialSetup, seeds: TrialSeeds) -> RecordedLossSelection:
-    """Build the selection for a trial."""
-    return RecordedLossSelection(setup, seeds)
+def build_recorded_loss(config: RecordedLoss, setup: TrialSetup) -> RecordedLossSelection:
+    """Build the selection for the trials of a setup."""
+    return RecordedLossSelection(setup)
