@@ -94,6 +94,8 @@ def reports(null_gpu: ModuleType, workshop: Path) -> dict[tuple[str, str], Repor
         commands[recipe, way] = train_command(workshop, recipe, "--epochs", epochs, *WAYS[way], "--out", out)
     for command in ("profile", "scaling"):
         commands["quickstart", command] = [command, "configs/quickstart.yaml", "--device", "cuda"]
+    words = ("data.name=cifar10", "--data", str(workshop / "cifar-10-batches-py"), "engine.compile=none")
+    commands["quickstart", "speedup"] = ["speedup", "quickstart", "--device", "cuda", "--rounds", "1", *words]
     return dict(zip(commands, measured(workshop, *commands.values()), strict=True))
 
 
@@ -166,7 +168,7 @@ def test_a_run_with_a_missing_trial_is_resumed(
     assert trials(run)[0]["seeds"] == before[0]["seeds"]
 
 
-@pytest.mark.parametrize("command", ["profile", "scaling"])
+@pytest.mark.parametrize("command", ["profile", "scaling", "speedup"])
 def test_measuring_speed_runs_on_a_gpu(command: str, reports: dict[tuple[str, str], Report]) -> None:
     report = reports["quickstart", command]
     assert report.code == 0, report.output

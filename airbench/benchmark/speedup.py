@@ -1,6 +1,8 @@
-"""This harness against plain PyTorch on a CPU: start-up, training step and evaluation, each side in its own processes.
+"""This harness against plain PyTorch: start-up, training step and evaluation, each side in its own processes.
 
-Plain: the same recipe with PyTorch's own operations (``engine.fused=false``) and the C library's default allocator.
+Plain: the same recipe with PyTorch's own operations, launched one by one, in a process with PyTorch's default settings:
+on a CPU without the compiled kernels and with the C library's allocator, on CUDA without compilation, CUDA graphs and
+cuDNN's search for the fastest algorithms.
 """
 
 import json
@@ -15,11 +17,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from airbench.benchmark.step import with_fused
+import torch
+
 from airbench.data.sources import load_dataset
 from airbench.device import choose_machine, prepare
 from airbench.errors import AirbenchError
@@ -50,7 +54,7 @@ class Figures:
     quarter: float
     """Seconds to evaluate one view of them, and all views of the least certain quarter."""
     memory: float
-    """Peak memory in GB."""
+    """Peak memory in GB: of the process on a CPU, of its tensors on CUDA."""
     faults: float
     """Page faults, in thousands."""
 
@@ -71,15 +75,45 @@ class _SeenEnoughError(Exception):
 
 
 class _Watcher(Callback):
-    """Record when each step ended."""
+    """Record when the first step ended, and how long each later one took."""
 
-    def __init__(self) -> None:
-        self.ends: list[float] = []
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.first_end = 0.0
+        """In the units of ``time.time``."""
+        self._ends: list[float | torch.cuda.Event] = []
 
     def on_step(self, step: int, total: int) -> None:
-        self.ends.append(time.time())
-        if len(self.ends) > STEPS or step == total:
+        if not self._ends:
+            self._wait()
+            self.first_end = time.time()
+        self._ends.append(self._now())
+        if len(self._ends) > STEPS or step == total:
+            self._wait()
             raise _SeenEnoughError
+
+    def seconds(self) -> list[float]:
+        """Seconds of each step but the first."""
+        return [_between(a, b) for a, b in pairwise(self._ends)]
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def _now(self) -> "float | torch.cuda.Event":
+        """On CUDA an event in the stream, since the host runs ahead of the device."""
+        if self.device.type != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self.device))
+        return event
+
+
+def _between(start: "float | torch.cuda.Event", end: "float | torch.cuda.Event") -> float:
+    if isinstance(start, torch.cuda.Event) and isinstance(end, torch.cuda.Event):
+        return 1e-3 * start.elapsed_time(end)
+    assert isinstance(start, float) and isinstance(end, float)
+    return end - start
 
 
 def measure(recipe: Recipe, *, plainly: bool, started: float) -> Figures:
@@ -91,7 +125,7 @@ def measure(recipe: Recipe, *, plainly: bool, started: float) -> Figures:
         prepare(machine)
     setup = TrialSetup(recipe, load_dataset(recipe.data), machine)
     warm_up(setup)
-    watcher = _Watcher()
+    watcher = _Watcher(machine.device)
     with suppress(_SeenEnoughError):
         run_trial(setup, TrialSeeds(0, 0, 0), watcher)
     images = setup.test.normalized(machine.dtype, IMAGES)
@@ -101,14 +135,15 @@ def measure(recipe: Recipe, *, plainly: bool, started: float) -> Figures:
     views, some = (
         seconds_of(partial(predict, setup.net, images, evaluate), machine.device) for evaluate in (whole, quarter)
     )
-    if len(watcher.ends) < 2:
+    steps = watcher.seconds()
+    if not steps:
         raise AirbenchError("speedup needs at least two steps: use a smaller train.batch_size, or more train.epochs")
     return Figures(
-        start=watcher.ends[0] - started,
-        step=median(b - a for a, b in zip(watcher.ends, watcher.ends[1:], strict=False)),
+        start=watcher.first_end - started,
+        step=median(steps),
         views=views,
         quarter=some,
-        memory=_peak_bytes() / 1e9,
+        memory=(torch.cuda.max_memory_allocated() if machine.device.type == "cuda" else _peak_bytes()) / 1e9,
         faults=resource.getrusage(resource.RUSAGE_SELF).ru_minflt / 1e3,
     )
 
@@ -135,23 +170,29 @@ class Speedup:
     ratio: Spread
 
 
+def plain(recipe: Recipe) -> Recipe:
+    """Return the recipe as plain PyTorch executes it."""
+    engine = {"fused": False, "compile": "none", "cuda_graph": False}
+    return recipe.model_copy(update={"engine": recipe.engine.model_copy(update=engine)})
+
+
 def run_speedup(recipe: Recipe, rounds: int, progress: Callable[[str], None]) -> Iterator[Speedup]:
     """Measure both sides alternately, ``rounds`` times, each in a new process."""
-    if choose_machine(recipe.engine).device.type != "cpu":
-        raise AirbenchError("speedup compares with plain PyTorch on a CPU: use --device cpu")
+    if choose_machine(recipe.engine).device.type == "mps":
+        raise AirbenchError("speedup compares with plain PyTorch on a CPU or on CUDA: use --device cpu")
     if find_spec("resource") is None:
         raise AirbenchError("speedup needs the resource module of Unix, which this system does not have")
     load_dataset(recipe.data)  # decoded and cached before anything is measured
     taken: dict[str, list[Figures]] = {"plain": [], "here": []}
     with tempfile.TemporaryDirectory() as folder:
         files = {"plain": Path(folder) / "plain.yaml", "here": Path(folder) / "here.yaml"}
-        for side, which in (("plain", with_fused(recipe, False)), ("here", recipe)):
+        for side, which in (("plain", plain(recipe)), ("here", recipe)):
             files[side].write_text(dump_recipe(which), encoding="utf-8")
         for turn in range(rounds):
             for side, file in files.items():
                 figures = measure_in_a_process(file, side)
                 taken[side].append(figures)
-                progress(f"round {turn + 1} of {rounds}, {side}: {figures.step:.2f} s a step")
+                progress(f"round {turn + 1} of {rounds}, {side}: {figures.step:.3g} s a step")
     for name, label in LABELS.items():
         a, b = ([getattr(figures, name) for figures in taken[side]] for side in ("plain", "here"))
         yield Speedup(label, Spread.of(a), Spread.of(b), ratios(a, b))
@@ -173,7 +214,12 @@ HEADER = ("what", "plain PyTorch", "here", "times as much")
 
 def speedup_cells(row: Speedup) -> tuple[str, ...]:
     """Format a row of the table: medians, with minimum and maximum in brackets."""
-    return (row.what, *(f"{s.median:.2f} ({s.min:.2f} to {s.max:.2f})" for s in (row.plain, row.here, row.ratio)))
+    return (row.what, *(_cell(spread) for spread in (row.plain, row.here, row.ratio)))
+
+
+def _cell(spread: Spread) -> str:
+    median, least, most = (f"{x:,.0f}" if x >= 1000 else f"{x:.3g}" for x in (spread.median, spread.min, spread.max))
+    return f"{median} ({least} to {most})"
 
 
 def main(arguments: list[str]) -> dict[str, Any]:

@@ -34,9 +34,9 @@ threads: each at several sizes, on random images, interleaved. Fits the exponent
   airbench scaling airbench94_muon
 """
 _SPEEDUP_HELP = """\
-Measure the speedup over plain PyTorch on a CPU, that is, the same recipe with PyTorch's own operations and the C
-library's default allocator. Both sides are interleaved, each in its own process, which starts a trial, takes some of
-its steps and evaluates some test images. Takes minutes.
+Measure the speedup over plain PyTorch, that is, the same recipe with PyTorch's own operations and default settings:
+without the compiled kernels on a CPU, without compilation and CUDA graphs on a GPU. Both sides are interleaved, each in
+its own process, which starts a trial, takes some of its steps and evaluates some test images. Takes minutes.
 
   airbench speedup airbench94_muon --rounds 3 --json speedup.json
 """
@@ -66,7 +66,7 @@ def add_commands(commands: Any) -> None:
     )
     scaling.set_defaults(command=_scaling)
     speedup = commands.add_parser(
-        "speedup", help="speedup over plain PyTorch on a CPU", description=_SPEEDUP_HELP, formatter_class=raw
+        "speedup", help="speedup over plain PyTorch", description=_SPEEDUP_HELP, formatter_class=raw
     )
     speedup.add_argument(
         "items", nargs="+", metavar="RECIPE | KEY=VALUE", help="a recipe, and overrides of its settings"

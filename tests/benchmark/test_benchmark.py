@@ -154,7 +154,7 @@ def test_both_sides_of_a_speedup_are_measured_in_processes_of_their_own(
 
 def test_a_speedup_on_another_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "airbench.benchmark.speedup.choose_machine", lambda *_: Machine(torch.device("cuda"), torch.float16)
+        "airbench.benchmark.speedup.choose_machine", lambda *_: Machine(torch.device("mps"), torch.float16)
     )
     with pytest.raises(AirbenchError, match="use --device cpu"):
         list(run_speedup(tiny().recipe, 1, print))
