@@ -112,7 +112,8 @@ class _Watcher(Callback):
 def _between(start: "float | torch.cuda.Event", end: "float | torch.cuda.Event") -> float:
     if isinstance(start, torch.cuda.Event) and isinstance(end, torch.cuda.Event):
         return 1e-3 * start.elapsed_time(end)
-    assert isinstance(start, float) and isinstance(end, float)
+    assert isinstance(start, float)
+    assert isinstance(end, float)
     return end - start
 
 
