@@ -51,8 +51,8 @@ BUDGETS = {
     ("speedrun", "captured"): Budget(10.2, 168),
 }
 
-COMPILED_BUDGET = 150
-"""Kernels of a step as it is by default, compiled and captured."""
+COMPILED_BUDGETS = {"airbench94_muon": 150, "hiverge": 150, "airbench94": 150, "speedrun": 178.2}
+"""Kernels of a step as it is by default, compiled and captured. Speedrun's includes the choice of examples."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def test_a_compiled_net_trains_eagerly_and_captured(null_gpu: ModuleType, worksh
     commands = {
         (recipe, way): train_command(workshop, recipe, "--epochs", ",".join(map(str, LENGTHS[recipe])), *WAYS[way],
                                      "--out", str(workshop / f"{recipe}-{way}"))
-        for recipe in ("airbench94_muon", "hiverge", "airbench94", "speedrun")
+        for recipe in COMPILED_BUDGETS
         for way in ("compiled", "default")
     }  # fmt: skip
     for (recipe, way), report in zip(commands, measured(workshop, *commands.values()), strict=True):
@@ -208,7 +208,7 @@ def test_a_compiled_net_trains_eagerly_and_captured(null_gpu: ModuleType, worksh
         if way == "default":
             runs = sorted(steps_of(path.parent) for path in (workshop / f"{recipe}-{way}").glob("*/trials.jsonl"))
             shorter, longer = (trial.total.kernels for trial in report.trials)
-            assert (longer - shorter) / (runs[1] - runs[0]) <= COMPILED_BUDGET
+            assert (longer - shorter) / (runs[1] - runs[0]) <= COMPILED_BUDGETS[recipe]
         assert report.counters.violations == 0
         for trial in report.trials:
             total = trial.total
