@@ -117,6 +117,14 @@ def overrides(setting: Setting) -> list[str]:
     return [f"{key}={value}" for key, value in setting.items()]
 
 
+def as_number(text: str) -> float | None:
+    """Return the number that ``text`` writes; None for anything else."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def label(setting: Setting) -> str:
     """Return a setting in short: ``lr=0.2 epochs=4``, by the last parts of the keys that tell them apart."""
     keys = list(setting)

@@ -12,7 +12,8 @@ from airbench.analysis.figures import COLOURS
 from airbench.analysis.statistics import summarize, welch
 from airbench.analysis.summary import table
 from airbench.recipe.source import parse_override
-from airbench.sweep.axes import label, overrides
+from airbench.sweep.axes import as_number, label, overrides
+from airbench.sweep.effects import effect_lines, effects
 from airbench.sweep.folder import AGAIN, BEST, RECIPE, Sweep
 from airbench.sweep.search import accuracies, best
 
@@ -24,7 +25,13 @@ def result_lines(sweep: Sweep) -> list[str]:
     for number in order:
         searched, again = accuracies(runs.get(number)), accuracies(fresh.get(number))
         rows.append((label(sweep.settings[number]), _mean(searched), *_fresh(again)))
-    return [*table(rows), "", *_verdict(sweep, order, {n: accuracies(run) for n, run in fresh.items()})]
+    found = effects(sweep)
+    return [
+        *table(rows),
+        "",
+        *(() if found is None else (*effect_lines(found), "")),
+        *_verdict(sweep, order, {n: accuracies(run) for n, run in fresh.items()}),
+    ]
 
 
 def _mean(values: Sequence[float]) -> str:
@@ -106,7 +113,7 @@ def draw(sweep: Sweep) -> None:
 
 def _draw_axis(axes: matplotlib.axes.Axes, sweep: Sweep, key: str, found: dict[int, list[float]], first: int) -> None:
     values = [setting[key] for setting in sweep.settings]
-    numbers = [_number(value) for value in values]
+    numbers = [as_number(value) for value in values]
     scale = [n for n in numbers if n is not None]
     numeric = len(scale) == len(values)
     order = scale if numeric else [float(list(dict.fromkeys(values)).index(value)) for value in values]
@@ -120,10 +127,3 @@ def _draw_axis(axes: matplotlib.axes.Axes, sweep: Sweep, key: str, found: dict[i
     if not numeric:
         axes.set_xticks(list(places.values()), [str(v) for v in places])
     axes.set_xlabel(key.replace("$", r"\$"))
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
