@@ -10,6 +10,7 @@ from typing import Any
 
 from airbench.analysis.compare import against_first
 from airbench.analysis.summary import arithmetic_lines, summarize_run, summary_rows, table
+from airbench.data.dataset import Dataset
 from airbench.errors import AirbenchError
 from airbench.experiment.executors import Executor, SerialExecutor, Watch
 from airbench.experiment.facts import run_facts, what_changed
@@ -59,6 +60,8 @@ class Options:
     tensorboard: TensorBoard | None = None
     callbacks: Sequence[Callback] = field(default_factory=list)
     """Additional callbacks for every trial."""
+    datasets: dict[str, Dataset] = field(default_factory=dict)
+    """Images that are loaded already. Experiments that share it load images once."""
 
 
 class Experiment:
@@ -67,7 +70,7 @@ class Experiment:
     def __init__(self, names: Sequence[str], trials: int, options: Options | None):
         self.options = options or Options()
         self.terminal = Terminal(names, trials)
-        self.worker = Worker(self.terminal.say)
+        self.worker = Worker(self.terminal.say, self.options.datasets)
         self.executor = self.options.executor or SerialExecutor(self.worker)
 
     def facts(self, loaded: LoadedRecipe, trials: int, seed: int, *, measure: bool) -> tuple[dict[str, Any], str]:

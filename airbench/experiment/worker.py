@@ -22,9 +22,10 @@ from airbench.training.warmup import warm_up
 class Worker:
     """Trains jobs one by one."""
 
-    def __init__(self, say: Callable[[str], None] = lambda text: None):
+    def __init__(self, say: Callable[[str], None] = lambda text: None, datasets: dict[str, Dataset] | None = None):
+        """``datasets`` holds images that were loaded before, and takes those that are loaded here."""
         self.say = say
-        self._datasets: dict[str, Dataset] = {}
+        self._datasets = {} if datasets is None else datasets
         self._setups: dict[str, TrialSetup] = {}
 
     def dataset(self, recipe: Recipe) -> Dataset:

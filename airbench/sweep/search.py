@@ -17,6 +17,7 @@ FRESH = 1_000_000
 
 def search(sweep: Sweep, say: Say, options: Options | None = None) -> None:
     """Train what is missing of a sweep. It can be interrupted at any time and called again."""
+    options = options or Options()  # one for all settings, so that images are loaded once
     _train(sweep, range(len(sweep.settings)), SEARCH, sweep.trials, sweep.seed, say, options)
     if sweep.again:
         _train(sweep, best(sweep, sweep.top), AGAIN, sweep.again, sweep.seed + FRESH, say, options)

@@ -8,6 +8,7 @@ import pytest
 from airbench.cli import main
 from airbench.data.dataset import Dataset
 from airbench.recipe import load_recipe
+from airbench.recipe.data import Data
 from airbench.runs import read_run
 from airbench.sweep.folder import AGAIN, SEARCH, read
 from airbench.sweep.results import result_lines, winner
@@ -147,3 +148,19 @@ def test_a_plan_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["sweep", "airbench94_muon", "--axis", "train.epochs=4,8", "--plan", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines() == ["epochs=4", "epochs=8", "2 settings × 1 trials, then 2 × 3"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_images_are_loaded_once_for_all_settings(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airbench.experiment import worker
+
+    load, loaded = worker.load_dataset, []
+
+    def counted(data: Data) -> Dataset:
+        loaded.append(data)
+        return load(data)
+
+    monkeypatch.setattr(worker, "load_dataset", counted)
+    assert main(command) == 0
+    assert len(loaded) == 1
