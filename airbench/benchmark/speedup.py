@@ -46,7 +46,8 @@ class Figures:
     """Measurements of one process."""
 
     start: float
-    """Seconds from the start of the process to the end of the first timed step."""
+    """Seconds from the start of the process to the end of the first timed step; on CUDA that is after a whole trial as
+    warm-up."""
     step: float
     """Seconds of a later training step, including its batch."""
     views: float
@@ -60,7 +61,7 @@ class Figures:
 
 
 LABELS = {
-    "start": "start to end of the first timed step, s",
+    "start": "start to end of the first timed step, warm-up included, s",
     "step": "training step, s",
     "views": f"all views of {IMAGES:,} images, s",
     "quarter": "one view of them, all of a quarter, s",
@@ -124,8 +125,11 @@ def measure(recipe: Recipe, *, plainly: bool, started: float) -> Figures:
     machine = choose_machine(recipe.engine)
     if not plainly:
         prepare(machine)
+    elif machine.device.type == "cuda":
+        torch.cuda.set_device(machine.device.index or 0)
     setup = TrialSetup(recipe, load_dataset(recipe.data), machine)
-    warm_up(setup)
+    for note in warm_up(setup):
+        raise AirbenchError(note)  # the table would show another way to execute steps than it says
     watcher = _Watcher(machine.device)
     with suppress(_SeenEnoughError):
         run_trial(setup, TrialSeeds(0, 0, 0), watcher)
@@ -144,7 +148,8 @@ def measure(recipe: Recipe, *, plainly: bool, started: float) -> Figures:
         step=median(steps),
         views=views,
         quarter=some,
-        memory=(torch.cuda.max_memory_allocated() if machine.device.type == "cuda" else _peak_bytes()) / 1e9,
+        memory=(torch.cuda.max_memory_allocated(machine.device) if machine.device.type == "cuda" else _peak_bytes())
+        / 1e9,
         faults=resource.getrusage(resource.RUSAGE_SELF).ru_minflt / 1e3,
     )
 
@@ -219,7 +224,7 @@ def speedup_cells(row: Speedup) -> tuple[str, ...]:
 
 
 def _cell(spread: Spread) -> str:
-    median, least, most = (f"{x:,.0f}" if x >= 1000 else f"{x:.3g}" for x in (spread.median, spread.min, spread.max))
+    median, least, most = (f"{x:,.0f}" if x >= 999.5 else f"{x:.3g}" for x in (spread.median, spread.min, spread.max))
     return f"{median} ({least} to {most})"
 
 

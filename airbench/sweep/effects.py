@@ -8,11 +8,14 @@ import numpy as np
 from airbench.analysis.regression import Array, Regression, regress
 from airbench.analysis.statistics import summarize
 from airbench.analysis.summary import table
-from airbench.sweep.axes import as_number, label
+from airbench.sweep.axes import as_number, digits, short_names
 from airbench.sweep.folder import Sweep
 
 LEVELS = 5
 """Up to so many different values of an axis are compared one by one; a curve is fitted to more numbers."""
+
+HOPELESS = 5
+"""Settings with so many times the errors of the best one do not count."""
 
 SPARE = 10
 """Settings that there must be beyond the number of coefficients."""
@@ -37,6 +40,8 @@ class Effects:
 
     rows: list[Effect]
     settings: int
+    left_out: int
+    """Settings that hardly learned, or of which a trial failed."""
     residual: float
     """Standard deviation of the settings' accuracies around what the effects explain."""
 
@@ -49,18 +54,21 @@ class _Part:
     columns: Array
     """``(n, k)``; 0 at the reference."""
     reference: str
-    points: dict[str, Array]
-    """The columns' values ``(k,)`` at each value that is compared with the reference."""
+    points: list[tuple[str, Array]]
+    """Each value that is compared with the reference, and the columns ``(k,)`` there."""
 
 
 def effects(sweep: Sweep) -> Effects | None:
     """Fit the accuracy of the search's settings to their axes. None if there are too few settings for that.
 
-    Settings of which a trial failed are left out: how badly they failed is no matter of points.
+    Left out are settings of which a trial failed, and those with more than HOPELESS times the best one's errors: how
+    badly they failed is no matter of points.
     """
     runs = sweep.runs()
-    found = {n: [t.accuracy for t in run.finished] for n, run in runs.items() if len(run.finished) == len(run.trials)}
-    numbers = [n for n in sorted(found) if found[n]]
+    whole = {n: run.finished for n, run in runs.items() if run.finished and len(run.finished) == len(run.trials)}
+    means = {n: summarize([trial.accuracy for trial in trials]).mean for n, trials in whole.items()}
+    worst = 1 - HOPELESS * (1 - max(means.values(), default=0))
+    numbers = sorted(n for n, mean in means.items() if mean >= worst)
     settings = [sweep.settings[n] for n in numbers]
     if not settings:
         return None
@@ -68,8 +76,8 @@ def effects(sweep: Sweep) -> Effects | None:
     design = np.column_stack([np.ones(len(settings)), *(part.columns for part in parts)])
     if not parts or len(settings) < design.shape[1] + SPARE:
         return None
-    fit = regress(design, np.array([summarize(found[n]).mean for n in numbers]))
-    return None if fit is None else Effects(_rows(parts, fit), len(settings), fit.residual)
+    fit = regress(design, np.array([means[n] for n in numbers]))
+    return None if fit is None else Effects(_rows(parts, fit), len(settings), len(runs) - len(settings), fit.residual)
 
 
 def _part(key: str, values: Sequence[str]) -> _Part | None:
@@ -84,7 +92,7 @@ def _part(key: str, values: Sequence[str]) -> _Part | None:
         reference = max(different, key=values.count)
         others = [value for value in different if value != reference]
         columns = np.array([[float(value == other) for other in others] for value in values])
-        return _Part(key, columns, reference, dict(zip(others, np.eye(len(others)), strict=True)))
+        return _Part(key, columns, reference, list(zip(others, np.eye(len(others)), strict=True)))
     return _curve(key, known)
 
 
@@ -96,8 +104,8 @@ def _curve(key: str, values: Array) -> _Part:
     middle = (low + high) / 2
     places = (scaled - middle) / (high - middle)  # -1 to 1
     centre = np.exp(middle) if logarithmic else middle
-    ends = {f"{values.min():.3g}": np.array([-1.0, 1.0]), f"{values.max():.3g}": np.array([1.0, 1.0])}
-    return _Part(key, np.column_stack([places, places**2]), f"{centre:.3g}", ends)
+    ends = [(digits(values.min()), np.array([-1.0, 1.0])), (digits(values.max()), np.array([1.0, 1.0]))]
+    return _Part(key, np.column_stack([places, places**2]), digits(centre), ends)
 
 
 def _rows(parts: Sequence[_Part], fit: Regression) -> list[Effect]:
@@ -105,7 +113,7 @@ def _rows(parts: Sequence[_Part], fit: Regression) -> list[Effect]:
     rows, start = [], 1
     for part in parts:
         end = start + part.columns.shape[1]
-        for value, point in part.points.items():
+        for value, point in part.points:
             difference = np.zeros(len(fit.coefficients))
             difference[start:end] = point
             rows.append(Effect(part.key, part.reference, value, *fit.contrast(difference, comparisons)))
@@ -115,15 +123,14 @@ def _rows(parts: Sequence[_Part], fit: Regression) -> list[Effect]:
 
 def effect_lines(found: Effects) -> list[str]:
     """Return a table of the effects, those that are certain marked."""
-    names = dict(zip(keys := list(dict.fromkeys(row.key for row in found.rows)), _short(keys), strict=True))
+    names = short_names(dict.fromkeys(row.key for row in found.rows))
     rows = [("what matters, all else equal", "from", "to", "accuracy", "95% interval, jointly", "")]
     for row in found.rows:
         certain = "*" if row.low > 0 or row.high < 0 else ""
         interval = f"{row.low:+.2%} to {row.high:+.2%}"
         rows.append((names[row.key], row.reference, row.value, f"{row.difference:+.2%}", interval, certain))
-    return [*table(rows), f"robust regression on {found.settings} settings, which leaves ±{found.residual:.2%} of each"]
-
-
-def _short(keys: Sequence[str]) -> list[str]:
-    """Names of the axes, as :func:`label` shows them."""
-    return [word.partition("=")[0] for word in label(dict.fromkeys(keys, "")).split()]
+    without = f" (without {found.left_out} that hardly learned)" if found.left_out else ""
+    return [
+        *table(rows),
+        f"robust regression on {found.settings} settings{without}, residual standard deviation {found.residual:.2%}",
+    ]

@@ -3,11 +3,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from airbench.errors import RecipeError
 from airbench.net.base import NetContext, build_net, prepare
 from airbench.net.cifarnet import CifarNet
+from airbench.net.layers import GlobalMaxPool
 from airbench.recipe.nets import CifarNet as Config
 from airbench.recipe.nets import Head, Whiten
 from tests.conftest import tiny
@@ -127,3 +130,15 @@ def test_a_random_first_layer_is_left_as_it_is_and_can_be_trained() -> None:
         assert torch.equal(net.whiten.weight, before)
     assert not frozen.whiten.weight.requires_grad
     assert trained.whiten.weight.requires_grad
+
+
+@given(side=st.integers(1, 6), seed=st.integers(0, 99))
+def test_the_global_pool_is_pytorchs_adaptive_one(side: int, seed: int) -> None:
+    x = torch.randint(4, (2, 3, side, side), generator=torch.Generator().manual_seed(seed)).float()  # with ties
+    outs, gradients = [], []
+    for pool in (GlobalMaxPool(), torch.nn.AdaptiveMaxPool2d(1)):
+        leaf = x.clone().requires_grad_()
+        outs.append(pool(leaf))
+        gradients.append(torch.autograd.grad(outs[-1].sum(), leaf)[0])
+    assert torch.equal(*outs)
+    assert torch.equal(*gradients)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airbench.errors import AirbenchError
-from airbench.sweep.axes import Axis, label, overrides, parse_axis, settings
+from airbench.sweep.axes import Axis, label, overrides, parse_axis, settings, short_names
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,12 @@ def test_several_axes_span_a_grid() -> None:
         settings([parse_axis("b=1,2"), parse_axis("b=3,4")], None, 0)
     with pytest.raises(AirbenchError, match="a grid of 1,000,000 settings"):
         settings([Axis(key, (), 0, 1, False, 100) for key in "abc"], None, 0)
+
+
+def test_names_are_as_short_as_they_can_be() -> None:
+    keys = ["net.widths", "train.selection.net.widths", "a.lr", "b.lr", "train.epochs"]
+    assert list(short_names(keys).values()) == ["net.widths", "selection.net.widths", "a.lr", "b.lr", "epochs"]
+    assert label({"net.widths": "[4, 8]", "a.lr": "1"}) == "widths=[4, 8] lr=1"
 
 
 @given(low=st.floats(1e-6, 1), factor=st.floats(1.5, 1e4), log=st.booleans(), seed=st.integers(0, 99))

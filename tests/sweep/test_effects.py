@@ -73,7 +73,7 @@ def test_the_table_marks_what_is_certain() -> None:
     marked = [line.split()[0] for line in lines if line.rstrip().endswith("*")]
     assert marked == ["filters.lr", "filters.lr", "activation"]
     assert any(line.startswith("batch_size") and "500" in line for line in lines)
-    assert "on 80 settings" in lines[-1]
+    assert "on 80 settings, residual" in lines[-1]
 
 
 def test_too_few_settings_say_nothing() -> None:
@@ -82,11 +82,39 @@ def test_too_few_settings_say_nothing() -> None:
     assert effects(replace(sweep(18), settings=())) is None
 
 
-def test_settings_of_which_a_trial_failed_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = sweep(40)
+def test_settings_that_failed_or_hardly_learned_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rate at which nothing is learned says nothing of the others' points, and must not drown them."""
+    whole = sweep(80)
     runs = whole.runs()
     runs[0].trials = [*runs[0].trials, SimpleNamespace(accuracy=0.1)]  # not among the finished
+    dead = [n for n, setting in enumerate(whole.settings) if float(setting["optimizers.filters.lr"]) > 0.5 and n]
+    for n in dead:
+        runs[n].finished = runs[n].trials = [SimpleNamespace(accuracy=0.1)] * 2
     monkeypatch.setattr(Simulated, "runs", lambda self, part="search": runs)
     found = effects(whole)
     assert found is not None
-    assert found.settings == 39
+    assert found.settings == 79 - len(dead)
+    assert found.left_out == 1 + len(dead) > 5
+    assert "that hardly learned" in effect_lines(found)[-1]
+    (activation,) = [row for row in found.rows if row.key == "net.activation"]
+    assert abs(activation.difference) == pytest.approx(0.005, abs=0.002)
+
+
+def test_nothing_is_certain_where_nothing_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = sweep(40)
+    runs = {n: SimpleNamespace(trials=[SimpleNamespace(accuracy=0.9371)]) for n in range(40)}
+    for run in runs.values():
+        run.finished = run.trials
+    monkeypatch.setattr(Simulated, "runs", lambda self, part="search": runs)
+    found = effects(whole)
+    assert found is not None
+    assert not any(line.rstrip().endswith("*") for line in effect_lines(found))
+
+
+def test_ends_of_a_range_that_look_alike_are_two_and_words_are_levels() -> None:
+    found = effects(sweep(30, ("train.batch_size=1000..1009", "net.activation=gelu,silu,nan", AXES[0])))
+    assert found is not None
+    ends = [int(row.value) for row in found.rows if row.key == "train.batch_size"]
+    assert len(ends) == 2
+    assert 1000 <= ends[0] < ends[1] <= 1009
+    assert {row.value for row in found.rows if row.key == "net.activation"} < {"gelu", "silu", "nan"}

@@ -72,6 +72,22 @@ def test_losses_are_those_of_the_last_step_that_saw_the_image(small_shapes: Data
     assert selection.losses.isinf().all()  # a new trial knows nothing of the one before
 
 
+def test_easy_is_below_the_mean_at_the_beginning_of_the_epoch(small_shapes: Dataset, cpu: Machine) -> None:
+    setup = TrialSetup(tiny("airbench94_muon", LOSSES, "train.epochs=3").recipe, small_shapes, cpu)
+    selection = setup.selection
+    assert isinstance(selection, RecordedLossSelection)
+    selection.start(SEEDS)
+    batch = next(setup.new_loader(SEEDS).epoch())
+    selection.observe(batch, torch.full((50,), 2.0))
+    selection.before_step(8)  # the second of three epochs of 8 steps begins
+    assert selection.mean == 2  # of those that are known
+    selection.observe(batch, torch.full((50,), 4.0))
+    selection.before_step(9)
+    assert selection.mean == 2
+    selection.before_step(16)
+    assert selection.mean == 4
+
+
 def test_the_plan_drops_between_start_and_end() -> None:
     config = RecordedLoss(drop=0.25, start=2, until=0.5)
     rows = [config.rows_at(step, 100, 10, 1000) for step in range(100)]

@@ -83,7 +83,7 @@ def batches(dtype: torch.dtype = torch.float32) -> list[Batch]:
         Batch(
             torch.randn(50, 3, 32, 32, generator=generator).to(dtype),
             torch.randint(10, (50,), generator=generator),
-            torch.arange(50),
+            torch.randperm(50, generator=generator),
         )
         for _ in range(STEPS)
     ]
@@ -166,10 +166,16 @@ def test_a_tensor_as_learning_rate_rounds_no_worse_than_a_number() -> None:
     assert (tensor - exact).norm() <= 1.1 * (number - exact).norm()
 
 
+@pytest.mark.parametrize(
+    "selection",
+    ["null", "{name: recorded_loss, start: 1}", "{name: proxy, net: {widths: [4, 4, 4], whiten: {images: 100}}}"],
+    ids=["all", "recorded loss", "proxy"],
+)
 def test_trials_with_a_graph_leave_no_trace_in_the_next(
-    small_shapes: Dataset, cpu: Machine, monkeypatch: pytest.MonkeyPatch
+    selection: str, small_shapes: Dataset, cpu: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    eager, setup = (TrialSetup(tiny("airbench94_muon.yaml", SLOW).recipe, small_shapes, cpu) for _ in range(2))
+    recipe = tiny("airbench94_muon.yaml", SLOW, f"train.selection={selection}").recipe
+    eager, setup = (TrialSetup(recipe, small_shapes, cpu) for _ in range(2))
     setup.execute(Execution("none", cuda_graph=True))
     monkeypatch.setattr("airbench.training.step.capture_cuda_graph", record)
     first, other, again = (run_trial(setup, TrialSeeds(s, s, s), Silent()) for s in (0, 1, 0))

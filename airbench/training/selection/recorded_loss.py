@@ -22,7 +22,7 @@ class RecordedLossSelection(Selection):
         self.losses = torch.full((len(setup.train),), math.inf, device=device)
         """The loss of each image when it was last trained on, ``(N,)`` float32; infinite until then: not easy."""
         self.mean = torch.zeros((), device=device)
-        """The mean of those that were known when this epoch began; images with a smaller loss are easy."""
+        """The mean of those that were known when this epoch, or the dropping in it, began; smaller losses are easy."""
         self.chance = torch.zeros(setup.recipe.train.batch_size, device=device)
         """Uniform random numbers for the examples of this step's batch, ``(B,)``."""
         self.generator, self._epoch = torch.Generator(), -1
