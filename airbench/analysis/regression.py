@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-Array = npt.NDArray[np.float64]
+from airbench.analysis.statistics import ALPHA, RESOLUTION
 
-TINY = 1e-9
-"""Outcomes are not told apart below this."""
+Array = npt.NDArray[np.float64]
 
 _BEND = 1.345
 """Residuals beyond so many standard deviations count less; 95% as precise as least squares where none do."""
@@ -34,7 +33,7 @@ class Regression:
     def contrast(self, difference: Array, comparisons: int = 1) -> tuple[float, float, float]:
         """Return ``difference`` ``(p,)`` · coefficients, and its 95% interval, jointly for so many ``comparisons``."""
         value = float(difference @ self.coefficients)
-        reach = float(stats.t.ppf(1 - 0.025 / comparisons, self.degrees))
+        reach = float(stats.t.ppf(1 - ALPHA / 2 / comparisons, self.degrees))
         reach *= float(np.sqrt(difference @ self.covariance @ difference))
         return value, value - reach, value + reach
 
@@ -55,7 +54,7 @@ def regress(columns: Array, outcomes: Array) -> Regression | None:
         residuals = outcomes - columns @ coefficients
         # The median of n residuals with p of them fitted away is too small by about the square root of their share.
         scale = float(np.median(np.abs(residuals)) / stats.norm.ppf(0.75) * np.sqrt(n / (n - p)))
-        if scale < TINY:
+        if scale < RESOLUTION:
             break
         new = np.minimum(1.0, _BEND * scale / np.maximum(np.abs(residuals), 1e-300))
         if np.allclose(new, weights, atol=1e-6):
@@ -65,5 +64,5 @@ def regress(columns: Array, outcomes: Array) -> Regression | None:
     spread = np.sum((weights * residuals) ** 2) / (n - p)
     share = 1 - np.mean(bent)
     variance = spread / share**2 * (1 + p / n * np.mean(bent) / share) ** 2
-    variance = max(variance, TINY**2)  # an exact fit leaves rounding errors, of which nothing is certain
+    variance = max(variance, RESOLUTION**2)  # an exact fit leaves rounding errors, of which nothing is certain
     return Regression(coefficients, variance * np.linalg.inv(columns.T @ columns), scale, n - p)

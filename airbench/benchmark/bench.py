@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from airbench.benchmark.profile import layer_inputs
-from airbench.benchmark.step import CIFAR, SEEDS, build_step, new_net, random_images, with_fused
+from airbench.benchmark.step import CIFAR, SEEDS, build_step, new_net, random_images, with_engine
 from airbench.data.loader import DeviceSplit, Loader
 from airbench.data.transforms import build_transforms
 from airbench.device import Machine, send
@@ -84,7 +84,7 @@ def _step(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: 
 
 
 def _fused_step(measure: Callable[..., Row], recipe: Recipe, machine: Machine, batch: int) -> Row:
-    works = [build_step(with_fused(recipe, fused), machine, machine.dtype, batch) for fused in (True, False)]
+    works = [build_step(with_engine(recipe, fused=fused), machine, machine.dtype, batch) for fused in (True, False)]
     return measure(f"training step, batch {batch}", "kernels", PYTORCH, *works)
 
 
@@ -222,7 +222,7 @@ def _tta(measure: Callable[..., Row], recipe: Recipe, machine: Machine, count: i
 
 def _fused_tta(measure: Callable[..., Row], recipe: Recipe, machine: Machine, count: int = 500) -> Row:
     evaluate = Evaluate(batch_size=count)
-    works = (_evaluation(with_fused(recipe, fused), machine, count, evaluate) for fused in (True, False))
+    works = (_evaluation(with_engine(recipe, fused=fused), machine, count, evaluate) for fused in (True, False))
     return measure(f"six views of {count:,} images (TTA)", "kernels", PYTORCH, *works, repeats=3)
 
 

@@ -17,24 +17,25 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 
+from airbench.benchmark.step import with_engine
 from airbench.data.sources import load_dataset
 from airbench.device import choose_machine, prepare
 from airbench.errors import AirbenchError
 from airbench.recipe import Recipe, load_recipe
 from airbench.recipe.load import dump_recipe
 from airbench.training.callback import Callback
+from airbench.training.clock import Clock
 from airbench.training.evaluate import predict
 from airbench.training.loop import run_trial
 from airbench.training.results import TrialSeeds
 from airbench.training.setup import TrialSetup
-from airbench.training.timing import Spread, ratios, seconds_of
+from airbench.training.timing import Spread, ratios, seconds_of, wait
 from airbench.training.warmup import warm_up
 
 STEPS, IMAGES = 5, 2000
@@ -76,46 +77,23 @@ class _SeenEnoughError(Exception):
 
 
 class _Watcher(Callback):
-    """Record when the first step ended, and how long each later one took."""
+    """Record when the first step ended, and put each later one on a clock of its own."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.first_end = 0.0
         """In the units of ``time.time``."""
-        self._ends: list[float | torch.cuda.Event] = []
+        self.clocks: list[Clock] = []
 
     def on_step(self, step: int, total: int) -> None:
-        if not self._ends:
-            self._wait()
+        if self.clocks:
+            self.clocks[-1].__exit__(None, None, None)
+        else:
+            wait(self.device)
             self.first_end = time.time()
-        self._ends.append(self._now())
-        if len(self._ends) > STEPS or step == total:
-            self._wait()
+        if len(self.clocks) == STEPS or step == total:
             raise _SeenEnoughError
-
-    def seconds(self) -> list[float]:
-        """Seconds of each step but the first."""
-        return [_between(a, b) for a, b in pairwise(self._ends)]
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
-    def _now(self) -> "float | torch.cuda.Event":
-        """On CUDA an event in the stream, since the host runs ahead of the device."""
-        if self.device.type != "cuda":
-            return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
-        event.record(torch.cuda.current_stream(self.device))
-        return event
-
-
-def _between(start: "float | torch.cuda.Event", end: "float | torch.cuda.Event") -> float:
-    if isinstance(start, torch.cuda.Event) and isinstance(end, torch.cuda.Event):
-        return 1e-3 * start.elapsed_time(end)
-    assert isinstance(start, float)
-    assert isinstance(end, float)
-    return end - start
+        self.clocks.append(Clock(self.device).__enter__())
 
 
 def measure(recipe: Recipe, *, plainly: bool, started: float) -> Figures:
@@ -140,7 +118,7 @@ def measure(recipe: Recipe, *, plainly: bool, started: float) -> Figures:
     views, some = (
         seconds_of(partial(predict, setup.net, images, evaluate), machine.device) for evaluate in (whole, quarter)
     )
-    steps = watcher.seconds()
+    steps = [clock.seconds() for clock in watcher.clocks]
     if not steps:
         raise AirbenchError("speedup needs at least two steps: use a smaller train.batch_size, or more train.epochs")
     return Figures(
@@ -178,8 +156,7 @@ class Speedup:
 
 def plain(recipe: Recipe) -> Recipe:
     """Return the recipe as plain PyTorch executes it."""
-    engine = {"fused": False, "compile": "none", "cuda_graph": False}
-    return recipe.model_copy(update={"engine": recipe.engine.model_copy(update=engine)})
+    return with_engine(recipe, fused=False, compile="none", cuda_graph=False)
 
 
 def run_speedup(recipe: Recipe, rounds: int, progress: Callable[[str], None]) -> Iterator[Speedup]:

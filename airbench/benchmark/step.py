@@ -1,6 +1,7 @@
 """A training step to be measured, on random images."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -64,6 +65,6 @@ def build_step(
     return MeasuredStep(net, optimizers, Batch(images, labels, labels), forward_loss(net, smoothing, EAGER), smoothing)
 
 
-def with_fused(recipe: Recipe, fused: bool) -> Recipe:
-    """Return the recipe with ``engine.fused`` set: with the CPU kernels, or with PyTorch's own operations."""
-    return recipe.model_copy(update={"engine": recipe.engine.model_copy(update={"fused": fused})})
+def with_engine(recipe: Recipe, **settings: Any) -> Recipe:
+    """Return the recipe with these settings of its ``engine``, such as ``fused=False``."""
+    return recipe.model_copy(update={"engine": recipe.engine.model_copy(update=settings)})

@@ -1,6 +1,6 @@
 """Which of the settings that a sweep varies matter: every trial tells something about every axis."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from airbench.analysis.regression import Array, Regression, regress
 from airbench.analysis.statistics import summarize
 from airbench.analysis.summary import table
+from airbench.runs import RunRecord
 from airbench.sweep.axes import as_number, digits, short_names
 from airbench.sweep.folder import Sweep
 
@@ -58,13 +59,12 @@ class _Part:
     """Each value that is compared with the reference, and the columns ``(k,)`` there."""
 
 
-def effects(sweep: Sweep) -> Effects | None:
-    """Fit the accuracy of the search's settings to their axes. None if there are too few settings for that.
+def effects(sweep: Sweep, runs: Mapping[int, RunRecord]) -> Effects | None:
+    """Fit the accuracies of the search's ``runs`` to the axes. None if there are too few settings for that.
 
     Left out are settings of which a trial failed, and those with more than HOPELESS times the best one's errors: how
     badly they failed is no matter of points.
     """
-    runs = sweep.runs()
     whole = {n: run.finished for n, run in runs.items() if run.finished and len(run.finished) == len(run.trials)}
     means = {n: summarize([trial.accuracy for trial in trials]).mean for n, trials in whole.items()}
     worst = 1 - HOPELESS * (1 - max(means.values(), default=0))

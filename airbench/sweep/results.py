@@ -25,7 +25,7 @@ def result_lines(sweep: Sweep) -> list[str]:
     for number in order:
         searched, again = accuracies(runs.get(number)), accuracies(fresh.get(number))
         rows.append((label(sweep.settings[number]), _mean(searched), *_fresh(again)))
-    found = effects(sweep)
+    found = effects(sweep, runs)
     return [
         *table(rows),
         "",

@@ -156,14 +156,15 @@ class TrialSetup:
         if self.graph:
             self.graph.optimizers.reset()
             return self.graph
+        return self._fresh_step()
+
+    def _fresh_step(self) -> TrainingStep:
         return TrainingStep(self.selection, self.plan, self.forward_loss, self.new_optimizers())
 
     def capture(self, example: Batch) -> None:
         """Capture the step as CUDA graphs, for all trials from now on. ``example`` is any batch."""
-        self.graph = None
-        step = self.new_step()
-        assert isinstance(step, TrainingStep)
-        graph = GraphStep(step, example)
+        self.graph = None  # its memory is free for the new one
+        graph = GraphStep(self._fresh_step(), example)
         graph.prepare()
         self.graph = graph
 

@@ -72,14 +72,15 @@ def ratios(slow: list[float], fast: list[float]) -> Spread:
 
 def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
     """Time ``work`` in seconds, until the device has finished."""
-    _wait(device)
+    wait(device)
     start = time.perf_counter()
     work()
-    _wait(device)
+    wait(device)
     return time.perf_counter() - start
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Wait until ``device`` has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     elif device.type == "mps":

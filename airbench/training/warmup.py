@@ -43,7 +43,6 @@ def _warm_up(setup: TrialSetup) -> None:
     setup.machine.use_threads()
     setup.net.reset(SEEDS.generator("init"))
     setup.net.train()
-    setup.graph = None
     setup.prepare_net()
     if setup.execution.cuda_graph:
         setup.capture(next(_batches(setup)))

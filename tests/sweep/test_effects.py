@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airbench.sweep.axes import Setting, parse_axis, settings
-from airbench.sweep.effects import effect_lines, effects
+from airbench.sweep.effects import Effects, effect_lines, effects
 from airbench.sweep.folder import Sweep
 
 AXES = (
@@ -46,8 +46,12 @@ def sweep(count: int, axes: tuple[str, ...] = AXES) -> Simulated:
     return Simulated(Path(), tuple(found), 2, 0, 1, 0, False)
 
 
+def effects_of(sweep: Sweep) -> Effects | None:
+    return effects(sweep, sweep.runs())
+
+
 def test_planted_effects_are_found_and_no_others() -> None:
-    found = effects(sweep(80))
+    found = effects_of(sweep(80))
     assert found is not None
     assert found.settings == 80
     rows = {(row.key, row.value): row for row in found.rows}
@@ -67,7 +71,7 @@ def test_planted_effects_are_found_and_no_others() -> None:
 
 
 def test_the_table_marks_what_is_certain() -> None:
-    found = effects(sweep(80))
+    found = effects_of(sweep(80))
     assert found is not None
     lines = effect_lines(found)
     marked = [line.split()[0] for line in lines if line.rstrip().endswith("*")]
@@ -77,9 +81,9 @@ def test_the_table_marks_what_is_certain() -> None:
 
 
 def test_too_few_settings_say_nothing() -> None:
-    assert effects(sweep(17)) is None  # 8 coefficients and 10 to spare
-    assert effects(sweep(18)) is not None
-    assert effects(replace(sweep(18), settings=())) is None
+    assert effects_of(sweep(17)) is None  # 8 coefficients and 10 to spare
+    assert effects_of(sweep(18)) is not None
+    assert effects_of(replace(sweep(18), settings=())) is None
 
 
 def test_settings_that_failed_or_hardly_learned_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +95,7 @@ def test_settings_that_failed_or_hardly_learned_are_left_out(monkeypatch: pytest
     for n in dead:
         runs[n].finished = runs[n].trials = [SimpleNamespace(accuracy=0.1)] * 2
     monkeypatch.setattr(Simulated, "runs", lambda self, part="search": runs)
-    found = effects(whole)
+    found = effects_of(whole)
     assert found is not None
     assert found.settings == 79 - len(dead)
     assert found.left_out == 1 + len(dead) > 5
@@ -106,13 +110,13 @@ def test_nothing_is_certain_where_nothing_differs(monkeypatch: pytest.MonkeyPatc
     for run in runs.values():
         run.finished = run.trials
     monkeypatch.setattr(Simulated, "runs", lambda self, part="search": runs)
-    found = effects(whole)
+    found = effects_of(whole)
     assert found is not None
     assert not any(line.rstrip().endswith("*") for line in effect_lines(found))
 
 
 def test_ends_of_a_range_that_look_alike_are_two_and_words_are_levels() -> None:
-    found = effects(sweep(30, ("train.batch_size=1000..1009", "net.activation=gelu,silu,nan", AXES[0])))
+    found = effects_of(sweep(30, ("train.batch_size=1000..1009", "net.activation=gelu,silu,nan", AXES[0])))
     assert found is not None
     ends = [int(row.value) for row in found.rows if row.key == "train.batch_size"]
     assert len(ends) == 2

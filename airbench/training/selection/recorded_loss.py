@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from airbench.data.batch import Batch
+from airbench.device import send_into
 from airbench.recipe.selections import RecordedLoss
 from airbench.training.results import TrialSeeds
 from airbench.training.selection.base import Selection, take
@@ -36,8 +37,7 @@ class RecordedLossSelection(Selection):
         """See :class:`Selection`."""
         if self.plan.at(step).rows == len(self.chance):
             return
-        drawn = torch.rand(len(self.chance), generator=self.generator)
-        self.chance.copy_(drawn.pin_memory() if self.chance.is_cuda else drawn, non_blocking=True)
+        send_into(self.chance, torch.rand(len(self.chance), generator=self.generator))
         epoch = int(step / self.plan.per_epoch)
         if epoch != self._epoch:
             self._epoch = epoch
