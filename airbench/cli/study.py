@@ -13,13 +13,25 @@ if TYPE_CHECKING:
 
 _OUT = Path("runs/studies")
 _HELP = """\
-Small experiments that test one claim each, in under a minute, on built-in data. Each prints a table and saves a
-figure (PNG) and its numbers (JSON).
+Small experiments that test one claim each, on built-in data, in under a minute unless said otherwise. Each prints a
+table and saves a figure (PNG) and its numbers (JSON).
 
   airbench study orthogonalize       error and time of each orthogonalisation method
   airbench study correlated-inputs   Muon against SGD with two highly correlated inputs
   airbench study spectra             is momentum nearly low rank? measured in a short training run
   airbench study decay               Adam's weight decay depends on gradient scale, AdamW's does not
+  airbench study batch-size          examples and steps to an accuracy at many batch sizes (minutes)
+"""
+_BATCH_SIZE_HELP = """\
+Train recipes until they reach an accuracy, at many batch sizes, each with the learning rate that is best there: does
+an optimizer stay as efficient with large batches? All learning rates of a recipe are multiplied by one factor, found
+by a search on held-out images; then trials with fresh seeds are reported.
+
+  airbench study batch-size                   three optimizers on built-in images
+  airbench study batch-size batch_size_muon my_recipe.yaml --batches 250,1000,4000
+  airbench study batch-size data.name=cifar10 data.held_out=5000 data.train_images=null net.widths=[16,64,64]
+
+Interrupted, it goes on where it was if it is started again: trials are kept in batch-size.trials.jsonl.
 """
 _ORTHOGONALIZE_HELP = """\
 Compare orthogonalisation methods: distance from the exact orthogonal factor, and time.
@@ -61,7 +73,17 @@ def add_commands(commands: Any) -> None:
     decay = studies.add_parser("decay", help="coupled against decoupled weight decay")
     decay.add_argument("--seed", type=natural, default=0, help="seed of the gradients' signs (default 0)")
     decay.set_defaults(command=_decay)
-    for parser in (orthogonalize, inputs, spectra, decay):
+
+    batch = studies.add_parser(
+        "batch-size", help="compute against time to an accuracy", description=_BATCH_SIZE_HELP, formatter_class=raw
+    )
+    batch.add_argument("items", nargs="*", metavar="RECIPE | KEY=VALUE", help="recipes to compare, and overrides")
+    batch.add_argument(
+        "--batches", type=_counts, default=BATCHES, metavar="B,B,…", help=f"default {','.join(map(str, BATCHES))}"
+    )
+    batch.add_argument("--trials", type=positive, default=2, metavar="N", help="reported trials (default 2)")
+    batch.set_defaults(command=_batch_size)
+    for parser in (orthogonalize, inputs, spectra, decay, batch):
         parser.add_argument("--out", type=Path, default=_OUT, metavar="DIR", help=f"output folder (default {_OUT})")
 
 
@@ -70,6 +92,13 @@ def _shape(text: str) -> tuple[int, int]:
     if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
         raise argparse.ArgumentTypeError(f"{text}: give rows and columns, such as 256x1024")
     return int(parts[0]), int(parts[1])
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    found = tuple(positive(part) for part in text.split(","))
+    if len(set(found)) < max(2, len(found)):
+        raise argparse.ArgumentTypeError(f"{text}: give two or more different batch sizes, such as 250,1000")
+    return found
 
 
 def _show(study: "Study", options: argparse.Namespace) -> int:
@@ -106,6 +135,29 @@ def _spectra(options: argparse.Namespace) -> int:
 
 SHORT = ("data.train_images=10000", "train.epochs=1", "evaluate.tta=[]")
 """Overrides that shorten the quickstart to 20 steps."""
+
+
+BATCHES = (128, 512, 2048)
+"""Batch sizes of the demonstration on built-in images."""
+
+CONTENDERS = ("batch_size_muon", "batch_size_adamw", "batch_size_sgd")
+"""Recipes that are compared unless others are named."""
+
+
+def _batch_size(options: argparse.Namespace) -> int:
+    from airbench.cli.train import split_items
+    from airbench.recipe import load_recipe
+    from airbench.studies.batch_size import study_batch_size
+    from airbench.studies.steps_to_target import StepsToTarget
+
+    files, overrides = split_items(options.items)
+    recipes = [load_recipe(file, overrides) for file in files or CONTENDERS]
+    measure = StepsToTarget(recipes[0].recipe.target, options.out / "batch-size.trials.jsonl")
+    study = study_batch_size(
+        recipes, options.batches, measure, trials=options.trials, say=lambda text: print(text, flush=True)
+    )
+    print()
+    return _show(study, options)
 
 
 def _decay(options: argparse.Namespace) -> int:

@@ -48,6 +48,10 @@ class Worker:
                 raise RecipeError(f"{path}: {error}" if path else str(error)) from None
         return self._setups[key]
 
+    def forget(self, recipe: Recipe) -> None:
+        """Free the memory of the setup of ``recipe``."""
+        self._setups.pop(recipe.model_dump_json(), None)
+
     def warm_up(self, job: TrialJob) -> None:
         """Warm up for ``job``. Raises AirbenchError if memory runs out."""
         try:
