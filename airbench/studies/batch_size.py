@@ -140,7 +140,7 @@ def _interval(low: float, high: float) -> str:
 
 
 def _rows(points: Sequence[Point]) -> list[tuple[str, ...]]:
-    rows = [("recipe", "batch size", "lr ×", "steps", "95% interval", "examples", "n")]
+    rows: list[tuple[str, ...]] = [("recipe", "batch size", "lr ×", "steps", "95% interval", "examples", "n")]
     for point in points:
         mean, low, high = point.mean()
         examples = "-" if math.isinf(mean) else f"{mean * point.batch_size:,.0f}"
