@@ -20,6 +20,9 @@ from airbench.training.setup import TrialSetup
 SPACING = 1.15
 """Factor between the steps after which accuracy is evaluated."""
 
+FIRST = 1 / 40
+"""Fraction of the steps before the first evaluation: a target reached earlier is too easy for so long a training."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -37,8 +40,8 @@ class Progress:
         before = (1, 0.0)
         for point in self.points:
             if point[1] >= self.target:
-                if point[0] == 1:
-                    return 1.0
+                if point is self.points[0]:
+                    return float(point[0])  # nothing is known of the steps before it
                 share = (self.target - before[1]) / (point[1] - before[1])
                 return float(before[0] * (point[0] / before[0]) ** share)
             before = point
@@ -66,14 +69,14 @@ class _Evaluate(Callback):
     """Evaluates at geometrically spaced steps, and ends the trial at its target."""
 
     def __init__(self, target: float):
-        self.target, self.next = target, 1
+        self.target, self.next = target, 0
         self.points: list[tuple[int, float]] = []
 
     def on_start(self, setup: TrialSetup, optimizers: Optimizers) -> None:
         self.setup = setup
 
     def on_step(self, step: int, total: int) -> None:
-        if step < self.next and step < total:
+        if step < max(self.next, round(FIRST * total)) and step < total:
             return
         self.next = max(step + 1, math.ceil(step * SPACING))
         correct = self.setup.num_correct(self.setup.recipe.evaluate.without_tta())

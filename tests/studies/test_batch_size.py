@@ -24,7 +24,7 @@ def test_steps_are_interpolated_in_their_logarithm() -> None:
     assert progress((4, 0.3), (16, 0.5)).steps == pytest.approx(16)
     assert progress((4, 0.4), (16, 0.6)).steps == pytest.approx(8)
     assert progress((4, 0.4), (16, 0.6)).examples == pytest.approx(800)
-    assert progress((1, 0.7)).steps == 1
+    assert progress((5, 0.7)).steps == 5  # nothing is known of the steps before
     assert math.isinf(progress((4, 0.3), (16, 0.49)).steps)
 
 
