@@ -12,6 +12,7 @@ from airbench.device import Machine
 from airbench.net.base import build_net
 from airbench.recipe import load_recipe
 from airbench.recipe.optimizers import Rescale
+from airbench.recipe.shipped import shipped_recipes
 from airbench.training.flops import count_flop
 from airbench.training.plan import Plan
 from airbench.training.setup import TrialSetup, net_context
@@ -22,7 +23,7 @@ from tests.conftest import CONFIGS, tiny
 CIFAR = ImageShape(32, 3, 10)
 
 
-@pytest.mark.parametrize("config", sorted(CONFIGS.rglob("*.yaml")), ids=lambda p: str(p.relative_to(CONFIGS)))
+@pytest.mark.parametrize("config", shipped_recipes().values(), ids=lambda p: str(p.relative_to(CONFIGS)))
 def test_config_trains_two_steps(config: Path, small_shapes: Dataset, cpu: Machine) -> None:
     recipe = tiny(config).recipe
     setup = TrialSetup(recipe, small_shapes, cpu)

@@ -29,7 +29,7 @@ by a search on held-out images; then trials with fresh seeds are reported.
 
   airbench study batch-size                   three optimizers on built-in images
   airbench study batch-size batch_size_muon my_recipe.yaml --batches 250,1000,4000
-  airbench study batch-size data.name=cifar10 data.held_out=5000 data.train_images=null net.widths=[16,64,64]
+  airbench study batch-size data.name=cifar10 --batches 125,250,500,1000,2000 --trials 3            for the record
 
 Interrupted, it goes on where it was if it is started again: trials are kept in batch-size.trials.jsonl.
 """
@@ -143,15 +143,21 @@ BATCHES = (128, 512, 2048)
 CONTENDERS = ("batch_size_muon", "batch_size_adamw", "batch_size_sgd")
 """Recipes that are compared unless others are named."""
 
+DEMONSTRATION = ("data.name=shapes", "data.train_images=20000", "net.widths=[8,16,16]", "train.epochs=4", "target=0.4")
+"""Overrides that make them take minutes, without a download."""
+
 
 def _batch_size(options: argparse.Namespace) -> int:
     from airbench.cli.train import split_items
+    from airbench.experiment.held_out import with_held_out
     from airbench.recipe import load_recipe
     from airbench.studies.batch_size import study_batch_size
     from airbench.studies.steps_to_target import StepsToTarget
 
     files, overrides = split_items(options.items)
-    recipes = [load_recipe(file, overrides) for file in files or CONTENDERS]
+    if not files and not any(word.startswith("data.name=") for word in overrides):
+        overrides = [*DEMONSTRATION, *overrides]
+    recipes = [with_held_out(load_recipe(file, overrides)) for file in files or CONTENDERS]
     measure = StepsToTarget(recipes[0].recipe.target, options.out / "batch-size.trials.jsonl")
     study = study_batch_size(
         recipes, options.batches, measure, trials=options.trials, say=lambda text: print(text, flush=True)

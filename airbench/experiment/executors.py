@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from airbench.errors import AirbenchError
+from airbench.errors import AirbenchError, TrialError
 from airbench.experiment.jobs import TrialExtra, TrialJob, TrialOutcome
 from airbench.experiment.worker import Worker
 from airbench.recipe.plugins import loaded_plugins
@@ -62,6 +62,9 @@ class ProcessExecutor:
                 pickle.dump(job, child.stdin)
                 child.stdin.close()
                 yield from _received(child.stdout, callback)
+            except TrialError as error:  # a callback ended the trial
+                callback.on_fail(str(error))
+                yield TrialOutcome(job, {}, reason=str(error))
             except (EOFError, pickle.UnpicklingError, BrokenPipeError):
                 raise AirbenchError(
                     f"{job.recipe.name} trial {job.index + 1}: its process ended with exit code {child.wait()}"

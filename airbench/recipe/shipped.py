@@ -1,4 +1,4 @@
-"""The recipes that come with airbench, found by name: `airbench94_muon`, wherever below configs/ its file is."""
+"""Recipes and sweeps that come with airbench, found by name: `airbench94_muon`, wherever below configs/ its file is."""
 
 import os
 from functools import cache
@@ -7,6 +7,9 @@ from pathlib import Path
 _PACKAGE = Path(__file__).parent.parent
 
 SUFFIXES = (".yaml", ".yml")
+
+SWEEPS = "sweeps"
+"""Folder of the shipped sweeps, which are no recipes, below configs/."""
 
 
 @cache
@@ -20,7 +23,13 @@ def configs_folder() -> Path:
 def shipped_recipes() -> dict[str, Path]:
     """Return the files of the shipped recipes by name, in the order of folders and names."""
     files = sorted(configs_folder().rglob("*.yaml"), key=lambda file: (len(file.parts), file))
-    return {file.stem: file for file in files}
+    return {file.stem: file for file in files if file.parent.name != SWEEPS}
+
+
+@cache
+def shipped_sweeps() -> dict[str, Path]:
+    """Return the files of the shipped sweeps by name."""
+    return {file.stem: file for file in sorted((configs_folder() / SWEEPS).glob("*.yaml"))}
 
 
 def find_shipped(name: str) -> Path | None:
@@ -28,10 +37,19 @@ def find_shipped(name: str) -> Path | None:
 
     The path is relative to the working directory where it lies below it, as users would write it.
     """
+    return _find(name, shipped_recipes())
+
+
+def find_shipped_sweep(name: str) -> Path | None:
+    """Return the file of the shipped sweep called ``name``, likewise."""
+    return _find(name, shipped_sweeps())
+
+
+def _find(name: str, shipped: dict[str, Path]) -> Path | None:
     if os.path.basename(name) != name:
         return None
     stem, suffix = os.path.splitext(name)
-    file = shipped_recipes().get(stem if suffix in SUFFIXES else name)
+    file = shipped.get(stem if suffix in SUFFIXES else name)
     if file is None:
         return None
     here = Path.cwd()

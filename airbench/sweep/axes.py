@@ -5,7 +5,7 @@ import math
 import random
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airbench.errors import AirbenchError
 
@@ -13,7 +13,7 @@ Setting = dict[str, str]
 """A value, as on the command line, for the key of each axis."""
 
 MAX_SETTINGS = 10_000
-_RANGE = re.compile(r"(?P<low>[^:]+?)\.\.(?P<high>[^:]+?)(?P<log>:log)?(?::(?P<points>\d+))?$")
+_RANGE = re.compile(r"(?P<low>[^:]+?)\.\.(?P<high>[^:]+?)(?P<log>:log)?(?P<whole>:int)?(?::(?P<points>\d+))?$")
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Axis:
     log: bool = False
     points: int = 0
     """Values of a range in a grid."""
+    whole: bool = False
+    """Whether the values of a range are whole numbers."""
 
     def grid(self) -> list[str]:
         """Return the values of a grid. Raises AirbenchError for a range without a number of points."""
@@ -36,13 +38,32 @@ class Axis:
             raise AirbenchError(
                 f"--axis {self.key}: a grid needs to know how many values: {self.low:g}..{self.high:g}:5"
             )
-        return [digits(self._at(i / (self.points - 1))) for i in range(self.points)]
+        return list(dict.fromkeys(self.word(self._at(i / (self.points - 1))) for i in range(self.points)))
 
     def draw(self, generator: random.Random) -> str:
         """Draw a value at random."""
         if self.choices:
             return generator.choice(self.choices)
-        return digits(self._at(generator.random()))
+        return self.word(self._at(generator.random()))
+
+    def word(self, value: float) -> str:
+        """Return a value of the range as it is written in a setting."""
+        return str(round(value)) if self.whole else digits(value)
+
+    def around(self, centre: float, share: float, points: int) -> "Axis":
+        """Return the range of ``share`` of this one's width, on its scale, with ``centre`` in its middle."""
+        if self.log:
+            reach = (self.high / self.low) ** (share / 2)
+            return replace(self, low=centre / reach, high=centre * reach, points=points)
+        width = share * (self.high - self.low) / 2
+        return replace(self, low=centre - width, high=centre + width, points=points)
+
+    def __str__(self) -> str:
+        """Return the axis as on the command line."""
+        if self.choices:
+            return f"{self.key}={','.join(self.choices)}"
+        kind = ":log" * self.log + ":int" * self.whole + (f":{self.points}" if self.points else "")
+        return f"{self.key}={self.low!r}..{self.high!r}{kind}"
 
     def _at(self, share: float) -> float:
         if self.log:
@@ -51,16 +72,16 @@ class Axis:
 
 
 def parse_axis(text: str) -> Axis:
-    """Parse ``KEY=a,b,c``, ``KEY=low..high``, ``KEY=low..high:log`` or ``KEY=low..high:log:points``.
+    """Parse ``KEY=a,b,c``, ``KEY=low..high``, ``KEY=low..high:log`` or ``KEY=low..high:log:points``; also ``:int``.
 
     Commas inside brackets belong to a value: ``net.widths=[32,64,64],[64,128,128]``. Raises AirbenchError.
     """
     key, equals, values = text.partition("=")
     if not equals or not key or not values:
-        raise AirbenchError(f"--axis {text}: write KEY=a,b,c or KEY=low..high, with :log and :points if you like")
+        raise AirbenchError(f"--axis {text}: write KEY=a,b,c or KEY=low..high, with :log, :int and :points if you like")
     found = _RANGE.match(values)
     if found is None:
-        choices = tuple(_split(values))
+        choices = tuple(split_values(values))
         if len(set(choices)) < len(choices) or len(choices) < 2:
             raise AirbenchError(f"--axis {text}: give two or more different values")
         return Axis(key, choices)
@@ -70,10 +91,10 @@ def parse_axis(text: str) -> Axis:
         raise AirbenchError(f"--axis {text}: the ends of a range are numbers, as in 0.1..0.4") from None
     if not low < high or not math.isfinite(high - low) or (found["log"] and low <= 0):
         raise AirbenchError(f"--axis {text}: the range goes from low to high{', above 0' if found['log'] else ''}")
-    return Axis(key, (), low, high, bool(found["log"]), int(found["points"] or 0))
+    return Axis(key, (), low, high, bool(found["log"]), int(found["points"] or 0), bool(found["whole"]))
 
 
-def _split(values: str) -> list[str]:
+def split_values(values: str) -> list[str]:
     """Split at the commas that are not inside brackets or braces."""
     parts, depth = [""], 0
     for character in values:

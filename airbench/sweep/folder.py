@@ -1,6 +1,8 @@
 """What a sweep leaves on disk: its plan, a run folder for each setting, and the recipe of the best.
 
-sweep.json   the recipe, the settings, trials, seeds; written before the first trial
+sweep.json   axes, settings, trials, seeds; written before the first trial, and for each setting that Optuna chooses
+recipe.yaml  the recipe
+optuna.log   with --tpe, Optuna's own record of the search, also for its tools
 search/      a run folder for each setting
 again/       those of the best, trained again with fresh seeds
 best.yaml    the recipe of the best, ready to be trained
@@ -9,6 +11,7 @@ best.yaml    the recipe of the best, ready to be trained
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +40,29 @@ class Sweep:
     """With so many trials each."""
     on_test: bool
     """Whether settings are judged on the test images; what was chosen so proves nothing on them."""
+    axes: tuple[str, ...] = ()
+    """As on the command line; unknown for sweeps of older versions."""
+    count: int | None = None
+    """Number of settings to choose during the search, by Optuna. None: the settings are fixed."""
+    prune: bool = False
+    """Whether trials of little promise are stopped."""
+
+    def with_setting(self, setting: Setting) -> "Sweep":
+        """Record a setting that was chosen during the search. Raises AirbenchError if it does not fit the recipe."""
+        longer = replace(self, settings=(*self.settings, setting))
+        longer.recipe_of(len(self.settings))
+        longer.write()
+        return longer
+
+    def write(self) -> None:
+        """Write the plan into the sweep's folder, atomically. Raises AirbenchError."""
+        kept = {key: value for key, value in asdict(self).items() if key != "path"}
+        temporary = self.path / f"{PLAN}.part"
+        try:
+            temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+            os.replace(temporary, self.path / PLAN)
+        except OSError as error:
+            raise AirbenchError(f"{self.path}: cannot be written ({error.strerror}); free some space") from None
 
     def recipe_of(self, number: int) -> LoadedRecipe:
         """Load the recipe of a setting, by its number from 0."""
@@ -61,28 +87,39 @@ def name_of(number: int) -> str:
 
 
 def create(out: Path, recipe: LoadedRecipe, plan: Sweep) -> Sweep:
-    """Create the sweep's folder below ``out``.
+    """Create the sweep's folder below ``out``, named by date, time and recipe.
 
     Raises AirbenchError if it cannot be written, or a setting does not fit the recipe.
     """
-    path = out / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-sweep-{recipe.recipe.name}"
-    try:
-        path.mkdir(parents=True)
-        (path / RECIPE).write_text(dump_recipe(recipe.recipe), encoding="utf-8")
-        kept = {key: value for key, value in asdict(plan).items() if key != "path"}
-        temporary = path / f"{PLAN}.part"
-        temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path / PLAN)  # there, and so is the recipe
-    except OSError as error:
-        raise AirbenchError(f"{path}: cannot be written ({error.strerror}); choose another place with --out") from None
+    return create_at(out / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-sweep-{recipe.recipe.name}", recipe, plan)
+
+
+def create_at(path: Path, recipe: LoadedRecipe, plan: Sweep, *, exist_ok: bool = False) -> Sweep:
+    """Create the sweep's folder at ``path``, which may be there already if ``exist_ok``."""
+    make(path, recipe, exist_ok=exist_ok)
     sweep = replace(plan, path=path)
     try:
-        for number in range(len(plan.settings)):
-            sweep.recipe_of(number)
+        check(path / RECIPE, plan.settings)
+        sweep.write()
     except AirbenchError:
         shutil.rmtree(path)
         raise
     return sweep
+
+
+def make(path: Path, recipe: LoadedRecipe, *, exist_ok: bool = False) -> None:
+    """Create the folder ``path`` with a recipe in it. Raises AirbenchError."""
+    try:
+        path.mkdir(parents=True, exist_ok=exist_ok)
+        (path / RECIPE).write_text(dump_recipe(recipe.recipe), encoding="utf-8")
+    except OSError as error:
+        raise AirbenchError(f"{path}: cannot be written ({error.strerror}); choose another place with --out") from None
+
+
+def check(recipe: Path, settings: Sequence[Setting]) -> None:
+    """Raise AirbenchError if a setting does not fit the recipe."""
+    for setting in settings:
+        load_recipe(recipe, overrides(setting))
 
 
 def read(path: Path) -> Sweep:
@@ -90,6 +127,6 @@ def read(path: Path) -> Sweep:
     try:
         plan = json.loads(content(path / PLAN))
         settings = tuple({str(k): str(v) for k, v in setting.items()} for setting in plan.pop("settings"))
-        return Sweep(path=path, settings=settings, **plan)
+        return Sweep(path=path, settings=settings, axes=tuple(plan.pop("axes", ())), **plan)
     except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise AirbenchError(f"{path}: not a sweep's folder ({PLAN}: {type(error).__name__})") from None

@@ -1,21 +1,19 @@
-"""What came out of a sweep: a table, a figure for each axis, and the recipe of the best setting."""
+"""What came out of a sweep: a table, and the recipe of the best setting."""
 
 import math
 from collections.abc import Sequence
 
-import matplotlib
-import numpy as np
 import yaml
-from matplotlib.figure import Figure
 
-from airbench.analysis.figures import COLOURS
 from airbench.analysis.statistics import summarize, welch
 from airbench.analysis.summary import table
 from airbench.recipe.source import parse_override
-from airbench.sweep.axes import as_number, label, overrides
+from airbench.runs import RunRecord
+from airbench.sweep.axes import label, overrides, short_names
 from airbench.sweep.effects import effect_lines, effects
 from airbench.sweep.folder import AGAIN, BEST, RECIPE, Sweep
-from airbench.sweep.search import accuracies, best
+from airbench.sweep.tpe import importance
+from airbench.sweep.trained import accuracies, best, cost_line
 
 
 def result_lines(sweep: Sweep) -> list[str]:
@@ -23,15 +21,32 @@ def result_lines(sweep: Sweep) -> list[str]:
     order, runs, fresh = best(sweep, len(sweep.settings)), sweep.runs(), sweep.runs(AGAIN)
     rows = [("setting", "accuracy in the search", "with fresh seeds", "95% interval")]
     for number in order:
-        searched, again = accuracies(runs.get(number)), accuracies(fresh.get(number))
-        rows.append((label(sweep.settings[number]), _mean(searched), *_fresh(again)))
+        again = accuracies(fresh.get(number))
+        rows.append((label(sweep.settings[number]), _searched(runs.get(number)), *_fresh(again)))
     found = effects(sweep, runs)
     return [
         *table(rows),
         "",
         *(() if found is None else (*effect_lines(found), "")),
+        *_importance_lines(importance(sweep)),
+        cost_line(sweep),
         *_verdict(sweep, order, {n: accuracies(run) for n, run in fresh.items()}),
     ]
+
+
+def _searched(run: RunRecord | None) -> str:
+    """Return a setting's accuracy in the search, or why it has none."""
+    failed = run.failed if run is not None else []
+    if failed:
+        return failed[0].reason.partition(" is below")[0].partition(":")[0] if len(failed) == 1 else "failed"
+    return _mean(accuracies(run))
+
+
+def _importance_lines(found: dict[str, float]) -> list[str]:
+    if not found:
+        return []
+    names = short_names(found)
+    return ["importance by Optuna: " + ", ".join(f"{names[key]} {share:.0%}" for key, share in found.items())]
 
 
 def _mean(values: Sequence[float]) -> str:
@@ -96,34 +111,3 @@ def _merge(into: dict[str, object], other: dict[str, object]) -> None:
             _merge(inner, value)
         else:
             into[key] = value
-
-
-def draw(sweep: Sweep) -> None:
-    """Draw accuracy against each axis, a dot for each trial, into ``sweep.png``."""
-    keys, first = list(sweep.settings[0]), winner(sweep)
-    found = {number: [100 * a for a in accuracies(run) if a > 0] for number, run in sweep.runs().items()}
-    with matplotlib.rc_context({"font.size": 10, "axes.grid": True, "grid.linewidth": 0.3}):
-        figure = Figure(figsize=(4.6 * len(keys), 3.6), layout="constrained")
-        for column, (axes, key) in enumerate(zip(np.atleast_1d(figure.subplots(1, len(keys))), keys, strict=True)):
-            _draw_axis(axes, sweep, key, found, first)
-            if column == 0:
-                axes.set_ylabel("accuracy in %" + (", test images" if sweep.on_test else ", held-out images"))
-        figure.savefig(sweep.path / "sweep.png", dpi=130)
-
-
-def _draw_axis(axes: matplotlib.axes.Axes, sweep: Sweep, key: str, found: dict[int, list[float]], first: int) -> None:
-    values = [setting[key] for setting in sweep.settings]
-    numbers = [as_number(value) for value in values]
-    scale = [n for n in numbers if n is not None]
-    numeric = len(scale) == len(values)
-    order = scale if numeric else [float(list(dict.fromkeys(values)).index(value)) for value in values]
-    places = dict(zip(values, order, strict=True))
-    for number, value in enumerate(values):
-        dots = found.get(number, [])
-        colour = COLOURS[1] if number == first else COLOURS[0]
-        axes.plot([places[value]] * len(dots), dots, "o", color=colour, alpha=0.7, markersize=5)
-    if numeric and min(scale) > 0 and max(scale) >= 8 * min(scale):
-        axes.set_xscale("log")
-    if not numeric:
-        axes.set_xticks(list(places.values()), [str(v) for v in places])
-    axes.set_xlabel(key.replace("$", r"\$"))

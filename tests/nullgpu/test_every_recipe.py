@@ -5,14 +5,14 @@ from types import ModuleType
 
 import pytest
 
-from tests.conftest import CONFIGS
+from airbench.recipe.shipped import shipped_recipes
 from tests.nullgpu.budget import WAYS, measured
 
 
 @pytest.mark.parametrize("way", [pytest.param(way, marks=pytest.mark.slow) if "compiled" in way or way == "default"
                                  else way for way in WAYS])  # fmt: skip
 def test_every_shipped_recipe_trains_in_every_way(way: str, null_gpu: ModuleType, workshop: Path) -> None:
-    recipes = [str(path) for path in sorted(CONFIGS.rglob("*.yaml"))]
+    recipes = [str(path) for path in shipped_recipes().values()]
     images = ("data.name=cifar10", "--data", str(workshop / "cifar-10-batches-py"))
     out = workshop / f"every-{way}"
     words = ("train.epochs=1", "--device", "cuda", "--out", str(out))

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from airbench.recipe.jsonschema import recipe_json_schema, recipe_json_schema_text
+from airbench.recipe.shipped import shipped_recipes
 from tests.conftest import CONFIGS
 
 
@@ -13,7 +14,7 @@ def test_shipped_schema_is_fresh() -> None:
 
 
 def test_every_config_names_the_schema() -> None:
-    for config in CONFIGS.rglob("*.yaml"):
+    for config in shipped_recipes().values():
         depth = len(config.relative_to(CONFIGS).parts) - 1
         first = config.read_text().splitlines()[0]
         assert first == "# yaml-language-server: $schema=" + "../" * depth + "recipe.schema.json", config

@@ -7,12 +7,13 @@ import pytest
 from airbench.cli import main
 from airbench.errors import RecipeError
 from airbench.recipe import load_recipe
-from airbench.recipe.shipped import find_shipped, locate, shipped_recipes
+from airbench.recipe.shipped import find_shipped, locate, shipped_recipes, shipped_sweeps
 from tests.conftest import CONFIGS
 
 
 def test_names_are_unique() -> None:
-    assert len(shipped_recipes()) == len(list(CONFIGS.rglob("*.yaml")))
+    assert len(shipped_recipes()) + len(shipped_sweeps()) == len(list(CONFIGS.rglob("*.yaml")))
+    assert not set(shipped_recipes()) & set(shipped_sweeps())
 
 
 @pytest.mark.parametrize("name", ["airbench94_muon", "airbench94_muon.yaml"])

@@ -13,7 +13,7 @@ from airbench.studies import steps_to_target
 from airbench.studies.batch_size import Point, best_factor, growth, scaled, study_batch_size
 from airbench.studies.steps_to_target import Progress, StepsToTarget
 
-FAST = ["net.widths=[4,8,8]", "data.train_images=400", "data.held_out=100", "engine.threads=1"]
+FAST = ["data.name=shapes", "net.widths=[4,8,8]", "data.train_images=400", "data.held_out=100", "engine.threads=1"]
 
 
 def progress(*points: tuple[int, float], target: float = 0.5, failure: str = "") -> Progress:

@@ -1,0 +1,98 @@
+"""The figure of a sweep: accuracy against each axis, and against the two most important ones together."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from airbench.analysis.figures import COLOURS
+from airbench.sweep.axes import as_number, short_names
+from airbench.sweep.folder import Sweep
+from airbench.sweep.results import winner
+from airbench.sweep.tpe import importance
+from airbench.sweep.trained import accuracies
+
+FIGURE = "sweep.png"
+STYLE: Any = {"font.size": 10, "axes.grid": True, "grid.linewidth": 0.3, "axes.axisbelow": True}
+
+COLUMNS = 3
+"""Panels side by side."""
+
+
+def draw(sweep: Sweep) -> None:
+    """Draw accuracy against each axis, a dot for each trial, and means over the two axes that matter most."""
+    keys, first = list(sweep.settings[0]), winner(sweep)
+    found = {number: [100 * a for a in accuracies(run) if a > 0] for number, run in sweep.runs().items()}
+    panels = len(keys) + (len(keys) > 1)
+    columns = min(COLUMNS, panels)
+    rows = -(-panels // columns)
+    unit = "accuracy in %" + (", test images" if sweep.on_test else ", held-out images")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.6 * columns, 3.6 * rows), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False).ravel()
+        for axes, key in zip(grid, keys, strict=False):
+            _draw_axis(axes, sweep, key, found, first)
+        for row in range(rows):
+            grid[row * columns].set_ylabel(unit)
+        if len(keys) > 1:
+            _draw_together(grid[len(keys)], sweep, _most_important(sweep, found), found, unit)
+        for axes in grid[panels:]:
+            axes.set_visible(False)
+        figure.savefig(sweep.path / FIGURE, dpi=130)
+
+
+def _places(axis: Any, values: Sequence[str]) -> list[float]:
+    """Return where values lie on an axis of a plot, and set its scale and labels."""
+    numbers = [n for value in values if (n := as_number(value)) is not None]
+    if len(numbers) < len(values):
+        different = list(dict.fromkeys(values))
+        axis.set_ticks(range(len(different)), [v.replace("$", r"\$") for v in different])
+        return [float(different.index(value)) for value in values]
+    if min(numbers) > 0 and max(numbers) >= 8 * min(numbers):
+        axis._set_axes_scale("log")
+    return numbers
+
+
+def _draw_axis(axes: Axes, sweep: Sweep, key: str, found: dict[int, list[float]], first: int) -> None:
+    places = _places(axes.xaxis, [setting[key] for setting in sweep.settings])
+    for number, place in enumerate(places):
+        dots = found.get(number, [])
+        colour = COLOURS[1] if number == first else COLOURS[0]
+        axes.plot([place] * len(dots), dots, "o", color=colour, alpha=0.7, markersize=5)
+    axes.set_xlabel(key.replace("$", r"\$"))
+
+
+def _most_important(sweep: Sweep, found: dict[int, list[float]]) -> list[str]:
+    """Return the two axes that matter most: by Optuna's importance, else by how far means at their values differ."""
+    keys = list(sweep.settings[0])
+    known = importance(sweep)
+    if known:
+        return sorted(keys, key=lambda key: -known.get(key, 0))[:2]
+
+    def range_of_means(key: str) -> float:
+        by_value: dict[str, list[float]] = {}
+        for number, setting in enumerate(sweep.settings):
+            by_value.setdefault(setting[key], []).extend(found.get(number, []))
+        means = [float(np.mean(values)) for values in by_value.values() if values]
+        return max(means, default=0) - min(means, default=0)
+
+    return sorted(keys, key=lambda key: -range_of_means(key))[:2]
+
+
+def _draw_together(axes: Axes, sweep: Sweep, keys: Sequence[str], found: dict[int, list[float]], unit: str) -> None:
+    whole = [number for number in range(len(sweep.settings)) if found.get(number)]
+    x, y = (
+        _places(axis, [sweep.settings[n][key] for n in whole])
+        for axis, key in zip((axes.xaxis, axes.yaxis), keys, strict=True)
+    )
+    means = [float(np.mean(found[number])) for number in whole]
+    dots = axes.scatter(x, y, c=means, cmap="viridis", s=55, edgecolors="white", linewidths=0.5)
+    assert axes.figure is not None
+    axes.figure.colorbar(dots, ax=axes, label=unit)
+    names = short_names(sweep.settings[0])
+    axes.set_xlabel(names[keys[0]])
+    axes.set_ylabel(names[keys[1]])
+    axes.set_title("the two axes that matter most", fontsize=10)

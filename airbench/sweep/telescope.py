@@ -1,0 +1,235 @@
+"""Telescoping: search on a small net, then near its optimum on larger ones, up to the target.
+
+After Shah et al. 2025 (arXiv 2505.02222, section on telescoping): a wide search where trials are cheap, a narrow one
+where they are not, so that the whole costs a small multiple of one training at the target. It rests on learning rates
+that transfer from small nets to large ones (`adjust_lr`); the figure shows whether they did.
+
+telescope.json   the plan
+level-0, …       a sweep for each level
+optima.json      the optimum of each axis at each level, with its interval
+telescope.png    accuracies, and how the optima move
+"""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from airbench.errors import AirbenchError
+from airbench.experiment.run import Options
+from airbench.recipe import LoadedRecipe, Recipe, dump_recipe, load_recipe
+from airbench.runs.files import content
+from airbench.sweep import folder
+from airbench.sweep.axes import Axis, parse_axis, settings
+from airbench.sweep.folder import RECIPE, Sweep
+from airbench.sweep.optimum import Optimum, optimum
+from airbench.sweep.results import winner
+from airbench.sweep.search import search
+from airbench.sweep.trained import Say, accuracies
+
+PLAN = "telescope.json"
+
+
+@dataclass(frozen=True)
+class Telescope:
+    """The plan of a telescope, and its folder."""
+
+    path: Path
+    key: str
+    """The setting that grows."""
+    values: tuple[str, ...]
+    axes: tuple[str, ...]
+    points: tuple[int, ...]
+    shrink: float
+    trials: int
+    seed: int
+    top: int
+    again: int
+    on_test: bool
+
+    def grid_points(self, level: int) -> int:
+        """Return the number of values of each axis at a level."""
+        return self.points[min(level, len(self.points) - 1)]
+
+    def axes_at(self, level: int, centre: dict[str, str]) -> list[Axis]:
+        """Return the axes of a level, around the best setting of the level before."""
+        axes = [parse_axis(text) for text in self.axes]
+        if level == 0:
+            return [replace(axis, points=self.grid_points(0)) for axis in axes]
+        share = self.shrink**level
+        return [axis.around(float(centre[axis.key]), share, self.grid_points(level)) for axis in axes]
+
+    def level_path(self, level: int) -> Path:
+        """Return the folder of a level's sweep."""
+        return self.path / f"level-{level}"
+
+    def recipe_at(self, level: int) -> LoadedRecipe:
+        """Load the recipe of a level."""
+        return load_recipe(self.path / RECIPE, [f"{self.key}={self.values[level]}"])
+
+
+def recipes(plan: Telescope, recipe: LoadedRecipe) -> list[Recipe]:
+    """Return the recipe of each level, of a plan without a folder yet."""
+    with TemporaryDirectory() as place:
+        file = Path(place) / RECIPE
+        file.write_text(dump_recipe(recipe.recipe), encoding="utf-8")
+        return [load_recipe(file, [f"{plan.key}={value}"]).recipe for value in plan.values]
+
+
+def create(out: Path, recipe: LoadedRecipe, plan: Telescope) -> Telescope:
+    """Create the telescope's folder below ``out``. Raises AirbenchError if the plan does not fit the recipe."""
+    chosen = next((axis for axis in map(parse_axis, plan.axes) if axis.choices), None)
+    if chosen is not None:
+        raise AirbenchError(f"--axis {chosen.key}: a telescope narrows ranges; write low..high:log, not a list")
+    path = out / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-telescope-{recipe.recipe.name}"
+    made = replace(plan, path=path)
+    first = settings(made.axes_at(0, {}), None, plan.seed)
+    folder.make(path, recipe)
+    try:
+        for level in range(len(plan.values)):
+            folder.check(made.path / RECIPE, [{plan.key: plan.values[level], **first[0]}])
+    except AirbenchError:
+        shutil.rmtree(path)
+        raise
+    kept = {key: value for key, value in asdict(made).items() if key != "path"}
+    temporary = path / f"{PLAN}.part"
+    temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path / PLAN)
+    return made
+
+
+def read(path: Path) -> Telescope:
+    """Read a telescope's plan. Raises AirbenchError if there is none."""
+    try:
+        plan = json.loads(content(path / PLAN))
+        for key in ("values", "axes", "points"):
+            plan[key] = tuple(plan[key])
+        return Telescope(path=path, **plan)
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise AirbenchError(f"{path}: not a telescope's folder ({PLAN}: {type(error).__name__})") from None
+
+
+def is_telescope(path: Path) -> bool:
+    """Return whether ``path`` is the folder of a telescope."""
+    return (path / PLAN).is_file()
+
+
+def plan_lines(telescope: Telescope, costs: Sequence[tuple[float, float]]) -> list[str]:
+    """Return the plan of a telescope: settings, trials, arithmetic and hours of each level, and in all.
+
+    ``costs`` are the PFLOP and hours of a trial at each level.
+    """
+    lines, pflop, hours = [], 0.0, 0.0
+    axes = len(telescope.axes)
+    for level, (value, cost) in enumerate(zip(telescope.values, costs, strict=True)):
+        points = telescope.grid_points(level)
+        again = telescope.top * telescope.again if level == len(costs) - 1 else 0
+        trials = points**axes * telescope.trials + again
+        where = "the whole range" if level == 0 else f"{telescope.shrink**level:.3g} of the range, around the best"
+        lines.append(
+            f"level {level + 1}, {telescope.key}={value}: {points**axes} settings over {where}, {trials} trials, "
+            f"{trials * cost[0]:.3g} PFLOP, about {trials * cost[1]:.2g} h"
+        )
+        pflop, hours = pflop + trials * cost[0], hours + trials * cost[1]
+    lines.append(
+        f"in all: {pflop:.3g} PFLOP, {pflop / costs[-1][0]:.3g} times a training at the target; about {hours:.2g} h"
+    )
+    return lines
+
+
+def run(telescope: Telescope, say: Say, options: Options | None = None) -> list[Sweep]:
+    """Search level by level what is missing. It can be interrupted at any time and called again."""
+    options = options or Options()
+    levels: list[Sweep] = []
+    for level, value in enumerate(telescope.values):
+        say(f"\nlevel {level + 1} of {len(telescope.values)}: {telescope.key}={value}")
+        path = telescope.level_path(level)
+        sweep = folder.read(path) if (path / folder.PLAN).is_file() else _new_level(telescope, level, levels)
+        levels.append(search(sweep, say, options))
+    return levels
+
+
+def _new_level(telescope: Telescope, level: int, before: Sequence[Sweep]) -> Sweep:
+    centre = before[-1].settings[winner(before[-1])] if before else {}
+    axes = telescope.axes_at(level, centre)
+    last = level == len(telescope.values) - 1
+    plan = Sweep(
+        path=Path(),
+        settings=tuple(settings(axes, None, telescope.seed)),
+        trials=telescope.trials,
+        seed=telescope.seed,
+        top=telescope.top,
+        again=telescope.again if last else 0,
+        on_test=telescope.on_test,
+        axes=tuple(map(str, axes)),
+    )
+    return folder.create_at(telescope.level_path(level), telescope.recipe_at(level), plan, exist_ok=True)
+
+
+def optima(telescope: Telescope, levels: Sequence[Sweep]) -> dict[str, list[Optimum]]:
+    """Return the optimum of each axis with three values or more at each level, on the axis' scale (log₂ or linear)."""
+    found: dict[str, list[Optimum]] = {}
+    for axis in map(parse_axis, telescope.axes):
+        if all(len({setting[axis.key] for setting in sweep.settings}) >= 3 for sweep in levels):
+            found[axis.key] = [_optimum(axis, sweep) for sweep in levels]
+    return found
+
+
+def _optimum(axis: Axis, sweep: Sweep) -> Optimum:
+    """Estimate an axis' optimum; with several axes, along the line of the best setting."""
+    best = sweep.settings[winner(sweep)]
+    runs = sweep.runs()
+    line = [n for n, s in enumerate(sweep.settings) if all(s[key] == best[key] for key in s if key != axis.key)]
+    places = [float(sweep.settings[n][axis.key]) for n in line]
+    return optimum([math.log2(p) for p in places] if axis.log else places, [accuracies(runs.get(n)) for n in line])
+
+
+def drift(found: Sequence[Optimum]) -> tuple[float, float, float]:
+    """Return how far the optimum moves from the first to the last level, with its 95% interval, on its scale."""
+    rng = np.random.default_rng(1)
+    moves = rng.permutation(found[-1].draws) - found[0].draws
+    low, high = np.quantile(moves, [0.025, 0.975])
+    return found[-1].value - found[0].value, float(low), float(high)
+
+
+def drift_lines(telescope: Telescope, found: dict[str, list[Optimum]]) -> list[str]:
+    """Return the optimum of each axis at each level, and whether it moves."""
+    lines = []
+    for axis in map(parse_axis, telescope.axes):
+        if axis.key not in found:
+            continue
+        lines.append(f"best {axis.key}:")
+        for value, each in zip(telescope.values, found[axis.key], strict=True):
+            at, low, high = (2.0**v if axis.log else v for v in (each.value, each.low, each.high))
+            lines.append(f"  {at:.3g} ({low:.3g} to {high:.3g}) with {telescope.key}={value}")
+        move, low, high = drift(found[axis.key])
+        unit = " octaves" if axis.log else ""
+        said = "moves" if low > 0 or high < 0 else "moves by no more than the trials' noise:"
+        lines.append(f"  {said} {move:+.2f}{unit} ({low:+.2f} to {high:+.2f}) from the first level to the last")
+    return lines
+
+
+def write_optima(telescope: Telescope, found: dict[str, list[Optimum]]) -> None:
+    """Write the optima into ``optima.json``."""
+    logs = {axis.key: axis.log for axis in map(parse_axis, telescope.axes)}
+    text = {
+        key: [
+            {
+                "at": value,
+                **{
+                    name: round(2.0**v if logs[key] else v, 6)
+                    for name, v in (("best", o.value), ("low", o.low), ("high", o.high))
+                },
+            }
+            for value, o in zip(telescope.values, optima, strict=True)
+        ]
+        for key, optima in found.items()
+    }
+    (telescope.path / "optima.json").write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,178 @@
+"""Settings chosen by Optuna's tree-structured Parzen estimator, and trials stopped by its median rule.
+
+Optuna (Akiba et al. 2019) keeps its record in the sweep's folder; its own tools can read it there. What was trained
+stands in the run folders: what its record lacks after an interruption is added from them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from airbench.errors import AirbenchError, TrialError
+from airbench.experiment.run import Options
+from airbench.sweep.axes import Axis, Setting, parse_axis
+from airbench.sweep.folder import Sweep
+from airbench.sweep.trained import Say, accuracies, mean_accuracy, train_settings
+from airbench.training.callback import Callback
+from airbench.training.results import EpochRow
+
+if TYPE_CHECKING:
+    import optuna
+
+RECORD = "optuna.log"
+_SETTING = "setting"
+"""Attribute of Optuna's trials: the number of the setting."""
+
+
+def require_optuna() -> Any:
+    """Import Optuna. Raises AirbenchError if it is not installed."""
+    try:
+        import optuna
+    except ImportError:
+        raise AirbenchError("tpe needs Optuna: pip install 'airbench[optuna]', or use --random instead") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def search_by_tpe(sweep: Sweep, say: Say, options: Options) -> Sweep:
+    """Choose and train settings until there are ``sweep.count``. Returns the sweep with all of them."""
+    optuna = require_optuna()
+    study = open_study(sweep)
+    axes = [parse_axis(text) for text in sweep.axes]
+    for old in study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.RUNNING]):
+        study.tell(old.number, state=optuna.trial.TrialState.FAIL)  # interrupted; added below when it is trained
+    counted = [optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED]
+    known = {old.user_attrs.get(_SETTING) for old in study.get_trials(deepcopy=False, states=counted)}
+    for number in range(len(sweep.settings)):
+        train_settings(sweep, [number], say, options)
+        if number not in known:
+            study.add_trial(finished_trial(sweep, axes, number))
+    while sweep.count is not None and len(sweep.settings) < sweep.count:
+        trial = study.ask(distributions(axes))
+        number = len(sweep.settings)
+        sweep = sweep.with_setting(setting_of(axes, trial.params))
+        trial.set_user_attr(_SETTING, number)
+        stop = [_Prune(trial)] if sweep.prune and sweep.trials == 1 else []
+        train_settings(sweep, [number], say, replace(options, callbacks=[*options.callbacks, *stop]))
+        _tell(study, trial, sweep, number)
+    return sweep
+
+
+def open_study(sweep: Sweep) -> optuna.Study:
+    """Open Optuna's record of the sweep, or begin it. Raises AirbenchError if it is damaged."""
+    optuna = require_optuna()
+    try:
+        backend = optuna.storages.journal.JournalFileBackend(str(sweep.path / RECORD))
+        return optuna.create_study(
+            storage=optuna.storages.JournalStorage(backend),
+            study_name="sweep",
+            direction="maximize",
+            load_if_exists=True,
+            sampler=optuna.samplers.TPESampler(seed=sweep.seed + len(sweep.settings)),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise AirbenchError(
+            f"{sweep.path / RECORD}: cannot be read ({type(error).__name__}); delete it, and it is written anew"
+        ) from None
+
+
+def distributions(axes: list[Axis]) -> dict[str, Any]:
+    """Return Optuna's distribution for each axis."""
+    optuna = require_optuna()
+    found: dict[str, Any] = {}
+    for axis in axes:
+        if axis.choices:
+            found[axis.key] = optuna.distributions.CategoricalDistribution(axis.choices)
+        elif axis.whole:
+            found[axis.key] = optuna.distributions.IntDistribution(round(axis.low), round(axis.high), log=axis.log)
+        else:
+            found[axis.key] = optuna.distributions.FloatDistribution(axis.low, axis.high, log=axis.log)
+    return found
+
+
+def setting_of(axes: list[Axis], params: dict[str, Any]) -> Setting:
+    """Return Optuna's parameters as a setting."""
+    return {a.key: params[a.key] if a.choices else a.word(params[a.key]) for a in axes}
+
+
+def params_of(axes: list[Axis], setting: Setting) -> dict[str, Any]:
+    """Return a setting as Optuna's parameters, within the ranges, from which rounding may have taken it."""
+    found: dict[str, Any] = {}
+    for axis in axes:
+        word = setting[axis.key]
+        if axis.choices:
+            found[axis.key] = word
+        else:
+            value = min(max(float(word), axis.low), axis.high)
+            found[axis.key] = round(value) if axis.whole else value
+    return found
+
+
+def finished_trial(sweep: Sweep, axes: list[Axis], number: int) -> optuna.trial.FrozenTrial:
+    """Return Optuna's record of a setting that was trained."""
+    optuna = require_optuna()
+    return optuna.trial.create_trial(
+        params=params_of(axes, sweep.settings[number]),
+        distributions=distributions(axes),
+        value=mean_accuracy(accuracies(sweep.run_of(number))),
+        user_attrs={_SETTING: number},
+    )
+
+
+def importance(sweep: Sweep) -> dict[str, float]:
+    """Return the share of each axis in the variance of the accuracies, largest first, by Optuna's estimate.
+
+    Empty without Optuna, and if that cannot be told.
+    """
+    try:
+        optuna = require_optuna()
+    except AirbenchError:
+        return {}
+    axes = [parse_axis(text) for text in sweep.axes]
+    study = optuna.create_study(direction="maximize")
+    for number, run in sweep.runs().items():
+        if run.finished and len(run.finished) == len(run.trials):
+            study.add_trial(finished_trial(sweep, axes, number))
+    if len(study.trials) < 2 or len(axes) < 2:
+        return {}
+    try:
+        found: dict[str, float] = optuna.importance.get_param_importances(study)
+    except (RuntimeError, ValueError):  # all accuracies are the same
+        return {}
+    return found if all(math.isfinite(share) for share in found.values()) else {}
+
+
+class _Prune(Callback):
+    """Ends a trial that is below the median of the earlier ones after the same epoch."""
+
+    def __init__(self, trial: optuna.Trial):
+        self.trial, self.epochs, self.ended = trial, 0, False
+
+    def on_step(self, step: int, total: int) -> None:
+        self.ended = step == total
+
+    def on_epoch(self, row: EpochRow) -> None:
+        self.epochs += 1
+        self.trial.report(row.accuracy, self.epochs)
+        if self.trial.should_prune() and not self.ended:
+            raise TrialError(
+                f"pruned after {row.epoch:g} epochs: {row.accuracy:.1%} is below the median of the trials before it"
+            )
+
+
+def _tell(study: optuna.Study, trial: optuna.Trial, sweep: Sweep, number: int) -> None:
+    """Tell Optuna what came out of a trial."""
+    optuna = require_optuna()
+    run = sweep.run_of(number)
+    if run is not None and any(is_pruned(t.reason) for t in run.failed):
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    else:
+        study.tell(trial, mean_accuracy(accuracies(run)))
+
+
+def is_pruned(reason: str) -> bool:
+    """Return whether a trial that failed for ``reason`` was pruned."""
+    return reason.startswith("pruned ")

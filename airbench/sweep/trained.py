@@ -1,0 +1,76 @@
+"""Settings of a sweep as runs: training them, and the accuracies that came out."""
+
+from collections.abc import Callable, Iterable
+
+from airbench.analysis.statistics import summarize
+from airbench.errors import AirbenchError
+from airbench.experiment.run import Options, resume_experiment, run_experiment
+from airbench.runs import RunRecord
+from airbench.sweep.axes import label
+from airbench.sweep.folder import AGAIN, SEARCH, Sweep
+
+Say = Callable[[str], None]
+
+FRESH = 1_000_000
+"""Added to the seeds of the search for the seeds of the best settings' new trials."""
+
+
+def train_settings(sweep: Sweep, numbers: Iterable[int], say: Say, options: Options, part: str = SEARCH) -> None:
+    """Train what is missing of these settings' runs, in the search or again."""
+    trials, seed = (sweep.trials, sweep.seed) if part == SEARCH else (sweep.again, sweep.seed + FRESH)
+    begun = sweep.runs(part)
+    for number in numbers:
+        run = begun.get(number)
+        if run is not None and not run.missing:
+            continue
+        again = "again, " if part == AGAIN else ""
+        count = sweep.count or len(sweep.settings)
+        say(f"\n{again}setting {number + 1} of {count}: {label(sweep.settings[number])}")
+        if run is not None:
+            resume_experiment([run.path], options=options)
+        else:
+            recipe = sweep.recipe_of(number)
+            run_experiment([recipe], trials=trials, seed=seed, out=sweep.path / part, options=options)
+
+
+def accuracies(run: RunRecord | None) -> list[float]:
+    """Return the accuracies of a run's trials; a failed one counts as 0, since its setting is no good."""
+    if run is None:
+        return []
+    return [trial.accuracy if trial.finished else 0.0 for trial in run.trials]
+
+
+def mean_accuracy(values: list[float]) -> float:
+    """Return the mean of a setting's accuracies."""
+    return summarize(values).mean
+
+
+def best(sweep: Sweep, count: int) -> list[int]:
+    """Return the numbers of the ``count`` settings of the highest mean accuracy in the search, best first.
+
+    Raises AirbenchError if not all settings were trained.
+    """
+    means, runs = {}, sweep.runs()
+    for number in range(len(sweep.settings)):
+        values = accuracies(runs.get(number))
+        if not values:
+            raise AirbenchError(f"{sweep.path}: setting {number + 1} was not trained; airbench sweep --resume")
+        means[number] = mean_accuracy(values)
+    return sorted(means, key=lambda number: -means[number])[:count]
+
+
+def cost_line(sweep: Sweep) -> str:
+    """Return what the sweep has cost so far: trials, arithmetic, seconds on the clock and hours in all."""
+    runs = [*sweep.runs().values(), *sweep.runs(AGAIN).values()]
+    trials = [(run, trial) for run in runs for trial in run.finished]
+    arithmetic = sum(run.number("flop", "trial") or 0 for run, _ in trials) / 1e15
+    wall = sum(trial.wall_seconds or trial.seconds for _, trial in trials)
+    stopped = sum(len(run.failed) for run in runs)
+    unfinished = f", {stopped} pruned or failed" if stopped else ""
+    return f"cost: {len(trials)} finished trials{unfinished}, {arithmetic:.3g} PFLOP, {_duration(wall)}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

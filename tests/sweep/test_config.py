@@ -1,0 +1,117 @@
+"""A sweep in a file says the same as one on the command line, and what does not fit is answered in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from airbench.cli import main
+from airbench.errors import AirbenchError, RecipeError
+from airbench.recipe import load_recipe
+from airbench.recipe.shipped import shipped_recipes, shipped_sweeps
+from airbench.sweep.axes import parse_axis, settings
+from airbench.sweep.config import is_sweep, load_sweep
+from airbench.sweep.telescope import Telescope, recipes
+
+SWEEP = """
+recipe: airbench94_muon
+overrides: [train.epochs=1]
+axes:
+  optimizers.filters.lr: 0.1..0.4:log:3
+  net.widths: [[8, 16, 16], [16, 32, 32]]
+  optimizers.filters.schedule: [{name: constant}, {name: linear, end: 0.1}]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "mine.yaml"
+    file.write_text(SWEEP)
+    return file
+
+
+def test_axes_of_a_file_are_those_of_the_command_line(file: Path) -> None:
+    config = load_sweep(str(file))
+    axes = [parse_axis(word) for word in config.axis_words()]
+    assert axes[0].grid() == ["0.1", "0.2", "0.4"]
+    assert axes[1].grid() == ["[8, 16, 16]", "[16, 32, 32]"]
+    assert axes[2].grid() == ["{name: constant}", "{name: linear, end: 0.1}"]
+
+
+def test_a_recipe_is_no_sweep(file: Path) -> None:
+    assert is_sweep(str(file))
+    assert not is_sweep("airbench94_muon")
+    assert not is_sweep("nothing-of-that-name")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("method: tpe", "needs the number of settings: settings = 12"),
+        ("settings: 5", "settings belongs to method = random or tpe"),
+        ("trial: 5", r"mine\.yaml:\d+: trial = 5: unknown key; did you mean 'trials'"),
+        ("top: two", r"mine\.yaml:\d+: top = \"two\""),
+        ("{on_test: true, held_out: 5}", "on_test judges on the test images"),
+        ("telescope: {key: net.widths, values: [1]}", "telescope.values"),
+    ],
+)
+def test_what_does_not_fit_is_answered_in_one_line(file: Path, change: str, why: str) -> None:
+    extra = change.strip("{}").replace(", ", "\n") if change.startswith("{") else change
+    file.write_text(f"{SWEEP}{extra}\n")
+    with pytest.raises(RecipeError, match=why) as raised:
+        load_sweep(str(file))
+    assert "\n" not in str(raised.value)
+
+
+def test_the_command_line_overrides_the_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(file.read_text().replace("train.epochs=1", "data.name=shapes, data.held_out=50"))
+    assert main(["sweep", str(file), "--plan", "--trials", "3"]) == 0
+    assert "12 settings × 3 trials, then 2 × 3" in capsys.readouterr().out
+    assert main(["sweep", str(file), "--plan", "--axis", "train.epochs=1,2", "--random", "2"]) == 0
+    assert "2 settings × 1 trials" in capsys.readouterr().out
+
+
+def test_words_that_contradict_are_answered(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, why in (
+        (["--on-test", "--held-out", "5"], "give one of them"),
+        (["--points", "3"], "--points and --shrink belong to --telescope"),
+        (["--telescope", "net.widths"], "write KEY=a,b"),
+        (["--axis", "a=1,2", "--axis", "a=3,4"], "a is given twice"),
+    ):
+        assert main(["sweep", str(file), *words]) == 2
+        assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", shipped_sweeps())
+def test_shipped_sweeps_fit_their_recipes(name: str) -> None:
+    assert name not in shipped_recipes()
+    config = load_sweep(name)
+    assert config.description
+    loaded = load_recipe(config.recipe, config.overrides)
+    axes = [parse_axis(word) for word in config.axis_words()]
+    if config.telescope is not None:
+        t = config.telescope
+        plan = Telescope(
+            Path(),
+            t.key,
+            tuple(map(str, t.values)),
+            tuple(config.axis_words()),
+            tuple(t.points),
+            t.shrink,
+            1,
+            0,
+            1,
+            0,
+            False,
+        )
+        assert len(recipes(plan, loaded)) == len(t.values)
+        axes = plan.axes_at(0, {})
+    for setting in settings(axes, config.settings, 0):
+        load_recipe(config.recipe, [*config.overrides, *(f"{key}={value}" for key, value in setting.items())])
+
+
+def test_whole_numbers() -> None:
+    axis = parse_axis("train.batch_size=100..1000:log:int:4")
+    assert axis.grid() == ["100", "215", "464", "1000"]
+    assert parse_axis(str(axis)) == axis
+    with pytest.raises(AirbenchError, match="write KEY=a,b,c"):
+        parse_axis("train.batch_size")
