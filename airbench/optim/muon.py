@@ -181,22 +181,23 @@ class Muon(Optimizer):
         """Update the momentum buffers and return the updates (Nesterov or not), a tensor like each parameter.
 
         A sum in float16 would overflow, so there it is ``lerp`` for both conventions: the same buffer and update times
-        1 - momentum, which orthogonalisation does not see.
+        1 - momentum, which orthogonalisation does not see. The limit on the buffer's norm is that of the convention.
         """
         momentum = group["momentum"]
         gradients = [p.grad for p in params if p.grad is not None]
         buffers = [self._buffer(p) for p in params]
-        in_half = params[0].dtype == torch.float16
-        if group["momentum_convention"] == "lerp" or in_half:
+        largest = group["max_momentum_norm"]
+        lerp, in_half = group["momentum_convention"] == "lerp", any(p.dtype == torch.float16 for p in params)
+        if lerp or in_half:
             torch._foreach_lerp_(buffers, gradients, 1 - momentum)
-            limit_norms(buffers, group["max_momentum_norm"])
+            limit_norms(buffers, largest if lerp or largest is None else (1 - momentum) * largest)
             updates = list(torch._foreach_lerp(gradients, buffers, momentum)) if group["nesterov"] else buffers
-            if group["momentum_convention"] == "lerp" or ignores_scale(self.orthogonalize):
+            if lerp or ignores_scale(self.orthogonalize):
                 return updates
             return [update.float() / (1 - momentum) for update in updates]
         torch._foreach_mul_(buffers, momentum)
         torch._foreach_add_(buffers, gradients)
-        limit_norms(buffers, group["max_momentum_norm"])
+        limit_norms(buffers, largest)
         return list(torch._foreach_add(gradients, buffers, alpha=momentum)) if group["nesterov"] else buffers
 
     @torch.no_grad()

@@ -60,7 +60,14 @@ class Group(Config):
         return None
 
 
-class SGD(Group):
+class MomentumGroup(Group):
+    """A group whose optimizer keeps a momentum buffer that can be limited."""
+
+    max_momentum_norm: Positive | None = None
+    """Clip the Frobenius norm of a parameter's momentum buffer to this, before it is used. Unset: do not clip."""
+
+
+class SGD(MomentumGroup):
     """Stochastic gradient descent with momentum (torch.optim.SGD)."""
 
     name: Literal["sgd"] = "sgd"
@@ -120,7 +127,7 @@ class AdamW(_AdamGroup):
     """A step multiplies the weights by 1 - lr · weight_decay."""
 
 
-class NormalizedMomentum(Group):
+class NormalizedMomentum(MomentumGroup):
     """Momentum divided by its own root mean square, tensor by tensor: for biases and other vectors."""
 
     name: Literal["normalized_momentum"] = "normalized_momentum"
@@ -143,7 +150,7 @@ class NormalizedMomentum(Group):
         return self.name
 
 
-class Muon(Group):
+class Muon(MomentumGroup):
     """Orthogonalised momentum, for convolution filters and matrices (Jordan et al. 2024)."""
 
     min_dims: ClassVar[int] = 2
@@ -169,9 +176,6 @@ class Muon(Group):
     adjust_lr: Literal["none", "original", "match_rms_adamw", "spectral"] = "none"
     """Factor on lr, from the matrix's shape m × n. `original`: √max(1, m/n). `match_rms_adamw`: 0.2 · √max(m, n).
     `spectral`: √(m/n)."""
-
-    max_momentum_norm: Positive | None = None
-    """Clip the Frobenius norm of a parameter's momentum buffer to this, before it is used. Unset: do not clip."""
 
     max_update_norm: Positive | None = None
     """Clip the Frobenius norm of a parameter's update to this, before lr is applied. Unset: do not clip."""
