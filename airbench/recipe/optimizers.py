@@ -169,13 +169,17 @@ class Muon(MomentumGroup):
     """Orthogonalise gradient + momentum · buffer instead of the buffer (with `lerp`: (1 - momentum) · gradient +
     momentum · buffer)."""
 
-    flatten: Literal["out", "in", "position"] = "out"
+    flatten: Literal["out", "in", "position", "operator"] = "out"
     """How a filter bank (out, in, h, w) becomes a matrix. `out`: out × (in · h · w). `in`: in × (out · h · w).
-    `position`: a matrix out × in for each of the h · w positions."""
+    `position`: a matrix out × in for each of the h · w positions. `operator`: a complex matrix out × in for each
+    frequency of periodic images, which orthogonalises the convolution as a linear map on images."""
+
+    operator_side: Annotated[int, Field(ge=1, le=64)] = 8
+    """Side of the images on which `flatten: operator` takes a convolution: (n² + 4) / 2 matrices for an even side n."""
 
     adjust_lr: Literal["none", "original", "match_rms_adamw", "spectral"] = "none"
-    """Factor on lr, from the matrix's shape m × n. `original`: √max(1, m/n). `match_rms_adamw`: 0.2 · √max(m, n).
-    `spectral`: √(m/n)."""
+    """Factor on lr, from the matrix's shape m × n (`flatten: operator`: out × in). `original`: √max(1, m/n).
+    `match_rms_adamw`: 0.2 · √max(m, n). `spectral`: √(m/n)."""
 
     max_update_norm: Positive | None = None
     """Clip the Frobenius norm of a parameter's update to this, before lr is applied. Unset: do not clip."""
@@ -206,8 +210,8 @@ class NorMuon(Muon):
     """This optimizer."""
 
     adjust_lr: Literal["none", "original", "match_rms_adamw", "spectral"] = "match_rms_adamw"
-    """Factor on lr, from the matrix's shape m × n. `original`: √max(1, m/n). `match_rms_adamw`: 0.2 · √max(m, n).
-    `spectral`: √(m/n)."""
+    """Factor on lr, from the matrix's shape m × n (`flatten: operator`: out × in). `original`: √max(1, m/n).
+    `match_rms_adamw`: 0.2 · √max(m, n). `spectral`: √(m/n)."""
 
     neuron_beta: Momentum = 0.95
     """Decay rate of the average of each row's squared update, by whose root the row is divided; then the matrix is
