@@ -59,6 +59,10 @@ class Group(Config):
         """Return what prevents CUDA graph capture of the update, by making the host wait; None if nothing does."""
         return None
 
+    def wants_triton(self) -> bool:
+        """Return whether the optimizer's settings ask for a Triton kernel."""
+        return False
+
 
 class MomentumGroup(Group):
     """A group whose optimizer keeps a momentum buffer that can be limited."""
@@ -201,6 +205,10 @@ class Muon(MomentumGroup):
     def not_capturable(self) -> str | None:
         """Return the orthogonalisation method, if it makes the host wait."""
         return None if self.orthogonalize.capturable else f"orthogonalize.method = {self.orthogonalize.method}"
+
+    def wants_triton(self) -> bool:
+        """Return whether orthogonalisation is to use a Triton kernel."""
+        return self.orthogonalize.wants_triton()
 
 
 class NorMuon(Muon):
