@@ -5,6 +5,16 @@ from torch import Tensor
 
 
 @torch.no_grad()
+def decay(params: list[Tensor], share: float | Tensor) -> None:
+    """Multiply by 1 - share. As a tensor, 1 - share would be rounded to half precision; rounding share is harmless."""
+    if isinstance(share, Tensor):
+        for p in params:
+            p.addcmul_(p, share, value=-1)
+    else:
+        torch._foreach_mul_(params, 1 - share)
+
+
+@torch.no_grad()
 def decay_cautiously(p: Tensor, update: Tensor, share: float | Tensor) -> None:
     """Multiply by 1 - ``share`` those elements of ``p`` that subtracting ``update`` moves towards zero.
 

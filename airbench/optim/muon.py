@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from airbench.optim.decay import add, decay_cautiously, limit_norms, norm_factor
+from airbench.optim.decay import add, decay, decay_cautiously, limit_norms, norm_factor
 from airbench.optim.flatten import NAMES, Layout, layout
 from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.optim.neuron_wise import normalize_neurons
@@ -147,7 +147,7 @@ class Muon(Optimizer):
         lr = group["lr"]
         updates = self._updates(group, params)
         if group["weight_decay"] and not group["cautious_weight_decay"]:
-            _decay(params, lr * group["weight_decay"])
+            decay(params, lr * group["weight_decay"])
         layouts = [self._layout(group, update) for update in updates]
         matrices = [how.matrices(update) for how, update in zip(layouts, updates, strict=True)]
         factors = orthogonalize_all(matrices, self.orthogonalize, padded=self.padded)
@@ -212,15 +212,6 @@ class Muon(Optimizer):
             state["momentum_buffer"] = torch.zeros_like(p)
         buffer: Tensor = state["momentum_buffer"]
         return buffer
-
-
-def _decay(params: list[Tensor], share: float | Tensor) -> None:
-    """Multiply by 1 - share. As a tensor, 1 - share would be rounded to half precision; rounding share is harmless."""
-    if isinstance(share, Tensor):
-        for p in params:
-            p.addcmul_(p, share, value=-1)
-    else:
-        torch._foreach_mul_(params, 1 - share)
 
 
 def build_muon(config: schema.Muon, group: ParamGroup, context: OptimizerContext) -> Muon:

@@ -226,6 +226,58 @@ class NorMuon(Muon):
     scaled back to its norm."""
 
 
+class Scion(MomentumGroup):
+    """Steps of a fixed size in a norm that suits the layer (Pethick et al. 2025, arXiv 2502.07529)."""
+
+    name: Literal["scion"] = "scion"
+    """This optimizer."""
+
+    momentum: Momentum = 0.9
+    """Fraction of the momentum buffer kept per step: buffer ← momentum · buffer + (1 - momentum) · gradient. The
+    paper's α is 1 - momentum."""
+
+    norm: Literal["auto", "spectral", "sign", "rms"] = "auto"
+    """The step D from a buffer B. `spectral`: √(out/in) / (h · w) · U Vᵀ of B = U S Vᵀ, as out × (in · h · w).
+    `sign`: sign(B) / inputs. `rms`: B divided by its root mean square. `auto`: `spectral` for parameters of two or
+    more dimensions, else `rms`."""
+
+    radius: Positive = 1.0
+    """Factor on the step."""
+
+    constrained: bool = True
+    """p ← (1 - lr) · p - lr · radius · D, which keeps p in the norm's ball of this radius. `false`: p ← p - lr ·
+    radius · D."""
+
+    orthogonalize: Orthogonalizer = NewtonSchulz()
+    """Method of orthogonalisation for `spectral`."""
+
+    def not_capturable(self) -> str | None:
+        """Return the orthogonalisation method, if it makes the host wait."""
+        return None if self.orthogonalize.capturable else f"orthogonalize.method = {self.orthogonalize.method}"
+
+    def wants_triton(self) -> bool:
+        """Return whether orthogonalisation is to use a Triton kernel."""
+        return self.orthogonalize.wants_triton()
+
+
+class Dion(MomentumGroup):
+    """Orthogonalised momentum of low rank, with error feedback (Ahn et al. 2025, arXiv 2504.05295)."""
+
+    min_dims: ClassVar[int] = 2
+
+    name: Literal["dion"] = "dion"
+    """This optimizer."""
+
+    momentum: Momentum = 0.95
+    """Fraction kept of the part of the momentum that a step has used. The other part is kept whole."""
+
+    rank_fraction: Annotated[float, Field(gt=0, le=1)] = 0.25
+    """Rank of an update, as a fraction of the smaller side of the flattened matrix; rounded up."""
+
+    weight_decay: NonNegative = 0.0
+    """Decoupled, as in AdamW: a step multiplies the weights by 1 - lr · weight_decay."""
+
+
 OPTIMIZERS = Registry(
     "optimizer",
     {
@@ -235,6 +287,8 @@ OPTIMIZERS = Registry(
         "normalized_momentum": Component(NormalizedMomentum, "airbench.optim.normalized_momentum:build"),
         "muon": Component(Muon, "airbench.optim.muon:build_muon"),
         "normuon": Component(NorMuon, "airbench.optim.muon:build_normuon"),
+        "scion": Component(Scion, "airbench.optim.scion:build"),
+        "dion": Component(Dion, "airbench.optim.dion:build"),
     },
 )
 
