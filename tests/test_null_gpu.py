@@ -179,7 +179,7 @@ def test_measuring_speed_runs_on_a_gpu(command: str, reports: dict[tuple[str, st
 def test_the_symmetric_kernel_costs_nothing_on_the_clock(kernel: str, null_gpu: ModuleType, workshop: Path) -> None:
     """It is compiled, and measured, in the warm-up."""
     pytest.importorskip("triton")
-    words = ("--epochs", "2", *WAYS["captured"], f"optimizers.filters.orthogonalize.kernel={kernel}")
+    words = ("--epochs", "4,8", *WAYS["captured"], f"optimizers.filters.orthogonalize.kernel={kernel}")
     command = train_command(workshop, "airbench94_muon", *words, "--out", str(workshop / f"symmetric-{kernel}"))
     (report,) = measured(workshop, command)
     assert report.code == 0, report.output
