@@ -14,6 +14,8 @@ from torch import Tensor
 from airbench.data.dataset import Dataset
 from airbench.data.shapes import draw_shapes
 from airbench.device import Machine, choose_machine, prepare
+from airbench.kernels import symmetric
+from airbench.kernels.symmetric import why_no_triton
 from airbench.training.evaluate import predict
 from airbench.training.loop import run_trial
 from airbench.training.results import TrialResult, TrialSeeds
@@ -119,6 +121,48 @@ def test_a_captured_step_leaves_the_weights_of_an_eager_one(recipe: str, small_s
         take_step(next(setup.new_loader(SEEDS).epoch()))
         states.append({name: value.clone() for name, value in setup.net.state_dict().items()})
     assert_alike(states[1], states[0], tolerance=1e-4)
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available() and why_no_triton(torch.device("cuda")) is not None, reason="no Triton for this GPU"
+)
+@pytest.mark.parametrize("shape", [(3, 24, 27), (2, 64, 216), (2, 65, 63), (6, 256, 2304)])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kernel", ["triton", "auto"])
+def test_symmetric_products_are_those_of_float64(
+    shape: tuple[int, int, int], dtype: torch.dtype, kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(symmetric, "_choices", {})
+    x = (torch.randn(shape, generator=torch.Generator().manual_seed(0)) / shape[2] ** 0.5).to("cuda", dtype)
+    found = {"gram": symmetric.gram(x, kernel)}
+    found["polynomial"] = symmetric.gram_polynomial(found["gram"], -4.775, 2.0315, kernel)
+    a = found["gram"].double()
+    expected = {"gram": x.double() @ x.double().mT, "polynomial": -4.775 * a + 2.0315 * a @ a}
+    rounding = torch.finfo(dtype).eps
+    assert_alike(found, {name: value.to(dtype) for name, value in expected.items()}, tolerance=rounding)
+    assert len(symmetric.choices()) == (2 if kernel == "auto" else 0)
+    if computes() and kernel == "triton":
+        assert all(torch.equal(value, value.mT) for value in found.values())
+
+
+@pytest.mark.parametrize("kernel", ["triton", "auto"])
+def test_a_captured_step_with_the_kernel_leaves_the_weights_of_one_without(kernel: str, small_shapes: Dataset) -> None:
+    """In half precision, which rounds differently: the update may differ by some 1% of itself."""
+    updates = []
+    for word in ("torch", kernel):
+        words = ("engine.precision=bf16", f"optimizers.filters.orthogonalize.kernel={word}", *CAPTURED)
+        loaded = tiny(RECIPES[0], "engine.device=cuda", "optimizers.filters.rescale=null", *words)
+        setup = TrialSetup(loaded.recipe, small_shapes, machine_for("cuda", "bf16"))
+        warm_up(setup)
+        setup.net.reset(SEEDS.generator("init"))
+        setup.prepare_net()
+        setup.net.train()
+        before = {name: p.clone() for name, p in setup.net.named_parameters() if p.ndim == 4 and p.requires_grad}
+        take_step = setup.new_step()
+        take_step.before(0)
+        take_step(next(setup.new_loader(SEEDS).epoch()))
+        updates.append({name: setup.net.get_parameter(name).detach() - old for name, old in before.items()})
+    assert_alike(updates[1], updates[0], tolerance=0.05)
 
 
 LEARNING = ("train.epochs=16", "train.batch_size=50", "net.widths=[16,32,32]", "train.label_smoothing=0",

@@ -175,6 +175,21 @@ def test_measuring_speed_runs_on_a_gpu(command: str, reports: dict[tuple[str, st
     assert "Null GPU 0" in report.output
 
 
+@pytest.mark.parametrize("kernel", ["triton", "auto"])
+def test_the_symmetric_kernel_costs_nothing_on_the_clock(kernel: str, null_gpu: ModuleType, workshop: Path) -> None:
+    """It is compiled, and measured, in the warm-up."""
+    pytest.importorskip("triton")
+    words = ("--epochs", "4,8", *WAYS["captured"], f"optimizers.filters.orthogonalize.kernel={kernel}")
+    command = train_command(workshop, "airbench94_muon", *words, "--out", str(workshop / f"symmetric-{kernel}"))
+    (report,) = measured(workshop, command)
+    assert report.code == 0, report.output
+    assert any("_symmetric" in name for name in report.names)
+    assert report.counters.violations == 0
+    total = report.trials[0].total
+    assert (total.mallocs, total.host_allocs, total.captures) == (0, 0, 0)
+    assert total.syncs <= 1
+
+
 @pytest.mark.slow
 def test_bench_runs_on_a_gpu(null_gpu: ModuleType, workshop: Path) -> None:
     (report,) = measured(workshop, ("bench", "--device", "cuda"))

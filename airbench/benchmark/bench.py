@@ -14,6 +14,7 @@ from airbench.data.loader import DeviceSplit, Loader
 from airbench.data.transforms import build_transforms
 from airbench.device import Machine, send
 from airbench.kernels import kernels
+from airbench.kernels.symmetric import captured, gram, gram_polynomial, why_no_triton
 from airbench.net.base import build_net
 from airbench.net.layers import Conv3x3, NormActivation
 from airbench.optim.orthogonalize import newton_schulz, orthogonalize_all, svd
@@ -59,6 +60,8 @@ def run_bench(recipe: Recipe, machine: Machine, batch_size: int = 500, min_secon
         yield _fused_tta(measure, recipe, machine)
     yield _loader(measure, machine)
     yield from _orthogonalizers(measure, recipe, machine)
+    if machine.device.type == "cuda" and why_no_triton(machine.device) is None:
+        yield from _symmetric_products(measure, recipe, machine)
     yield _tta(measure, recipe, machine)
 
 
@@ -184,10 +187,32 @@ def crop_by_masks(padded: Tensor, index: Tensor, shift: Tensor, side: int) -> Te
     return out
 
 
-def _orthogonalizers(measure: Callable[..., Row], recipe: Recipe, machine: Machine) -> Iterator[Row]:
+def _filter_shapes(recipe: Recipe) -> list[torch.Size]:
     net = build_net(recipe.net, net_context(recipe, CIFAR), torch.device("meta"), torch.float32)
+    return [p.flatten(1).shape for p in net.parameters() if p.ndim == 4 and p.requires_grad]
+
+
+def _symmetric_products(measure: Callable[..., Row], recipe: Recipe, machine: Machine) -> Iterator[Row]:
+    """Measure both products of a Newton-Schulz step in a CUDA graph, bfloat16: all filters padded, and by shape.
+
+    ``orthogonalize.kernel: auto`` keeps the faster one for each of these shapes.
+    """
+    wide = [tuple(sorted(shape)) for shape in _filter_shapes(recipe)]
+    largest = (len(wide), max(m for m, _ in wide), max(n for _, n in wide))
+    for shape in dict.fromkeys([largest, *((wide.count(each), *each) for each in wide)]):
+        x = torch.randn(shape, generator=SEEDS.generator("init")).to(machine.device, torch.bfloat16) / shape[2] ** 0.5
+        a = gram(x)
+        for work, product in (
+            ("X Xᵀ", partial(gram, x)),
+            ("b A + c A A", partial(gram_polynomial, a, -4.775, 2.0315)),
+        ):
+            kernels = (captured(partial(product, kernel=kernel)) for kernel in ("triton", "torch"))
+            yield measure(f"20 products {work}, {'×'.join(map(str, shape))}", "Triton", "cuBLAS", *kernels)
+
+
+def _orthogonalizers(measure: Callable[..., Row], recipe: Recipe, machine: Machine) -> Iterator[Row]:
     generator = SEEDS.generator("init")
-    shapes = [p.flatten(1).shape for p in net.parameters() if p.ndim == 4 and p.requires_grad]
+    shapes = _filter_shapes(recipe)
     filters = [torch.randn(shape, generator=generator).to(machine.device, machine.dtype) for shape in shapes]
     exact = partial(newton_schulz, steps=3, dtype=torch.float32)
     in_half = machine.dtype != torch.float32  # as in training: emulated bfloat16 would take minutes

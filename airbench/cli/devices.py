@@ -23,8 +23,8 @@ def _devices(options: argparse.Namespace) -> int:
 
     from airbench.analysis.summary import table
     from airbench.device import choose_machine
+    from airbench.kernels.symmetric import why_no_triton
     from airbench.recipe.engine import Engine
-    from airbench.training.engine import why_not_compiled
 
     names = [f"cuda:{i}" for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)]
     names += ["mps"] if torch.backends.mps.is_available() else []
@@ -35,7 +35,7 @@ def _devices(options: argparse.Namespace) -> int:
         memory, steps = "", "eager"
         if machine.device.type == "cuda":
             memory = f"{torch.cuda.get_device_properties(machine.device).total_memory / 2**30:.0f} GiB"
-            compiled = "not compiled" if why_not_compiled(machine.device) else "compiled"
+            compiled = "not compiled" if why_no_triton(machine.device) else "compiled"
             steps = f"{compiled}, captured as a CUDA graph"
         rows.append((name, machine.name, memory, machine.precision, steps, "" if position else "used by default"))
     print("\n".join(table(rows)))

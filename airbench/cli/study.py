@@ -9,6 +9,7 @@ from airbench.cli.train import natural, positive
 from airbench.errors import AirbenchError
 
 if TYPE_CHECKING:
+    from airbench.recipe import LoadedRecipe
     from airbench.studies.result import Study
 
 _OUT = Path("runs/studies")
@@ -19,6 +20,7 @@ table and saves a figure (PNG) and its numbers (JSON).
   airbench study orthogonalize       error and time of each orthogonalisation method
   airbench study correlated-inputs   Muon against SGD with two highly correlated inputs
   airbench study spectra             is momentum nearly low rank? measured in a short training run
+  airbench study operator            updates as maps on images, orthogonalised as flattened filters or as maps
   airbench study decay               Adam's weight decay depends on gradient scale, AdamW's does not
   airbench study batch-size          examples and steps to an accuracy at many batch sizes (minutes)
 """
@@ -44,7 +46,7 @@ hiverge, classical_quintic, classical_cubic or polar_express; frobenius, gram or
 
 
 def add_commands(commands: Any) -> None:
-    """Add ``study`` and its four subcommands."""
+    """Add ``study`` and its subcommands."""
     raw = argparse.RawDescriptionHelpFormatter
     study = commands.add_parser("study", help="test one claim", description=_HELP, formatter_class=raw)
     studies = study.add_subparsers(metavar="STUDY", required=True)
@@ -63,12 +65,15 @@ def add_commands(commands: Any) -> None:
     inputs.set_defaults(command=_correlated_inputs)
 
     spectra = studies.add_parser("spectra", help="singular values of the momentum during training")
-    spectra.add_argument(
-        "items", nargs="*", metavar="RECIPE | KEY=VALUE",
-        help="a recipe with Muon, and overrides (default: a short quickstart)",
-    )  # fmt: skip
-    spectra.add_argument("--seed", type=natural, default=0, help="seed of the training run (default 0)")
     spectra.set_defaults(command=_spectra)
+    operator = studies.add_parser("operator", help="singular values of the update as a map on images")
+    operator.set_defaults(command=_operator)
+    for parser in (spectra, operator):
+        parser.add_argument(
+            "items", nargs="*", metavar="RECIPE | KEY=VALUE",
+            help="a recipe with Muon, and overrides (default: a short quickstart)",
+        )  # fmt: skip
+        parser.add_argument("--seed", type=natural, default=0, help="seed of the training run (default 0)")
 
     decay = studies.add_parser("decay", help="coupled against decoupled weight decay")
     decay.add_argument("--seed", type=natural, default=0, help="seed of the gradients' signs (default 0)")
@@ -83,7 +88,7 @@ def add_commands(commands: Any) -> None:
     )
     batch.add_argument("--trials", type=positive, default=2, metavar="N", help="reported trials (default 2)")
     batch.set_defaults(command=_batch_size)
-    for parser in (orthogonalize, inputs, spectra, decay, batch):
+    for parser in (orthogonalize, inputs, spectra, operator, decay, batch):
         parser.add_argument("--out", type=Path, default=_OUT, metavar="DIR", help=f"output folder (default {_OUT})")
 
 
@@ -121,16 +126,28 @@ def _correlated_inputs(options: argparse.Namespace) -> int:
 
 
 def _spectra(options: argparse.Namespace) -> int:
+    from airbench.studies.spectra import study_spectra
+
+    return _show(study_spectra(_recipe("spectra", options), options.seed), options)
+
+
+def _operator(options: argparse.Namespace) -> int:
+    from airbench.studies.operator import study_operator
+
+    return _show(study_operator(_recipe("operator", options), options.seed), options)
+
+
+def _recipe(study: str, options: argparse.Namespace) -> "LoadedRecipe":
+    """Load the recipe that a study trains: the one given, or a short quickstart."""
     from airbench.cli.train import split_items
     from airbench.recipe import load_recipe
-    from airbench.studies.spectra import study_spectra
 
     files, overrides = split_items(options.items)
     if len(files) > 1:
-        raise AirbenchError(f"study spectra takes one recipe, not {len(files)}: {', '.join(files)}")
+        raise AirbenchError(f"study {study} takes one recipe, not {len(files)}: {', '.join(files)}")
     if not files:
         files, overrides = ["quickstart"], [*SHORT, *overrides]
-    return _show(study_spectra(load_recipe(files[0], overrides), options.seed), options)
+    return load_recipe(files[0], overrides)
 
 
 SHORT = ("data.train_images=10000", "train.epochs=1", "evaluate.tta=[]")

@@ -9,6 +9,7 @@ from airbench.device import choose_machine, prepare
 from airbench.errors import AirbenchError, RecipeError, TrialError
 from airbench.experiment.environment import describe_machine
 from airbench.experiment.jobs import TrialExtra, TrialJob, TrialOutcome
+from airbench.kernels.symmetric import choices
 from airbench.optim.optimizers import Optimizers
 from airbench.optim.spectra import momentum_spectra
 from airbench.recipe import Recipe
@@ -71,6 +72,8 @@ class Worker:
             callback.on_fail(str(error))
             yield TrialOutcome(job, machine, reason=str(error))
             return
+        if choices():  # measured in the warm-up
+            machine["orthogonalize_kernels"] = choices()
         yield TrialOutcome(job, machine, result)
         save = job.recipe.engine.save
         if save in ("weights", "both"):

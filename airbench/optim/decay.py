@@ -5,6 +5,16 @@ from torch import Tensor
 
 
 @torch.no_grad()
+def decay(params: list[Tensor], share: float | Tensor) -> None:
+    """Multiply by 1 - share. As a tensor, 1 - share would be rounded to half precision; rounding share is harmless."""
+    if isinstance(share, Tensor):
+        for p in params:
+            p.addcmul_(p, share, value=-1)
+    else:
+        torch._foreach_mul_(params, 1 - share)
+
+
+@torch.no_grad()
 def decay_cautiously(p: Tensor, update: Tensor, share: float | Tensor) -> None:
     """Multiply by 1 - ``share`` those elements of ``p`` that subtracting ``update`` moves towards zero.
 
@@ -29,8 +39,13 @@ def norm_factor(tensor: Tensor, largest: float) -> Tensor:
 
 @torch.no_grad()
 def limit_norms(tensors: list[Tensor], largest: float | None) -> None:
-    """Scale down each tensor whose Frobenius norm is larger than ``largest``, in place. None: do nothing."""
-    if largest is None:
+    """Scale down each tensor whose Frobenius norm is larger than ``largest``, in place. None: do nothing.
+
+    No value is read on the host. The others keep their bits: they are multiplied by 1.
+    """
+    if largest is None or not tensors:
         return
-    for tensor in tensors:
-        tensor.mul_(norm_factor(tensor, largest).to(tensor.dtype))
+    norms = list(torch._foreach_norm(tensors, dtype=torch.promote_types(tensors[0].dtype, torch.float32)))
+    torch._foreach_clamp_min_(norms, largest)
+    for tensor, norm in zip(tensors, norms, strict=True):
+        tensor.mul_((largest / norm).to(tensor.dtype))

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
-from airbench.optim.decay import add, decay_cautiously, limit_norms, norm_factor
+from airbench.optim.decay import add, decay, decay_cautiously, limit_norms, norm_factor
+from airbench.optim.flatten import NAMES, Layout, layout
 from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.optim.neuron_wise import normalize_neurons
 from airbench.optim.orthogonalize import (
@@ -28,15 +29,6 @@ _ADJUST_LR: dict[str, Callable[[int, int], float]] = {
 """Factor on lr, from the matrix's shape: Jordan et al. 2024; Liu et al. 2025 (arXiv 2502.16982, section 2.2), which
 gives updates AdamW's usual root mean square; Bernstein 2025, which bounds the change of the layer's output."""
 
-_FLATTEN: dict[str, Callable[[Tensor], Tensor]] = {
-    "out": lambda p: p.flatten(1),
-    "out_channels_last": lambda p: p.permute(0, 2, 3, 1).flatten(1),
-    "in": lambda p: p.transpose(0, 1).flatten(1),
-    "position": lambda p: p.flatten(2).movedim(-1, 0) if p.ndim > 2 else p,
-}
-"""A parameter ``(out, in, *positions)`` → matrices: ``(out, in · positions)``, ``(in, out · positions)`` or
-``(positions, out, in)``. The columns of ``out_channels_last`` are those of ``out``, in the order of memory."""
-
 
 class Muon(Optimizer):
     """Orthogonalised momentum, for parameters of two or more dimensions, ``(out, in, *positions)``.
@@ -46,9 +38,10 @@ class Muon(Optimizer):
 
     - ``momentum_convention``: ``sum`` as above; ``lerp``: b ← momentum · b + (1 - momentum) · g and
       u = (1 - momentum) · g + momentum · b, as in torch.optim.Muon.
-    - ``flatten``: the shape u is orthogonalised in: ``out`` × rest, ``in`` × rest, or out × in at each ``position``.
-    - ``adjust_lr``: factor on lr by the shape m × n of that matrix: ``none``; ``original``: √max(1, m/n);
-      ``match_rms_adamw``: 0.2 √max(m, n); ``spectral``: √(m/n).
+    - ``flatten``: the shape u is orthogonalised in: ``out`` × rest, ``in`` × rest, out × in at each ``position``, or at
+      each frequency of periodic images of ``operator_side``: the ``operator`` that a convolution is on images.
+    - ``adjust_lr``: factor on lr by the shape m × n of that matrix (``operator``: out × in): ``none``; ``original``:
+      √max(1, m/n); ``match_rms_adamw``: 0.2 √max(m, n); ``spectral``: √(m/n).
     - ``neuron_beta``: divide each row of orthogonalize(u) by its root mean square, averaged over steps with this decay
       (NorMuon; see :func:`normalize_neurons`). None: do not.
     - ``cautious_weight_decay``: decay only those weights that the update moves towards zero (Chen et al. 2025,
@@ -73,6 +66,7 @@ class Muon(Optimizer):
         weight_decay: float = 0.0,
         momentum_convention: str = "sum",
         flatten: str = "out",
+        operator_side: int = 8,
         adjust_lr: str = "none",
         max_update_norm: float | None = None,
         max_momentum_norm: float | None = None,
@@ -86,7 +80,8 @@ class Muon(Optimizer):
             ("momentum", momentum, 0 <= momentum < 1),
             ("weight_decay", weight_decay, weight_decay >= 0),
             ("momentum_convention", momentum_convention, momentum_convention in ("sum", "lerp")),
-            ("flatten", flatten, flatten in ("out", "in", "position")),
+            ("flatten", flatten, flatten in NAMES),
+            ("operator_side", operator_side, operator_side >= 1),
             ("adjust_lr", adjust_lr, adjust_lr in _ADJUST_LR),
             ("max_update_norm", max_update_norm, max_update_norm is None or max_update_norm > 0),
             ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
@@ -101,6 +96,7 @@ class Muon(Optimizer):
             "weight_decay": weight_decay,
             "momentum_convention": momentum_convention,
             "flatten": flatten,
+            "operator_side": operator_side,
             "adjust_lr": adjust_lr,
             "max_update_norm": max_update_norm,
             "max_momentum_norm": max_momentum_norm,
@@ -151,59 +147,53 @@ class Muon(Optimizer):
         lr = group["lr"]
         updates = self._updates(group, params)
         if group["weight_decay"] and not group["cautious_weight_decay"]:
-            _decay(params, lr * group["weight_decay"])
-        flatten = [self._layout(group["flatten"], update) for update in updates]
-        matrices = [_FLATTEN[how](update) for how, update in zip(flatten, updates, strict=True)]
-        adjust = _ADJUST_LR[group["adjust_lr"]]
+            decay(params, lr * group["weight_decay"])
+        layouts = [self._layout(group, update) for update in updates]
+        matrices = [how.matrices(update) for how, update in zip(layouts, updates, strict=True)]
         factors = orthogonalize_all(matrices, self.orthogonalize, padded=self.padded)
         if group["neuron_beta"] is not None:
             moments = [self._moment(p, factor) for p, factor in zip(params, factors, strict=True)]
             factors = normalize_neurons(factors, moments, group["neuron_beta"])
-        if group["max_update_norm"] is not None:
-            factors = [factor * norm_factor(factor, group["max_update_norm"]) for factor in factors]
-        scales = [adjust(*factor.shape[-2:]) for factor in factors]
-        for p, how, factor, scale in zip(params, flatten, factors, scales, strict=True):
-            update = _unflattened(factor, p, how)
+        for p, how, factor in zip(params, layouts, factors, strict=True):
+            update = how.update(factor, p)
+            if group["max_update_norm"] is not None:
+                update = update * norm_factor(update, group["max_update_norm"])
             if group["weight_decay"] and group["cautious_weight_decay"]:
                 decay_cautiously(p, update, lr * group["weight_decay"])
-            add(p, update, lr, -scale)
+            add(p, update, lr, -_ADJUST_LR[group["adjust_lr"]](*how.lr_shape(factor, p)))
 
-    def _layout(self, flatten: str, update: Tensor) -> str:
-        """Return the way to flatten ``update``: without a copy where padded matrices need none.
-
-        The order of a matrix's columns only changes the order in which products are added.
-        """
+    def _layout(self, group: dict[str, Any], update: Tensor) -> Layout:
         padded = update.is_cuda if self.padded is None else self.padded
-        channels_last = update.ndim == 4 and update.is_contiguous(memory_format=torch.channels_last)
-        return "out_channels_last" if padded and channels_last and flatten == "out" else flatten
+        return layout(group["flatten"], update, group["operator_side"], padded)
 
     def _updates(self, group: dict[str, Any], params: list[Tensor]) -> list[Tensor]:
         """Update the momentum buffers and return the updates (Nesterov or not), a tensor like each parameter.
 
         A sum in float16 would overflow, so there it is ``lerp`` for both conventions: the same buffer and update times
-        1 - momentum, which orthogonalisation does not see.
+        1 - momentum, which orthogonalisation does not see. The limit on the buffer's norm is that of the convention.
         """
         momentum = group["momentum"]
         gradients = [p.grad for p in params if p.grad is not None]
         buffers = [self._buffer(p) for p in params]
-        in_half = params[0].dtype == torch.float16
-        if group["momentum_convention"] == "lerp" or in_half:
+        largest = group["max_momentum_norm"]
+        lerp, in_half = group["momentum_convention"] == "lerp", any(p.dtype == torch.float16 for p in params)
+        if lerp or in_half:
             torch._foreach_lerp_(buffers, gradients, 1 - momentum)
-            limit_norms(buffers, group["max_momentum_norm"])
+            limit_norms(buffers, largest if lerp or largest is None else (1 - momentum) * largest)
             updates = list(torch._foreach_lerp(gradients, buffers, momentum)) if group["nesterov"] else buffers
-            if group["momentum_convention"] == "lerp" or ignores_scale(self.orthogonalize):
+            if lerp or ignores_scale(self.orthogonalize):
                 return updates
             return [update.float() / (1 - momentum) for update in updates]
         torch._foreach_mul_(buffers, momentum)
         torch._foreach_add_(buffers, gradients)
-        limit_norms(buffers, group["max_momentum_norm"])
+        limit_norms(buffers, largest)
         return list(torch._foreach_add(gradients, buffers, alpha=momentum)) if group["nesterov"] else buffers
 
     @torch.no_grad()
     def momentum_matrices(self) -> list[tuple[Tensor, Tensor]]:
         """Return each parameter updated so far and its momentum buffer, flattened to one or more matrices."""
         return [
-            (p, _FLATTEN[group["flatten"]](self.state[p]["momentum_buffer"]))
+            (p, layout(group["flatten"], p, group["operator_side"], False).matrices(self.state[p]["momentum_buffer"]))
             for group in self.param_groups
             for p in group["params"]
             if p in self.state
@@ -222,26 +212,6 @@ class Muon(Optimizer):
             state["momentum_buffer"] = torch.zeros_like(p)
         buffer: Tensor = state["momentum_buffer"]
         return buffer
-
-
-def _decay(params: list[Tensor], share: float | Tensor) -> None:
-    """Multiply by 1 - share. As a tensor, 1 - share would be rounded to half precision; rounding share is harmless."""
-    if isinstance(share, Tensor):
-        for p in params:
-            p.addcmul_(p, share, value=-1)
-    else:
-        torch._foreach_mul_(params, 1 - share)
-
-
-def _unflattened(matrix: Tensor, p: Tensor, flatten: str) -> Tensor:
-    """Invert _FLATTEN for a parameter like ``p``."""
-    if flatten == "out_channels_last":
-        return matrix.reshape(p.shape[0], *p.shape[2:], p.shape[1]).permute(0, 3, 1, 2)
-    if flatten == "in":
-        return matrix.reshape(p.shape[1], p.shape[0], *p.shape[2:]).transpose(0, 1)
-    if flatten == "position" and p.ndim > 2:
-        return matrix.movedim(0, -1).reshape(p.shape)
-    return matrix.reshape(p.shape)
 
 
 def build_muon(config: schema.Muon, group: ParamGroup, context: OptimizerContext) -> Muon:
@@ -263,6 +233,7 @@ def _build(config: schema.Muon, group: ParamGroup, context: OptimizerContext, **
         weight_decay=config.weight_decay,
         momentum_convention=config.momentum_convention,
         flatten=config.flatten,
+        operator_side=config.operator_side,
         adjust_lr=config.adjust_lr,
         max_update_norm=config.max_update_norm,
         max_momentum_norm=config.max_momentum_norm,

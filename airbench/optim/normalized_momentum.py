@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch.optim.optimizer import Optimizer
 
+from airbench.optim.decay import limit_norms
 from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.recipe import optimizers as schema
 
@@ -14,7 +15,8 @@ class NormalizedMomentum(Optimizer):
     """Momentum divided by its root mean square: the RMS update per element is lr, whatever the gradient.
 
     A step, with gradient g and buffer b: b ← momentum · b + (1 - momentum) · g;
-    p ← p · (1 - lr · weight_decay) - lr · b / (rms(b) + eps).
+    p ← p · (1 - lr · weight_decay) - lr · b / (rms(b) + eps). ``max_momentum_norm``: maximum norm of b, which is
+    scaled down to it before it is used; the step keeps its size, and later gradients weigh more in its direction.
 
     Raises ValueError for a setting out of range, a sparse gradient, and a complex parameter.
     """
@@ -27,16 +29,26 @@ class NormalizedMomentum(Optimizer):
         *,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        max_momentum_norm: float | None = None,
     ):
         for name, value, fine in (
             ("lr", lr, lr >= 0),
             ("momentum", momentum, 0 <= momentum < 1),
             ("eps", eps, eps > 0),
             ("weight_decay", weight_decay, weight_decay >= 0),
+            ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
         ):
             if not fine:
                 raise ValueError(f"NormalizedMomentum: {name} = {value} is out of range")
-        super().__init__(params, {"lr": lr, "momentum": momentum, "eps": eps, "weight_decay": weight_decay})
+        defaults = {"lr": lr, "momentum": momentum, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, {**defaults, "max_momentum_norm": max_momentum_norm})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Accept a state that was saved before some setting existed."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for key, value in self.defaults.items():
+                group.setdefault(key, value)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -56,6 +68,7 @@ class NormalizedMomentum(Optimizer):
                 if "momentum_buffer" not in state:
                     state["momentum_buffer"] = torch.zeros_like(p)
                 buffer = state["momentum_buffer"].lerp_(p.grad, 1 - group["momentum"])
+                limit_norms([buffer], group["max_momentum_norm"])
                 rms = buffer.float().square().mean().sqrt().to(p.dtype)
                 p.mul_(1 - lr * group["weight_decay"]).sub_(lr * buffer / (rms + group["eps"]))
         return loss
@@ -64,5 +77,10 @@ class NormalizedMomentum(Optimizer):
 def build(config: schema.NormalizedMomentum, group: ParamGroup, context: OptimizerContext) -> NormalizedMomentum:
     """Build the optimizer that ``config`` describes for ``group``."""
     return NormalizedMomentum(
-        group.params, lr=config.lr, momentum=config.momentum, eps=config.eps, weight_decay=config.weight_decay
+        group.params,
+        lr=config.lr,
+        momentum=config.momentum,
+        eps=config.eps,
+        weight_decay=config.weight_decay,
+        max_momentum_norm=config.max_momentum_norm,
     )

@@ -1,4 +1,4 @@
-"""SGD with momentum: PyTorch's own, with hyperparameters that may be decoupled from batch size and momentum."""
+"""SGD with momentum, PyTorch's own unless its norm is limited; lr may be decoupled from batch size and momentum."""
 
 import math
 
@@ -6,16 +6,26 @@ import torch
 
 from airbench.errors import RecipeError
 from airbench.optim.groups import OptimizerContext, ParamGroup
+from airbench.optim.limited_sgd import LimitedSGD
 from airbench.recipe import optimizers as schema
 
 
-def build_sgd(config: schema.SGD, group: ParamGroup, context: OptimizerContext) -> torch.optim.SGD:
+def build_sgd(config: schema.SGD, group: ParamGroup, context: OptimizerContext) -> torch.optim.Optimizer:
     """Build the optimizer that ``config`` describes for ``group``. Raises RecipeError if float32 cannot hold it."""
     lr, weight_decay = sgd_hyperparameters(config, context.batch_size)
     if not max(lr, weight_decay) <= torch.finfo(torch.float32).max or lr == 0:
         raise RecipeError(
             f"optimizers.{group.name}: lr = {config.lr:g} and weight_decay = {config.weight_decay:g} become {lr:.3g} "
             f"and {weight_decay:.3g} in torch.optim.SGD, beyond float32; choose less extreme values"
+        )
+    if config.max_momentum_norm is not None:
+        return LimitedSGD(
+            group.params,
+            lr,
+            config.momentum,
+            max_momentum_norm=config.max_momentum_norm,
+            nesterov=config.nesterov,
+            weight_decay=weight_decay,
         )
     return torch.optim.SGD(
         group.params,

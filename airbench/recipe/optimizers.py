@@ -59,8 +59,19 @@ class Group(Config):
         """Return what prevents CUDA graph capture of the update, by making the host wait; None if nothing does."""
         return None
 
+    def wants_triton(self) -> bool:
+        """Return whether the optimizer's settings ask for a Triton kernel."""
+        return False
 
-class SGD(Group):
+
+class MomentumGroup(Group):
+    """A group whose optimizer keeps a momentum buffer that can be limited."""
+
+    max_momentum_norm: Positive | None = None
+    """Clip the Frobenius norm of a parameter's momentum buffer to this, before it is used. Unset: do not clip."""
+
+
+class SGD(MomentumGroup):
     """Stochastic gradient descent with momentum (torch.optim.SGD)."""
 
     name: Literal["sgd"] = "sgd"
@@ -120,7 +131,7 @@ class AdamW(_AdamGroup):
     """A step multiplies the weights by 1 - lr · weight_decay."""
 
 
-class NormalizedMomentum(Group):
+class NormalizedMomentum(MomentumGroup):
     """Momentum divided by its own root mean square, tensor by tensor: for biases and other vectors."""
 
     name: Literal["normalized_momentum"] = "normalized_momentum"
@@ -143,7 +154,7 @@ class NormalizedMomentum(Group):
         return self.name
 
 
-class Muon(Group):
+class Muon(MomentumGroup):
     """Orthogonalised momentum, for convolution filters and matrices (Jordan et al. 2024)."""
 
     min_dims: ClassVar[int] = 2
@@ -162,16 +173,17 @@ class Muon(Group):
     """Orthogonalise gradient + momentum · buffer instead of the buffer (with `lerp`: (1 - momentum) · gradient +
     momentum · buffer)."""
 
-    flatten: Literal["out", "in", "position"] = "out"
+    flatten: Literal["out", "in", "position", "operator"] = "out"
     """How a filter bank (out, in, h, w) becomes a matrix. `out`: out × (in · h · w). `in`: in × (out · h · w).
-    `position`: a matrix out × in for each of the h · w positions."""
+    `position`: a matrix out × in for each of the h · w positions. `operator`: a complex matrix out × in for each
+    frequency of periodic images, which orthogonalises the convolution as a linear map on images."""
+
+    operator_side: Annotated[int, Field(ge=1, le=64)] = 8
+    """Side of the images on which `flatten: operator` takes a convolution: (n² + 4) / 2 matrices for an even side n."""
 
     adjust_lr: Literal["none", "original", "match_rms_adamw", "spectral"] = "none"
-    """Factor on lr, from the matrix's shape m × n. `original`: √max(1, m/n). `match_rms_adamw`: 0.2 · √max(m, n).
-    `spectral`: √(m/n)."""
-
-    max_momentum_norm: Positive | None = None
-    """Clip the Frobenius norm of a parameter's momentum buffer to this, before it is used. Unset: do not clip."""
+    """Factor on lr, from the matrix's shape m × n (`flatten: operator`: out × in). `original`: √max(1, m/n).
+    `match_rms_adamw`: 0.2 · √max(m, n). `spectral`: √(m/n)."""
 
     max_update_norm: Positive | None = None
     """Clip the Frobenius norm of a parameter's update to this, before lr is applied. Unset: do not clip."""
@@ -194,6 +206,10 @@ class Muon(Group):
         """Return the orthogonalisation method, if it makes the host wait."""
         return None if self.orthogonalize.capturable else f"orthogonalize.method = {self.orthogonalize.method}"
 
+    def wants_triton(self) -> bool:
+        """Return whether orthogonalisation is to use a Triton kernel."""
+        return self.orthogonalize.wants_triton()
+
 
 class NorMuon(Muon):
     """Muon whose updates are normalised neuron by neuron (Li et al. 2025)."""
@@ -202,12 +218,64 @@ class NorMuon(Muon):
     """This optimizer."""
 
     adjust_lr: Literal["none", "original", "match_rms_adamw", "spectral"] = "match_rms_adamw"
-    """Factor on lr, from the matrix's shape m × n. `original`: √max(1, m/n). `match_rms_adamw`: 0.2 · √max(m, n).
-    `spectral`: √(m/n)."""
+    """Factor on lr, from the matrix's shape m × n (`flatten: operator`: out × in). `original`: √max(1, m/n).
+    `match_rms_adamw`: 0.2 · √max(m, n). `spectral`: √(m/n)."""
 
     neuron_beta: Momentum = 0.95
     """Decay rate of the average of each row's squared update, by whose root the row is divided; then the matrix is
     scaled back to its norm."""
+
+
+class Scion(MomentumGroup):
+    """Steps of a fixed size in a norm that suits the layer (Pethick et al. 2025, arXiv 2502.07529)."""
+
+    name: Literal["scion"] = "scion"
+    """This optimizer."""
+
+    momentum: Momentum = 0.9
+    """Fraction of the momentum buffer kept per step: buffer ← momentum · buffer + (1 - momentum) · gradient. The
+    paper's α is 1 - momentum."""
+
+    norm: Literal["auto", "spectral", "sign", "rms"] = "auto"
+    """The step D from a buffer B. `spectral`: √(out/in) / (h · w) · U Vᵀ of B = U S Vᵀ, as out × (in · h · w).
+    `sign`: sign(B) / inputs. `rms`: B divided by its root mean square. `auto`: `spectral` for parameters of two or
+    more dimensions, else `rms`."""
+
+    radius: Positive = 1.0
+    """Factor on the step."""
+
+    constrained: bool = True
+    """p ← (1 - lr) · p - lr · radius · D, which keeps p in the norm's ball of this radius. `false`: p ← p - lr ·
+    radius · D."""
+
+    orthogonalize: Orthogonalizer = NewtonSchulz()
+    """Method of orthogonalisation for `spectral`."""
+
+    def not_capturable(self) -> str | None:
+        """Return the orthogonalisation method, if it makes the host wait."""
+        return None if self.orthogonalize.capturable else f"orthogonalize.method = {self.orthogonalize.method}"
+
+    def wants_triton(self) -> bool:
+        """Return whether orthogonalisation is to use a Triton kernel."""
+        return self.orthogonalize.wants_triton()
+
+
+class Dion(MomentumGroup):
+    """Orthogonalised momentum of low rank, with error feedback (Ahn et al. 2025, arXiv 2504.05295)."""
+
+    min_dims: ClassVar[int] = 2
+
+    name: Literal["dion"] = "dion"
+    """This optimizer."""
+
+    momentum: Momentum = 0.95
+    """Fraction kept of the part of the momentum that a step has used. The other part is kept whole."""
+
+    rank_fraction: Annotated[float, Field(gt=0, le=1)] = 0.25
+    """Rank of an update, as a fraction of the smaller side of the flattened matrix; rounded up."""
+
+    weight_decay: NonNegative = 0.0
+    """Decoupled, as in AdamW: a step multiplies the weights by 1 - lr · weight_decay."""
 
 
 OPTIMIZERS = Registry(
@@ -219,6 +287,8 @@ OPTIMIZERS = Registry(
         "normalized_momentum": Component(NormalizedMomentum, "airbench.optim.normalized_momentum:build"),
         "muon": Component(Muon, "airbench.optim.muon:build_muon"),
         "normuon": Component(NorMuon, "airbench.optim.muon:build_normuon"),
+        "scion": Component(Scion, "airbench.optim.scion:build"),
+        "dion": Component(Dion, "airbench.optim.dion:build"),
     },
 )
 

@@ -37,6 +37,10 @@ class OrthogonalizerConfig(Config):
 
     method: str
 
+    def wants_triton(self) -> bool:
+        """Return whether the settings ask for a Triton kernel."""
+        return False
+
 
 class NewtonSchulz(OrthogonalizerConfig):
     """Orthogonalise by iterating an odd polynomial of degree five (Jordan et al. 2024, Muon)."""
@@ -63,6 +67,15 @@ class NewtonSchulz(OrthogonalizerConfig):
 
     eps: Positive = 1e-7
     """Added to the Frobenius norm that the matrix is divided by first."""
+
+    kernel: Literal["auto", "torch", "triton"] = "torch"
+    """What multiplies the symmetric products X Xᵀ and b A + c A A on CUDA in half precision. `torch`: cuBLAS. `triton`:
+    a kernel that computes half of the blocks and mirrors them. `auto`: whichever is faster for the shape, measured
+    in the warm-up; each trial records the choice. Where there is no Triton, and on a CPU: `torch`."""
+
+    def wants_triton(self) -> bool:
+        """Return whether the settings ask for a Triton kernel."""
+        return self.kernel != "torch"
 
 
 class InverseSqrt(OrthogonalizerConfig):

@@ -1,9 +1,7 @@
 """How the training step is executed on this machine: eager, compiled or captured."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -11,15 +9,13 @@ from torch import Tensor
 
 from airbench.device import Machine
 from airbench.errors import RecipeError
+from airbench.kernels.symmetric import why_no_triton
 from airbench.net.base import Net
 from airbench.recipe import Recipe
 from airbench.training.loss import losses
 
 ForwardLoss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """Images ``(B, C, H, W)`` and targets → losses per example ``(B,)`` and logits ``(B, classes)``."""
-
-MIN_CAPABILITY = (7, 0)
-"""Minimum compute capability of a GPU that Triton supports."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Execution:
         on_cuda = machine.device.type == "cuda"
         compile_mode, graph, notes = recipe.engine.compile, recipe.engine.cuda_graph, []
         if compile_mode == "auto":
-            obstacle = why_not_compiled(machine.device) if on_cuda else None
+            obstacle = why_no_triton(machine.device) if on_cuda else None
             compile_mode = "default" if on_cuda and obstacle is None else "none"
             notes += [obstacle] if obstacle else []
         if graph and not on_cuda:
@@ -50,6 +46,9 @@ class Execution:
             obstacle = recipe.not_capturable() if on_cuda else None
             graph = on_cuda and obstacle is None
             notes += [f"a CUDA graph cannot capture {obstacle}"] if obstacle else []
+        if on_cuda and any(group.wants_triton() for group in recipe.optimizers.values()):
+            obstacle = why_no_triton(machine.device)
+            notes += [f"orthogonalize.kernel is torch: {obstacle}"] if obstacle else []
         return cls(compile_mode, graph, "; ".join(notes))
 
     def without(self, error: Exception, recipe: Recipe) -> "Execution | None":
@@ -71,18 +70,6 @@ class Execution:
 
 EAGER = Execution("none", cuda_graph=False)
 """Neither compiled nor captured."""
-
-
-def why_not_compiled(device: torch.device) -> str | None:
-    """Return why torch.compile cannot be expected to work for a CUDA ``device``; None if it can."""
-    if sys.platform == "win32":
-        return "Triton does not support Windows"
-    if find_spec("triton") is None:
-        return "Triton is not installed"
-    major, minor = torch.cuda.get_device_capability(device)
-    if (major, minor) < MIN_CAPABILITY:
-        return f"Triton does not support GPUs of compute capability {major}.{minor}"
-    return None
 
 
 def forward_loss(net: Net, label_smoothing: float, execution: Execution) -> ForwardLoss:

@@ -13,6 +13,7 @@ from airbench.errors import AirbenchError
 from airbench.studies.correlated_inputs import study_correlated_inputs
 from airbench.studies.decay import study_decay
 from airbench.studies.methods import parse_method
+from airbench.studies.operator import WAYS, study_operator
 from airbench.studies.orthogonalize import study_orthogonalize
 from airbench.studies.result import Study
 from airbench.studies.spectra import study_spectra
@@ -116,3 +117,22 @@ def test_spectra_are_those_of_the_training(few_shapes: Dataset, tmp_path: Path) 
 def test_spectra_of_a_recipe_without_muon_are_refused(few_shapes: Dataset) -> None:
     with pytest.raises(AirbenchError, match="no group is trained by muon"):
         study_spectra(tiny("airbench94.yaml"))
+
+
+def test_the_operators_spectrum_is_flat_where_it_is_orthogonalised(few_shapes: Dataset, tmp_path: Path) -> None:
+    study = study_operator(tiny(), side=8)
+    assert len(study.numbers["filters"]) == 6
+    for banks in study.numbers["filters"].values():
+        for way in WAYS:
+            values = np.array(banks[way]["singular_values"])
+            assert (np.diff(values) <= 0).all()
+            assert banks[way]["stable_rank"] == pytest.approx(values[0] ** -2, rel=1e-3)  # values are over their rms
+        assert banks["operator"]["stable_rank"] > banks["momentum"]["stable_rank"]
+    ranks = study.numbers["median"]["stable_rank"]
+    assert ranks["momentum"] < ranks["flattened"] < ranks["operator"] <= 1
+    saved(study, tmp_path)
+
+
+def test_an_operator_without_muon_is_refused(few_shapes: Dataset) -> None:
+    with pytest.raises(AirbenchError, match="Muon trains no convolution"):
+        study_operator(tiny("airbench94.yaml"))

@@ -16,7 +16,7 @@ SVD = "optimizers.filters.orthogonalize.method=svd"
 
 @pytest.fixture
 def compiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "why_not_compiled", lambda device: None)
+    monkeypatch.setattr(engine, "why_no_triton", lambda device: None)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_cuda_takes_the_fast_path_unless_the_recipe_says_otherwise(
 
 
 def test_without_triton_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "why_not_compiled", lambda device: "Triton is not installed")
+    monkeypatch.setattr(engine, "why_no_triton", lambda device: "Triton is not installed")
     chosen = Execution.choose(tiny().recipe, GPU)
     assert (chosen.compile, chosen.cuda_graph) == ("none", True)
     assert str(chosen) == "not compiled, captured as a CUDA graph (Triton is not installed)"
@@ -91,3 +91,10 @@ def test_what_the_recipe_asks_for_is_not_replaced(
     monkeypatch.setattr(warmup, "_warm_up", fail)
     with pytest.raises(FakeCompilerError):
         warmup.warm_up(setup)
+
+
+def test_a_triton_kernel_without_triton_is_said_in_the_runs_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "why_no_triton", lambda device: "Triton does not support Windows")
+    words = ("optimizers.filters.orthogonalize.kernel=triton", "engine.compile=none")
+    chosen = Execution.choose(tiny("airbench94_muon.yaml", *words).recipe, GPU)
+    assert chosen.note == "orthogonalize.kernel is torch: Triton does not support Windows"

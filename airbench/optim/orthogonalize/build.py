@@ -30,6 +30,7 @@ def build_newton_schulz(config: schema.NewtonSchulz, weight_dtype: torch.dtype) 
         normalize=config.normalize,
         dtype=_DTYPES.get(config.dtype, auto),
         eps=config.eps,
+        kernel=config.kernel,
     )
 
 

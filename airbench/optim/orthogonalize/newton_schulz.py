@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from airbench.kernels.symmetric import gram as gram_of
+from airbench.kernels.symmetric import gram_polynomial
 from airbench.optim.orthogonalize.coefficients import MUON, Triple, triples
 
 
@@ -16,6 +18,7 @@ def newton_schulz(
     normalize: str = "frobenius",
     dtype: torch.dtype = torch.bfloat16,
     eps: float = 1e-7,
+    kernel: str = "torch",
 ) -> Tensor:
     """Move the singular values of ``matrices`` ``(..., m, n)`` towards 1, keeping the singular vectors.
 
@@ -23,16 +26,18 @@ def newton_schulz(
     ``steps`` times: every singular value s follows s ← a s + b s³ + c s⁵. ``coefficients`` is one triple, a
     list with one per step, or a name (see :func:`coefficients.triples`). Tall matrices are transposed, so that
     the Gram matrix is the smaller one. A zero matrix stays zero, and so does a row or column of zeros; a
-    norm far below ``eps`` also gives nearly zero. Returns ``dtype``.
+    norm far below ``eps`` also gives nearly zero. ``kernel``: what multiplies the symmetric products of a batch on CUDA
+    (see ``kernels/symmetric.py``). Returns ``dtype``.
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers"; Bernstein & Newhouse 2024.
     """
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x, gram = normalized(x, normalize, dtype, eps)
+    fused = x.is_cuda and x.ndim == 3
     for a, b, c in triples(coefficients, steps):
         if gram is None:
-            gram = x @ x.mT
-        x = (fused_quintic if x.is_cuda and x.ndim == 3 else quintic)(x, gram, a, b, c)
+            gram = gram_of(x, kernel)
+        x = fused_quintic(x, gram, a, b, c, kernel) if fused else quintic(x, gram, a, b, c)
         gram = None
     return x.mT if tall else x
 
@@ -42,9 +47,9 @@ def quintic(x: Tensor, gram: Tensor, a: float, b: float, c: float) -> Tensor:
     return a * x + ((b * gram + c * gram @ gram) @ x if c else b * gram @ x)
 
 
-def fused_quintic(x: Tensor, gram: Tensor, a: float, b: float, c: float) -> Tensor:
+def fused_quintic(x: Tensor, gram: Tensor, a: float, b: float, c: float, kernel: str = "torch") -> Tensor:
     """:func:`quintic` for ``(L, m, n)``, with the sums fused into the products: fewer launches and fewer roundings."""
-    factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) if c else b * gram
+    factor = gram_polynomial(gram, b, c, kernel) if c else b * gram
     return torch.baddbmm(x, factor, x, beta=a)
 
 

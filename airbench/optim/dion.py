@@ -1,0 +1,144 @@
+"""Dion: orthogonalised momentum of low rank, with error feedback (Ahn et al. 2025, arXiv 2504.05295)."""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from functools import cache
+from math import ceil
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from airbench.optim.decay import add, decay, limit_norms
+from airbench.optim.groups import OptimizerContext, ParamGroup
+from airbench.optim.orthogonalize import Orthogonalizer, inverse_sqrt
+from airbench.recipe import optimizers as schema
+
+EPS = 1e-8
+
+
+class Dion(Optimizer):
+    """Updates of rank r, found by one power iteration per step, for parameters of two or more dimensions.
+
+    A step for a matrix ``(m, n)``, flattened to out × rest, with gradient g, buffer b and right factor q ``(n, r)``:
+    b ← b + g; P = orthonormalize(b q) ``(m, r)``; R = bᵀ P; b ← b - (1 - momentum) · P Rᵀ; q ← R, its columns
+    normalised; p ← p · (1 - lr · weight_decay) - lr · √(m/n) · P qᵀ. What an update cannot represent stays in b.
+
+    The paper orthonormalises by a QR decomposition. Here P is the orthogonal factor of b q, in matrix products alone,
+    which batch well and which a CUDA graph captures. Both span the same space, so that P Rᵀ is the same for the same b
+    and q; single columns of P and R are not. Directions below about 0.001 of b q's norm, which QR would normalise too,
+    stay small. Buffers are float32.
+
+    ``rank_fraction``: r as a fraction of min(m, n), rounded up. ``max_momentum_norm``: maximum Frobenius norm of b + g.
+    Raises ValueError for a setting out of range, a parameter that is not a matrix, and a sparse gradient.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.01,
+        momentum: float = 0.95,
+        *,
+        rank_fraction: float = 0.25,
+        weight_decay: float = 0.0,
+        max_momentum_norm: float | None = None,
+        orthonormalize: Orthogonalizer = inverse_sqrt,
+    ):
+        for name, value, fine in (
+            ("lr", lr, lr >= 0),
+            ("momentum", momentum, 0 <= momentum < 1),
+            ("rank_fraction", rank_fraction, 0 < rank_fraction <= 1),
+            ("weight_decay", weight_decay, weight_decay >= 0),
+            ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
+        ):
+            if not fine:
+                raise ValueError(f"Dion: {name} = {value} is out of range")
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "rank_fraction": rank_fraction,
+            "weight_decay": weight_decay,
+            "max_momentum_norm": max_momentum_norm,
+        }
+        super().__init__(params, defaults)
+        self.orthonormalize = orthonormalize
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Include the function in copies and pickles; ``state_dict`` leaves it out."""
+        return {**super().__getstate__(), "orthonormalize": self.orthonormalize}
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters; all must have two or more dimensions."""
+        super().add_param_group(param_group)
+        if any(p.ndim < 2 for p in self.param_groups[-1]["params"]):
+            self.param_groups.pop()
+            raise ValueError("Dion: a parameter has fewer than two dimensions; use another optimizer for it")
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take one step. ``closure`` recomputes the loss, as for any PyTorch optimizer."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            alike: dict[Hashable, list[Tensor]] = defaultdict(list)
+            for p in group["params"]:
+                if p.grad is not None and p.grad.is_sparse:
+                    raise ValueError("Dion: sparse gradient; use another optimizer for this parameter")
+                if p.grad is not None and p.numel():
+                    alike[p.device, p.dtype, p.flatten(1).shape].append(p)
+            for params in alike.values():
+                self._step_alike(group, params)
+        return loss
+
+    def _step_alike(self, group: dict[str, Any], params: list[Tensor]) -> None:
+        """Take a step for parameters whose matrices ``(m, n)`` have the same shape, in batched products."""
+        lr, (m, n) = group["lr"], params[0].flatten(1).shape
+        rank = ceil(group["rank_fraction"] * min(m, n))
+        states = [self._state(p, rank) for p in params]
+        buffers, factors = ([state[key] for state in states] for key in ("momentum_buffer", "right_factor"))
+        gradients = [p.grad for p in params if p.grad is not None]
+        torch._foreach_add_(buffers, [g.flatten(1).to(buffers[0].dtype) for g in gradients])
+        limit_norms(buffers, group["max_momentum_norm"])
+        b, q = torch.stack(buffers), torch.stack(factors)
+        # Columns of zeros, as at the start and after a gradient of zeros, would stay zero.
+        q = torch.where(q.any(-2, keepdim=True), q, _start(n, rank, q.dtype, q.device))
+        left = self.orthonormalize(b @ q)
+        right = b.mT @ left
+        b = torch.baddbmm(b, left, right.mT, alpha=group["momentum"] - 1)
+        q = right / (torch.linalg.vector_norm(right, dim=-2, keepdim=True) + EPS)
+        torch._foreach_copy_(buffers, list(b))
+        torch._foreach_copy_(factors, list(q))
+        if group["weight_decay"]:
+            decay(params, lr * group["weight_decay"])
+        for p, update in zip(params, left @ q.mT, strict=True):
+            add(p, update.reshape(p.shape), lr, -((m / n) ** 0.5))
+
+    def _state(self, p: Tensor, rank: int) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = self.state[p]
+        if not state:
+            matrix, dtype = p.flatten(1), torch.promote_types(p.dtype, torch.float32)
+            state["momentum_buffer"] = torch.zeros(matrix.shape, dtype=dtype, device=p.device)
+            state["right_factor"] = torch.zeros(matrix.shape[1], rank, dtype=dtype, device=p.device)
+        return state
+
+
+@cache
+def _start(n: int, rank: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the right factor to start from: random, and always the same. Kept, since it is copied to the device."""
+    start = torch.randn(n, rank, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return (start / start.norm(dim=0)).to(device, dtype)
+
+
+def build(config: schema.Dion, group: ParamGroup, context: OptimizerContext) -> Dion:
+    """Build the optimizer that ``config`` describes for ``group``."""
+    return Dion(
+        group.params,
+        lr=config.lr,
+        momentum=config.momentum,
+        rank_fraction=config.rank_fraction,
+        weight_decay=config.weight_decay,
+        max_momentum_norm=config.max_momentum_norm,
+    )

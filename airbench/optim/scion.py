@@ -1,0 +1,159 @@
+"""Scion: steps of a fixed size in a norm that suits the layer (Pethick et al. 2025, arXiv 2502.07529)."""
+
+from collections.abc import Callable, Iterable
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from airbench.errors import RecipeError
+from airbench.optim.decay import add, decay, limit_norms
+from airbench.optim.groups import OptimizerContext, ParamGroup
+from airbench.optim.orthogonalize import Orthogonalizer, build_orthogonalizer, newton_schulz, orthogonalize_all
+from airbench.recipe import optimizers as schema
+
+EPS = 1e-8
+
+
+class Scion(Optimizer):
+    """Steps towards the point of a ball that a linear function of the momentum finds least, for any parameter.
+
+    A step, with gradient g and buffer b: b ← momentum · b + (1 - momentum) · g; p ← (1 - lr) · p - lr · radius · D(b),
+    or without the factor 1 - lr if not ``constrained``. D is the minimiser over the unit ball, with the sign turned:
+
+    - ``spectral``: √(out/in) / positions · orthogonalize(b), flattened to ``(out, in · positions)``: the norm is that
+      of the map from inputs to outputs, both measured by their root mean square, so that a learning rate for one width
+      suits another.
+    - ``sign``: sign(b) / inputs, for the last layer: no output changes by more than lr · radius for inputs up to 1.
+    - ``rms``: b over its root mean square, for biases and gains.
+    - ``auto``: ``spectral`` for parameters of two or more dimensions, else ``rms``.
+
+    ``max_momentum_norm``: maximum Frobenius norm of b. ``padded``: as in Muon.
+    Raises ValueError for a setting out of range, a matrix norm of a vector, and a sparse gradient.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.05,
+        momentum: float = 0.9,
+        *,
+        norm: str = "auto",
+        radius: float = 1.0,
+        constrained: bool = True,
+        max_momentum_norm: float | None = None,
+        orthogonalize: Orthogonalizer = newton_schulz,
+        padded: bool | None = None,
+    ):
+        for name, value, fine in (
+            ("lr", lr, lr >= 0),
+            ("momentum", momentum, 0 <= momentum < 1),
+            ("norm", norm, norm in ("auto", "spectral", "sign", "rms")),
+            ("radius", radius, radius > 0),
+            ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
+        ):
+            if not fine:
+                raise ValueError(f"Scion: {name} = {value} is out of range")
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "norm": norm,
+            "radius": radius,
+            "constrained": constrained,
+            "max_momentum_norm": max_momentum_norm,
+        }
+        super().__init__(params, defaults)
+        self.orthogonalize, self.padded = orthogonalize, padded
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Include the function in copies and pickles; ``state_dict`` leaves it out."""
+        return {**super().__getstate__(), "orthogonalize": self.orthogonalize, "padded": self.padded}
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters; ``spectral`` needs two or more dimensions."""
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        if group["norm"] == "spectral" and any(p.ndim < 2 for p in group["params"]):
+            self.param_groups.pop()
+            raise ValueError(
+                "Scion: norm = spectral is for parameters of two or more dimensions; use auto, rms or sign"
+            )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take one step. ``closure`` recomputes the loss, as for any PyTorch optimizer."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None and p.numel()]
+            if any(p.grad.is_sparse for p in params):
+                raise ValueError("Scion: sparse gradient; use another optimizer for this parameter")
+            if params:
+                self._step_group(group, params)
+        return loss
+
+    def _step_group(self, group: dict[str, Any], params: list[Tensor]) -> None:
+        lr = group["lr"]
+        buffers = [self._buffer(p) for p in params]
+        torch._foreach_lerp_(buffers, [p.grad for p in params if p.grad is not None], 1 - group["momentum"])
+        limit_norms(buffers, group["max_momentum_norm"])
+        directions = self._directions(group["norm"], buffers)
+        if group["constrained"]:
+            decay(params, lr)
+        for p, direction in zip(params, directions, strict=True):
+            add(p, direction, lr, -group["radius"])
+
+    def _directions(self, norm: str, buffers: list[Tensor]) -> list[Tensor]:
+        norms = [("spectral" if b.ndim > 1 else "rms") if norm == "auto" else norm for b in buffers]
+        matrices = [b.flatten(1) for b, kind in zip(buffers, norms, strict=True) if kind == "spectral"]
+        factors = iter(orthogonalize_all(matrices, self.orthogonalize, padded=self.padded))
+        return [
+            _spectral_scale(b.shape) * next(factors).reshape(b.shape) if kind == "spectral" else _VECTOR[kind](b)
+            for b, kind in zip(buffers, norms, strict=True)
+        ]
+
+    def _buffer(self, p: Tensor) -> Tensor:
+        state = self.state[p]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(p)
+        buffer: Tensor = state["momentum_buffer"]
+        return buffer
+
+
+def _spectral_scale(shape: torch.Size) -> float:
+    return (shape[0] / shape[1]) ** 0.5 / prod(shape[2:])
+
+
+def _sign(b: Tensor) -> Tensor:
+    return b.sign() / prod(b.shape[1:])
+
+
+def _rms(b: Tensor) -> Tensor:
+    wide = b.to(torch.promote_types(b.dtype, torch.float32))
+    return (wide / (wide.square().mean().sqrt() + EPS)).to(b.dtype)
+
+
+_VECTOR: dict[str, Callable[[Tensor], Tensor]] = {"sign": _sign, "rms": _rms}
+
+
+def build(config: schema.Scion, group: ParamGroup, context: OptimizerContext) -> Scion:
+    """Build the optimizer that ``config`` describes for ``group``. Raises RecipeError for ``spectral`` on a vector."""
+    vectors = [name for name, p in zip(group.param_names, group.params, strict=True) if p.ndim < 2]
+    if config.norm == "spectral" and vectors:
+        raise RecipeError(
+            f"optimizers.{group.name}.norm = spectral: {', '.join(vectors)} is no matrix; use auto, rms or sign"
+        )
+    return Scion(
+        group.params,
+        lr=config.lr,
+        momentum=config.momentum,
+        norm=config.norm,
+        radius=config.radius,
+        constrained=config.constrained,
+        max_momentum_norm=config.max_momentum_norm,
+        orthogonalize=build_orthogonalizer(config.orthogonalize, context.weight_dtype),
+    )
