@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
+from airbench.optim.blocks import blocks, check_split, joined, num_rows
 from airbench.optim.decay import add, decay_cautiously, limit_norms, norm_factor
 from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.optim.neuron_wise import normalize_neurons
@@ -47,7 +48,9 @@ class Muon(Optimizer):
     - ``momentum_convention``: ``sum`` as above; ``lerp``: b ← momentum · b + (1 - momentum) · g and
       u = (1 - momentum) · g + momentum · b, as in torch.optim.Muon.
     - ``flatten``: the shape u is orthogonalised in: ``out`` × rest, ``in`` × rest, or out × in at each ``position``.
-    - ``adjust_lr``: factor on lr by the shape m × n of that matrix: ``none``; ``original``: √max(1, m/n);
+    - ``split``: the number of equal blocks of rows of that matrix that are orthogonalised separately, each a matrix of
+      its own: 3 for the queries, keys and values that one parameter holds.
+    - ``adjust_lr``: factor on lr by the shape m × n of that matrix, or block: ``none``; ``original``: √max(1, m/n);
       ``match_rms_adamw``: 0.2 √max(m, n); ``spectral``: √(m/n).
     - ``neuron_beta``: divide each row of orthogonalize(u) by its root mean square, averaged over steps with this decay
       (NorMuon; see :func:`normalize_neurons`). None: do not.
@@ -60,7 +63,8 @@ class Muon(Optimizer):
     - ``orthogonalize``: matrices ``(..., m, n)`` → the same shape; ``padded``: in one call for all parameters,
       padded with zeros, instead of one call for each shape. None: on CUDA, where calls cost more than arithmetic.
 
-    Raises ValueError for a setting out of range, a parameter that is not a matrix, and a sparse gradient.
+    Raises ValueError for a setting out of range, a parameter that is not a matrix or that has no ``split`` equal blocks
+    of rows, and a sparse gradient.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Muon(Optimizer):
         weight_decay: float = 0.0,
         momentum_convention: str = "sum",
         flatten: str = "out",
+        split: int = 1,
         adjust_lr: str = "none",
         max_update_norm: float | None = None,
         max_momentum_norm: float | None = None,
@@ -87,6 +92,7 @@ class Muon(Optimizer):
             ("weight_decay", weight_decay, weight_decay >= 0),
             ("momentum_convention", momentum_convention, momentum_convention in ("sum", "lerp")),
             ("flatten", flatten, flatten in ("out", "in", "position")),
+            ("split", split, split >= 1),
             ("adjust_lr", adjust_lr, adjust_lr in _ADJUST_LR),
             ("max_update_norm", max_update_norm, max_update_norm is None or max_update_norm > 0),
             ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
@@ -101,6 +107,7 @@ class Muon(Optimizer):
             "weight_decay": weight_decay,
             "momentum_convention": momentum_convention,
             "flatten": flatten,
+            "split": split,
             "adjust_lr": adjust_lr,
             "max_update_norm": max_update_norm,
             "max_momentum_norm": max_momentum_norm,
@@ -124,13 +131,18 @@ class Muon(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters; all must have two or more dimensions."""
         super().add_param_group(param_group)
-        for p in self.param_groups[-1]["params"]:
+        group = self.param_groups[-1]
+        for p in group["params"]:
             if p.ndim < 2 or p.is_complex() or p.is_sparse:
                 self.param_groups.pop()
                 raise ValueError(
                     f"Muon: a parameter of shape {tuple(p.shape)} and type {p.dtype} is not a dense real matrix; "
                     "use another optimizer for it"
                 )
+            rows = num_rows(p, group["flatten"])
+            if rows % group["split"]:
+                self.param_groups.pop()
+                raise ValueError(f"Muon: split = {group['split']} does not divide the {rows} rows of {tuple(p.shape)}")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -153,7 +165,7 @@ class Muon(Optimizer):
         if group["weight_decay"] and not group["cautious_weight_decay"]:
             _decay(params, lr * group["weight_decay"])
         flatten = [self._layout(group["flatten"], update) for update in updates]
-        matrices = [_FLATTEN[how](update) for how, update in zip(flatten, updates, strict=True)]
+        matrices = [blocks(_FLATTEN[how](u), group["split"]) for how, u in zip(flatten, updates, strict=True)]
         adjust = _ADJUST_LR[group["adjust_lr"]]
         factors = orthogonalize_all(matrices, self.orthogonalize, padded=self.padded)
         if group["neuron_beta"] is not None:
@@ -163,7 +175,7 @@ class Muon(Optimizer):
             factors = [factor * norm_factor(factor, group["max_update_norm"]) for factor in factors]
         scales = [adjust(*factor.shape[-2:]) for factor in factors]
         for p, how, factor, scale in zip(params, flatten, factors, scales, strict=True):
-            update = _unflattened(factor, p, how)
+            update = _unflattened(joined(factor, group["split"]), p, how)
             if group["weight_decay"] and group["cautious_weight_decay"]:
                 decay_cautiously(p, update, lr * group["weight_decay"])
             add(p, update, lr, -scale)
@@ -201,9 +213,9 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def momentum_matrices(self) -> list[tuple[Tensor, Tensor]]:
-        """Return each parameter updated so far and its momentum buffer, flattened to one or more matrices."""
+        """Return each parameter updated so far and its momentum buffer, as the matrices that are orthogonalised."""
         return [
-            (p, _FLATTEN[group["flatten"]](self.state[p]["momentum_buffer"]))
+            (p, blocks(_FLATTEN[group["flatten"]](self.state[p]["momentum_buffer"]), group["split"]))
             for group in self.param_groups
             for p in group["params"]
             if p in self.state
@@ -263,6 +275,7 @@ def _build(config: schema.Muon, group: ParamGroup, context: OptimizerContext, **
         weight_decay=config.weight_decay,
         momentum_convention=config.momentum_convention,
         flatten=config.flatten,
+        split=check_split(group.name, config.orthogonalize.split, group.param_names, group.params, config.flatten),
         adjust_lr=config.adjust_lr,
         max_update_norm=config.max_update_norm,
         max_momentum_norm=config.max_momentum_norm,
