@@ -9,17 +9,19 @@ from airbench.cli.train import natural, positive
 from airbench.errors import AirbenchError
 
 if TYPE_CHECKING:
+    from airbench.recipe import LoadedRecipe
     from airbench.studies.result import Study
 
 _OUT = Path("runs/studies")
 _HELP = """\
-Small experiments that test one claim each, in under a minute, on built-in data. Each prints a table and saves a
+Small experiments that test one claim each, in a minute or two, on built-in data. Each prints a table and saves a
 figure (PNG) and its numbers (JSON).
 
   airbench study orthogonalize       error and time of each orthogonalisation method
   airbench study correlated-inputs   Muon against SGD with two highly correlated inputs
   airbench study spectra             is momentum nearly low rank? measured in a short training run
   airbench study decay               Adam's weight decay depends on gradient scale, AdamW's does not
+  airbench study muonclip            attention logits that grow under Muon, and QK-clip, which bounds them
 """
 _ORTHOGONALIZE_HELP = """\
 Compare orthogonalisation methods: distance from the exact orthogonal factor, and time.
@@ -32,7 +34,7 @@ hiverge, classical_quintic, classical_cubic or polar_express; frobenius, gram or
 
 
 def add_commands(commands: Any) -> None:
-    """Add ``study`` and its four subcommands."""
+    """Add ``study`` and its subcommands."""
     raw = argparse.RawDescriptionHelpFormatter
     study = commands.add_parser("study", help="test one claim", description=_HELP, formatter_class=raw)
     studies = study.add_subparsers(metavar="STUDY", required=True)
@@ -61,7 +63,15 @@ def add_commands(commands: Any) -> None:
     decay = studies.add_parser("decay", help="coupled against decoupled weight decay")
     decay.add_argument("--seed", type=natural, default=0, help="seed of the gradients' signs (default 0)")
     decay.set_defaults(command=_decay)
-    for parser in (orthogonalize, inputs, spectra, decay):
+
+    muonclip = studies.add_parser("muonclip", help="attention logits with and without QK-clip")
+    muonclip.add_argument(
+        "items", nargs="*", metavar="RECIPE | KEY=VALUE",
+        help="a recipe with qk_clip, and overrides (default: muonclip, small, on 500 built-in images)",
+    )  # fmt: skip
+    muonclip.add_argument("--seed", type=natural, default=0, help="seed of both trainings (default 0)")
+    muonclip.set_defaults(command=_muonclip)
+    for parser in (orthogonalize, inputs, spectra, decay, muonclip):
         parser.add_argument("--out", type=Path, default=_OUT, metavar="DIR", help=f"output folder (default {_OUT})")
 
 
@@ -92,16 +102,20 @@ def _correlated_inputs(options: argparse.Namespace) -> int:
 
 
 def _spectra(options: argparse.Namespace) -> int:
-    from airbench.cli.train import split_items
-    from airbench.recipe import load_recipe
     from airbench.studies.spectra import study_spectra
 
-    files, overrides = split_items(options.items)
+    return _show(study_spectra(_recipe("spectra", options.items, "quickstart", SHORT), options.seed), options)
+
+
+def _recipe(study: str, items: Sequence[str], default: str, shortened: Sequence[str]) -> "LoadedRecipe":
+    """Load the recipe that ``items`` name, with their overrides; without one, ``default``, ``shortened``."""
+    from airbench.cli.train import split_items
+    from airbench.recipe import load_recipe
+
+    files, overrides = split_items(items)
     if len(files) > 1:
-        raise AirbenchError(f"study spectra takes one recipe, not {len(files)}: {', '.join(files)}")
-    if not files:
-        files, overrides = ["quickstart"], [*SHORT, *overrides]
-    return _show(study_spectra(load_recipe(files[0], overrides), options.seed), options)
+        raise AirbenchError(f"study {study} takes one recipe, not {len(files)}: {', '.join(files)}")
+    return load_recipe(files[0], overrides) if files else load_recipe(default, [*shortened, *overrides])
 
 
 SHORT = ("data.train_images=10000", "train.epochs=1", "evaluate.tta=[]")
@@ -112,3 +126,16 @@ def _decay(options: argparse.Namespace) -> int:
     from airbench.studies.decay import study_decay
 
     return _show(study_decay(options.seed), options)
+
+
+def _muonclip(options: argparse.Namespace) -> int:
+    from airbench.studies.muonclip import study_muonclip
+
+    return _show(study_muonclip(_recipe("muonclip", options.items, "muonclip", MEMORISED), options.seed), options)
+
+
+MEMORISED = (
+    "data.name=shapes", "data.train_images=500", "data.augment={}", "train.batch_size=100", "train.epochs=100",
+    "net.patch=8", "net.width=64", "net.depth=2", "net.heads=2", "engine.compile=none",
+)  # fmt: skip
+"""Overrides that make of muonclip 500 steps of a small net, on images so few that it can learn them by heart."""
