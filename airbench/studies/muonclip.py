@@ -51,28 +51,22 @@ def study_muonclip(loaded: LoadedRecipe, seed: int = 0) -> Study:
         "without qk_clip": _train(worker, _without_clip(recipe), loaded, seed),
         "with qk_clip": _train(worker, recipe, loaded, seed),
     }
-    rows: list[tuple[str, ...]] = [("attention logits", "largest, median", "largest", "loss, median")]
-    rows += [(name, f"{m:.1f}", f"{most:.1f}", f"{loss:.3f}") for name, (m, most, loss) in _lasts(curves).items()]
+    rows: list[tuple[str, ...]] = [("last tenth of the steps", "largest logit, median", "largest", "loss, median")]
+    for name, curve in curves.items():
+        median, most, loss = curve.last
+        rows.append((name, f"{median:.1f}", f"{most:.1f}", f"{loss:.3f}"))
     plain, clip = curves.values()
+    lowest = min(thresholds)
     return Study(
         "muonclip",
         {"recipe": recipe.name, "seed": seed, "steps": len(plain.loss), "thresholds": thresholds},
         rows,
         {name: vars(curve) for name, curve in curves.items()},
         _figure(curves, thresholds),
-        f"Over the last tenth of {len(plain.loss)} steps. Threshold {', '.join(f'{t:g}' for t in thresholds)}: it was "
-        f"exceeded in {_share_above(plain, max(thresholds)):.0%} of the steps without the clip, by a factor of up to "
-        f"{max(plain.largest_logit) / max(thresholds):.1f}; in {_share_above(clip, max(thresholds)):.0%} with it, by a "
-        f"factor of up to {max(clip.largest_logit) / max(thresholds):.2f}.",
+        f"Largest attention logit of each of {len(plain.loss)} steps, over all heads. At most, it was "
+        f"{max(plain.largest_logit) / lowest:.2f} times the threshold of {lowest:g} without the clip and "
+        f"{max(clip.largest_logit) / lowest:.2f} times with it; the clip acts after the step that exceeds it.",
     )
-
-
-def _lasts(curves: dict[str, Curve]) -> dict[str, tuple[float, float, float]]:
-    return {name: curve.last for name, curve in curves.items()}
-
-
-def _share_above(curve: Curve, threshold: float) -> float:
-    return sum(logit > threshold for logit in curve.largest_logit) / len(curve.largest_logit)
 
 
 def _without_clip(recipe: Recipe) -> Recipe:
