@@ -62,7 +62,7 @@ def study_muonclip(loaded: LoadedRecipe, seed: int = 0) -> Study:
         {"recipe": recipe.name, "seed": seed, "steps": len(plain.loss), "thresholds": thresholds},
         rows,
         {name: vars(curve) for name, curve in curves.items()},
-        _figure(curves, thresholds),
+        _figure(recipe.name, curves, thresholds),
         f"Largest attention logit of each of {len(plain.loss)} steps, over all heads. At most, it was "
         f"{max(plain.largest_logit) / lowest:.2f} times the threshold of {lowest:g} without the clip and "
         f"{max(clip.largest_logit) / lowest:.2f} times with it; the clip acts after the step that exceeds it.",
@@ -103,7 +103,7 @@ def _largest_logit(optimizers: Optimizers) -> float:
     return max(t.qk_clip.seen.max().item() for t in optimizers.trained if t.qk_clip is not None)
 
 
-def _figure(curves: dict[str, Curve], thresholds: list[float]) -> Figure:
+def _figure(recipe: str, curves: dict[str, Curve], thresholds: list[float]) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8, 7), layout="constrained")
         above, below = figure.subplots(2, 1, sharex=True)
@@ -118,5 +118,5 @@ def _figure(curves: dict[str, Curve], thresholds: list[float]) -> Figure:
         above.legend()
         below.set_ylabel("loss of the step's batch")
         below.set_xlabel("step")
-        figure.suptitle("Muon on a small vision transformer without QK-norm, at a high learning rate")
+        figure.suptitle(f"Attention logits and loss of {recipe}, with and without QK-clip")
         return figure
