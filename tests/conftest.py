@@ -38,6 +38,9 @@ TINY = (
     "net.head.scale=0.125",
 )
 
+SMALL = {"resnet18": ("net.width=4",), "vit": ("net.width=8", "net.depth=2", "net.heads=2")}
+"""What makes the other nets small."""
+
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -90,7 +93,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tiny(config: str | Path = "airbench94_muon.yaml", *overrides: str) -> LoadedRecipe:
     """A shipped recipe, shrunk until it trains in a second."""
-    words = list(TINY)
-    if load_recipe(config).recipe.net.name == "resnet18":
-        words = [*(word for word in TINY if not word.startswith("net.")), "net.width=4"]
+    words, net = list(TINY), load_recipe(config).recipe.net.name
+    if net in SMALL:
+        words = [*(word for word in TINY if not word.startswith("net.")), *SMALL[net]]
     return load_recipe(config, [*words, *overrides])

@@ -226,6 +226,7 @@ def test_studies_name_the_files_that_they_wrote(tmp_path: Path, capsys: pytest.C
         (["orthogonalize", "--methods", "qr"], "--methods: qr: unknown method qr"),
         (["spectra", "a.yaml", "b.yaml"], "takes one recipe, not 2"),
         (["spectra", "nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["muonclip", "a.yaml", "b.yaml"], "study muonclip takes one recipe, not 2"),
     ],
 )
 def test_a_mistake_in_a_study_is_answered_in_one_line(

@@ -20,7 +20,7 @@ from airbench.training.evaluate import num_correct
 from airbench.training.step import train_step
 from tests.conftest import tiny
 
-CONFIGS = ("airbench94_muon.yaml", "airbench94.yaml", "resnet18.yaml")
+CONFIGS = ("airbench94_muon.yaml", "airbench94.yaml", "resnet18.yaml", "muonclip.yaml", "muon.yaml")
 
 
 def make_optimizers(net: Net, recipe: Recipe) -> Optimizers:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _OUT = Path("runs/studies")
 _HELP = """\
-Small experiments that test one claim each, on built-in data, in under a minute unless said otherwise. Each prints a
+Small experiments that test one claim each, on built-in data, in a minute or two unless said otherwise. Each prints a
 table and saves a figure (PNG) and its numbers (JSON).
 
   airbench study orthogonalize       error and time of each orthogonalisation method
@@ -22,7 +22,8 @@ table and saves a figure (PNG) and its numbers (JSON).
   airbench study spectra             is momentum nearly low rank? measured in a short training run
   airbench study operator            updates as maps on images, orthogonalised as flattened filters or as maps
   airbench study decay               Adam's weight decay depends on gradient scale, AdamW's does not
-  airbench study batch-size          examples and steps to an accuracy at many batch sizes (minutes)
+  airbench study muonclip            attention logits that grow under Muon, and QK-clip, which bounds them
+  airbench study batch-size          examples and steps to an accuracy at many batch sizes (ten minutes)
 """
 _BATCH_SIZE_HELP = """\
 Train recipes until they reach an accuracy, at many batch sizes, each with the learning rate that is best there: does
@@ -79,6 +80,14 @@ def add_commands(commands: Any) -> None:
     decay.add_argument("--seed", type=natural, default=0, help="seed of the gradients' signs (default 0)")
     decay.set_defaults(command=_decay)
 
+    muonclip = studies.add_parser("muonclip", help="attention logits with and without QK-clip")
+    muonclip.add_argument(
+        "items", nargs="*", metavar="RECIPE | KEY=VALUE",
+        help="a recipe with qk_clip, and overrides (default: muonclip, small, on 500 built-in images)",
+    )  # fmt: skip
+    muonclip.add_argument("--seed", type=natural, default=0, help="seed of both trainings (default 0)")
+    muonclip.set_defaults(command=_muonclip)
+
     batch = studies.add_parser(
         "batch-size", help="compute against time to an accuracy", description=_BATCH_SIZE_HELP, formatter_class=raw
     )
@@ -88,7 +97,7 @@ def add_commands(commands: Any) -> None:
     )
     batch.add_argument("--trials", type=positive, default=2, metavar="N", help="reported trials (default 2)")
     batch.set_defaults(command=_batch_size)
-    for parser in (orthogonalize, inputs, spectra, operator, decay, batch):
+    for parser in (orthogonalize, inputs, spectra, operator, decay, muonclip, batch):
         parser.add_argument("--out", type=Path, default=_OUT, metavar="DIR", help=f"output folder (default {_OUT})")
 
 
@@ -128,26 +137,24 @@ def _correlated_inputs(options: argparse.Namespace) -> int:
 def _spectra(options: argparse.Namespace) -> int:
     from airbench.studies.spectra import study_spectra
 
-    return _show(study_spectra(_recipe("spectra", options), options.seed), options)
+    return _show(study_spectra(_recipe("spectra", options.items, "quickstart", SHORT), options.seed), options)
 
 
 def _operator(options: argparse.Namespace) -> int:
     from airbench.studies.operator import study_operator
 
-    return _show(study_operator(_recipe("operator", options), options.seed), options)
+    return _show(study_operator(_recipe("operator", options.items, "quickstart", SHORT), options.seed), options)
 
 
-def _recipe(study: str, options: argparse.Namespace) -> "LoadedRecipe":
-    """Load the recipe that a study trains: the one given, or a short quickstart."""
+def _recipe(study: str, items: Sequence[str], default: str, shortened: Sequence[str]) -> "LoadedRecipe":
+    """Load the recipe that ``items`` name, with their overrides; without one, ``default``, ``shortened``."""
     from airbench.cli.train import split_items
     from airbench.recipe import load_recipe
 
-    files, overrides = split_items(options.items)
+    files, overrides = split_items(items)
     if len(files) > 1:
         raise AirbenchError(f"study {study} takes one recipe, not {len(files)}: {', '.join(files)}")
-    if not files:
-        files, overrides = ["quickstart"], [*SHORT, *overrides]
-    return load_recipe(files[0], overrides)
+    return load_recipe(files[0], overrides) if files else load_recipe(default, [*shortened, *overrides])
 
 
 SHORT = ("data.train_images=10000", "train.epochs=1", "evaluate.tta=[]")
@@ -187,3 +194,16 @@ def _decay(options: argparse.Namespace) -> int:
     from airbench.studies.decay import study_decay
 
     return _show(study_decay(options.seed), options)
+
+
+def _muonclip(options: argparse.Namespace) -> int:
+    from airbench.studies.muonclip import study_muonclip
+
+    return _show(study_muonclip(_recipe("muonclip", options.items, "muonclip", MEMORISED), options.seed), options)
+
+
+MEMORISED = (
+    "data.name=shapes", "data.train_images=500", "data.augment={}", "train.batch_size=100", "train.epochs=80",
+    "net.patch=8", "net.width=64", "net.depth=2", "net.heads=2", "engine.compile=none",
+)  # fmt: skip
+"""Overrides that make of muonclip 400 steps of a small net, on images so few that it can learn them by heart."""

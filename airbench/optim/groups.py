@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from airbench.errors import RecipeError
+from airbench.optim.qk_clip import Attention, find_attention
 from airbench.recipe.optimizers import Group
 
 
@@ -21,6 +22,8 @@ class ParamGroup:
     param_names: tuple[str, ...]
     params: tuple[Tensor, ...]
     """The net's own parameters, or the float32 copies that are updated in their place."""
+    attentions: tuple[Attention | None, ...] = ()
+    """For ``qk_clip``: the attention whose queries and keys each parameter holds, if any."""
 
     @property
     def on_cuda(self) -> bool:
@@ -47,7 +50,8 @@ def route(net: nn.Module, groups: dict[str, Group]) -> list[ParamGroup]:
     """Assign each trainable parameter of ``net`` to the first group with a pattern that matches its name.
 
     Raises RecipeError for a pattern that matches no unassigned parameter, for a parameter that no pattern matches,
-    for Muon on a parameter that is not a matrix, and for groups that are all frozen before the end.
+    for Muon on a parameter that is not a matrix, for ``qk_clip`` without attention, and for groups that are all frozen
+    before the end.
     """
     trainable = {name: p for name, p in net.named_parameters() if p.requires_grad}
     taken: dict[str, str] = {}
@@ -67,7 +71,8 @@ def route(net: nn.Module, groups: dict[str, Group]) -> list[ParamGroup]:
                 f"optimizers.{group}: {config.name} trains matrices, and {', '.join(vectors)} has fewer than "
                 f"{config.min_dims} dimensions; assign it to another group"
             )
-        found.append(ParamGroup(group, config, names, tuple(trainable[name] for name in names)))
+        attentions = () if config.qk_clip is None else find_attention(net, group, names)
+        found.append(ParamGroup(group, config, names, tuple(trainable[name] for name in names), attentions))
     if all(g.config.train_epochs is not None for g in found):
         raise RecipeError("optimizers: train_epochs freezes every group; remove it from at least one")
     left = [name for name in trainable if name not in taken]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
+from airbench.optim.blocks import blocks, check_split, joined, num_rows
 from airbench.optim.decay import add, decay, decay_cautiously, limit_norms, norm_factor
 from airbench.optim.flatten import NAMES, Layout, layout
 from airbench.optim.groups import OptimizerContext, ParamGroup
@@ -40,8 +41,10 @@ class Muon(Optimizer):
       u = (1 - momentum) · g + momentum · b, as in torch.optim.Muon.
     - ``flatten``: the shape u is orthogonalised in: ``out`` × rest, ``in`` × rest, out × in at each ``position``, or at
       each frequency of periodic images of ``operator_side``: the ``operator`` that a convolution is on images.
-    - ``adjust_lr``: factor on lr by the shape m × n of that matrix (``operator``: out × in): ``none``; ``original``:
-      √max(1, m/n); ``match_rms_adamw``: 0.2 √max(m, n); ``spectral``: √(m/n).
+    - ``split``: the number of equal blocks of rows of that matrix that are orthogonalised separately, each a matrix of
+      its own: 3 for the queries, keys and values that one parameter holds.
+    - ``adjust_lr``: factor on lr by the shape m × n of that matrix, or block (``operator``: out × in): ``none``;
+      ``original``: √max(1, m/n); ``match_rms_adamw``: 0.2 √max(m, n); ``spectral``: √(m/n).
     - ``neuron_beta``: divide each row of orthogonalize(u) by its root mean square, averaged over steps with this decay
       (NorMuon; see :func:`normalize_neurons`). None: do not.
     - ``cautious_weight_decay``: decay only those weights that the update moves towards zero (Chen et al. 2025,
@@ -53,7 +56,8 @@ class Muon(Optimizer):
     - ``orthogonalize``: matrices ``(..., m, n)`` → the same shape; ``padded``: in one call for all parameters,
       padded with zeros, instead of one call for each shape. None: on CUDA, where calls cost more than arithmetic.
 
-    Raises ValueError for a setting out of range, a parameter that is not a matrix, and a sparse gradient.
+    Raises ValueError for a setting out of range, a parameter that is not a matrix or that has no ``split`` equal blocks
+    of rows, and a sparse gradient.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Muon(Optimizer):
         momentum_convention: str = "sum",
         flatten: str = "out",
         operator_side: int = 8,
+        split: int = 1,
         adjust_lr: str = "none",
         max_update_norm: float | None = None,
         max_momentum_norm: float | None = None,
@@ -82,6 +87,7 @@ class Muon(Optimizer):
             ("momentum_convention", momentum_convention, momentum_convention in ("sum", "lerp")),
             ("flatten", flatten, flatten in NAMES),
             ("operator_side", operator_side, operator_side >= 1),
+            ("split", split, split == 1 or (split > 1 and flatten != "operator")),
             ("adjust_lr", adjust_lr, adjust_lr in _ADJUST_LR),
             ("max_update_norm", max_update_norm, max_update_norm is None or max_update_norm > 0),
             ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
@@ -97,6 +103,7 @@ class Muon(Optimizer):
             "momentum_convention": momentum_convention,
             "flatten": flatten,
             "operator_side": operator_side,
+            "split": split,
             "adjust_lr": adjust_lr,
             "max_update_norm": max_update_norm,
             "max_momentum_norm": max_momentum_norm,
@@ -120,13 +127,18 @@ class Muon(Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters; all must have two or more dimensions."""
         super().add_param_group(param_group)
-        for p in self.param_groups[-1]["params"]:
+        group = self.param_groups[-1]
+        for p in group["params"]:
             if p.ndim < 2 or p.is_complex() or p.is_sparse:
                 self.param_groups.pop()
                 raise ValueError(
                     f"Muon: a parameter of shape {tuple(p.shape)} and type {p.dtype} is not a dense real matrix; "
                     "use another optimizer for it"
                 )
+            rows = num_rows(p, group["flatten"])
+            if rows % group["split"]:
+                self.param_groups.pop()
+                raise ValueError(f"Muon: split = {group['split']} does not divide the {rows} rows of {tuple(p.shape)}")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -149,13 +161,13 @@ class Muon(Optimizer):
         if group["weight_decay"] and not group["cautious_weight_decay"]:
             decay(params, lr * group["weight_decay"])
         layouts = [self._layout(group, update) for update in updates]
-        matrices = [how.matrices(update) for how, update in zip(layouts, updates, strict=True)]
+        matrices = [blocks(how.matrices(u), group["split"]) for how, u in zip(layouts, updates, strict=True)]
         factors = orthogonalize_all(matrices, self.orthogonalize, padded=self.padded)
         if group["neuron_beta"] is not None:
             moments = [self._moment(p, factor) for p, factor in zip(params, factors, strict=True)]
             factors = normalize_neurons(factors, moments, group["neuron_beta"])
         for p, how, factor in zip(params, layouts, factors, strict=True):
-            update = how.update(factor, p)
+            update = how.update(joined(factor, group["split"]), p)
             if group["max_update_norm"] is not None:
                 update = update * norm_factor(update, group["max_update_norm"])
             if group["weight_decay"] and group["cautious_weight_decay"]:
@@ -189,11 +201,15 @@ class Muon(Optimizer):
         limit_norms(buffers, largest)
         return list(torch._foreach_add(gradients, buffers, alpha=momentum)) if group["nesterov"] else buffers
 
+    def _matrices_of(self, group: dict[str, Any], p: Tensor) -> Tensor:
+        """Return a parameter's momentum buffer as one or more matrices."""
+        return layout(group["flatten"], p, group["operator_side"], False).matrices(self.state[p]["momentum_buffer"])
+
     @torch.no_grad()
     def momentum_matrices(self) -> list[tuple[Tensor, Tensor]]:
-        """Return each parameter updated so far and its momentum buffer, flattened to one or more matrices."""
+        """Return each parameter updated so far and its momentum buffer, as the matrices that are orthogonalised."""
         return [
-            (p, layout(group["flatten"], p, group["operator_side"], False).matrices(self.state[p]["momentum_buffer"]))
+            (p, blocks(self._matrices_of(group, p), group["split"]))
             for group in self.param_groups
             for p in group["params"]
             if p in self.state
@@ -234,6 +250,7 @@ def _build(config: schema.Muon, group: ParamGroup, context: OptimizerContext, **
         momentum_convention=config.momentum_convention,
         flatten=config.flatten,
         operator_side=config.operator_side,
+        split=check_split(group.name, config.orthogonalize.split, group.param_names, group.params, config.flatten),
         adjust_lr=config.adjust_lr,
         max_update_norm=config.max_update_norm,
         max_momentum_norm=config.max_momentum_norm,

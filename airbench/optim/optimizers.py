@@ -8,6 +8,7 @@ from torch import Tensor
 
 from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.optim.master_weights import MasterWeights
+from airbench.optim.qk_clip import QKClip
 from airbench.optim.rescale import rescale
 from airbench.recipe.optimizers import OPTIMIZERS
 from airbench.recipe.schedules import epochs_to_steps
@@ -27,6 +28,8 @@ class Trained:
     master: MasterWeights | None
     lr: float
     """Learning rate in the optimizer's units, when the schedule's factor is 1."""
+    qk_clip: QKClip | None
+    """Bounds the attention logits after the step."""
 
 
 class Optimizers:
@@ -59,7 +62,10 @@ class Optimizers:
             master = MasterWeights(group.params)
             stepped = replace(group, params=tuple(master.copies))
         optimizer: torch.optim.Optimizer = OPTIMIZERS.build(group.config, stepped, context)
-        return Trained(group, stepped, optimizer, master, float(optimizer.param_groups[0]["lr"]))
+        clip, settings = None, group.config.qk_clip
+        if settings is not None:
+            clip = QKClip(settings, stepped.params, stepped.attentions)
+        return Trained(group, stepped, optimizer, master, float(optimizer.param_groups[0]["lr"]), clip)
 
     def _put_rates_on_device(self) -> None:
         """Make every learning rate an element of one device tensor, set by one launch per step."""
@@ -117,6 +123,8 @@ class Optimizers:
             with_gradient = [p for p in t.stepped.params if p.grad is not None]
             rescale(with_gradient, t.group.config.rescale.norm)
         t.optimizer.step()
+        if t.qk_clip:
+            t.qk_clip.after_step()
         if t.master:
             t.master.after_step()
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from airbench.recipe.config import Config, Count, Positive
 from airbench.recipe.registry import Component, Registry
@@ -131,11 +131,56 @@ class ResNet18(NetConfig):
         return self.model_copy(update={"width": max(1, round(share * self.width))})
 
 
+class ViT(NetConfig):
+    """A vision transformer for small images: learned positions, mean over patches (Dosovitskiy et al. 2021)."""
+
+    name: Literal["vit"] = "vit"
+    """This net."""
+
+    patch: Annotated[int, Field(ge=1, le=256)] = 4
+    """Side of a patch, in pixels. It must divide the side of the images."""
+
+    width: Width = 192
+    """Channels of a token. A multiple of `heads`."""
+
+    depth: Annotated[int, Field(ge=1, le=64)] = 6
+    """Number of blocks, each of them attention and an MLP."""
+
+    heads: Annotated[int, Field(ge=1, le=256)] = 3
+    """Attention heads of a block."""
+
+    mlp_ratio: Annotated[float, Field(gt=0, le=64)] = 4.0
+    """Hidden channels of an MLP, in units of `width`."""
+
+    qk_norm: bool = True
+    """Normalise the queries and keys of each head to root mean square 1, times a trained scale (Henry et al. 2020;
+    Dehghani et al. 2023), so that attention logits cannot grow with the weights."""
+
+    activation: Literal["gelu", "relu_squared"] = "gelu"
+    """The nonlinearity of the MLPs."""
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width = {self.width} is not a multiple of heads = {self.heads}")
+        return self
+
+    @property
+    def first_width(self) -> int:
+        """Channels of a token."""
+        return self.width
+
+    def scaled(self, share: float) -> Self:
+        """Return this config with the channels of every head multiplied by ``share``."""
+        return self.model_copy(update={"width": self.heads * max(1, round(share * self.width / self.heads))})
+
+
 NETS = Registry(
     "net",
     {
         "cifarnet": Component(CifarNet, "airbench.net.cifarnet:build_cifarnet"),
         "resnet18": Component(ResNet18, "airbench.net.resnet:build_resnet18"),
+        "vit": Component(ViT, "airbench.net.vit:build_vit"),
     },
     default="cifarnet",
 )

@@ -28,6 +28,20 @@ class Rescale(Config):
         return step % (self.every + int(self.growth * step / total)) == 0
 
 
+class QKClip(Config):
+    """Scale down the query and key weights of attention heads whose logits are too large (Kimi K2, 2025: MuonClip).
+
+    After each step, where the largest attention logit of a head in that step, S, exceeds τ = `threshold`, its query
+    weights are multiplied by (τ / S)^`balance` and its key weights by (τ / S)^(1 - `balance`).
+    """
+
+    threshold: Positive = 100.0
+    """Largest attention logit that is left alone, after the division by the square root of a head's channels."""
+
+    balance: Fraction = 0.5
+    """Share of the scaling that the queries take; the keys take the rest. See the formula above."""
+
+
 class Group(Config):
     """A parameter group: the settings common to all optimizers."""
 
@@ -51,6 +65,10 @@ class Group(Config):
 
     rescale: Rescale | None = None
     """Rescale the parameters to a fixed norm before each update. Unset: never."""
+
+    qk_clip: QKClip | None = None
+    """Bound the attention logits that the group's fused query, key and value weights (`*.qkv.weight` of net `vit`)
+    give, after each step. Not with `net.qk_norm`. Unset: do not."""
 
     master_weights: bool = False
     """If the net is in half precision, update a float32 copy of its weights, with float32 optimizer state."""

@@ -37,6 +37,10 @@ class OrthogonalizerConfig(Config):
 
     method: str
 
+    split: Annotated[int, Field(ge=1, le=65536)] = 1
+    """Orthogonalise this many equal blocks of rows separately, for a matrix that holds several maps: 3 for the queries,
+    keys and values of an attention, 3 · heads for those of each head. `adjust_lr` is then by the shape of a block."""
+
     def wants_triton(self) -> bool:
         """Return whether the settings ask for a Triton kernel."""
         return False

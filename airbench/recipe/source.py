@@ -208,8 +208,8 @@ _DEFAULTS = {
 }
 """The kind of a section that does not name it, by the section and the setting that names it."""
 
-_KEPT = ("params", "augment")
-"""Settings that do not depend on the kind: a group's parameters, and the augmentations."""
+_KEPT = ("params", "augment", "split")
+"""Settings that do not depend on the kind: a group's parameters, the augmentations, the maps that a matrix holds."""
 
 
 def merge(base: Node, over: Node, *, start_over: bool = True, at: str = "") -> Node:

@@ -270,8 +270,10 @@ def test_any_override_parses_or_is_refused_in_one_line(text: str) -> None:
 
 def test_another_way_to_orthogonalise_or_another_optimizer_starts_over_but_for_whom_it_trains() -> None:
     svd = load_recipe(MUON, ["optimizers.filters.orthogonalize.method=svd"]).recipe.optimizers["filters"]
-    assert svd.orthogonalize.model_dump() == {"method": "svd"}  # type: ignore[union-attr]
+    assert svd.orthogonalize.model_dump() == {"split": 1, "method": "svd"}  # type: ignore[union-attr]
     assert svd.lr == 0.24
+    qkv = load_recipe("muon", ["optimizers.qkv.orthogonalize.method=svd"]).recipe.optimizers["qkv"]
+    assert qkv.orthogonalize.model_dump() == {"split": 3, "method": "svd"}  # type: ignore[union-attr]
     head = CONFIGS / "ablations" / "muon_head.yaml"
     assert load_recipe(head, ["optimizers.head.orthogonalize.method=svd"]).recipe.optimizers["head"].lr == 0.24
     adam = load_recipe(MUON, ["optimizers.filters.name=adam", "optimizers.filters.lr=0.004"]).recipe.optimizers

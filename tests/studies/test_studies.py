@@ -10,13 +10,18 @@ import torch
 
 from airbench.data.dataset import Dataset
 from airbench.errors import AirbenchError
+from airbench.experiment.worker import Worker
 from airbench.studies.correlated_inputs import study_correlated_inputs
 from airbench.studies.decay import study_decay
 from airbench.studies.methods import parse_method
+from airbench.studies.muonclip import study_muonclip
 from airbench.studies.operator import WAYS, study_operator
 from airbench.studies.orthogonalize import study_orthogonalize
 from airbench.studies.result import Study
 from airbench.studies.spectra import study_spectra
+from airbench.training.callback import Callback
+from airbench.training.loop import run_trial
+from airbench.training.results import EpochRow, TrialSeeds
 from tests.conftest import tiny
 
 
@@ -136,3 +141,38 @@ def test_the_operators_spectrum_is_flat_where_it_is_orthogonalised(few_shapes: D
 def test_an_operator_without_muon_is_refused(few_shapes: Dataset) -> None:
     with pytest.raises(AirbenchError, match="Muon trains no convolution"):
         study_operator(tiny("airbench94.yaml"))
+
+
+HIGH = ("optimizers.qkv.lr=1", "optimizers.qkv.qk_clip={threshold: 3}", "net.width=16")
+
+
+def test_logits_grow_without_the_clip_and_stay_near_the_threshold_with_it(few_shapes: Dataset, tmp_path: Path) -> None:
+    study = study_muonclip(tiny("muonclip", *HIGH, "train.epochs=4"))
+    without, with_clip = study.numbers["without qk_clip"], study.numbers["with qk_clip"]
+    steps = study.settings["steps"]
+    assert all(len(curve[key]) == steps == 32 for curve in (without, with_clip) for key in ("largest_logit", "loss"))
+    first = next(i for i, logit in enumerate(without["largest_logit"]) if logit > 3)
+    # Until a logit exceeds the threshold, that step included, both are one training.
+    for key in ("largest_logit", "loss"):
+        assert without[key][: first + 1] == with_clip[key][: first + 1]
+        assert without[key][first + 1 :] != with_clip[key][first + 1 :]
+    assert np.median(without["largest_logit"][-5:]) > 5 * np.median(with_clip["largest_logit"][-5:])
+    saved(study, tmp_path)
+
+
+def test_the_training_without_the_clip_is_that_of_the_recipe_without_it(few_shapes: Dataset) -> None:
+    losses: list[float] = []
+
+    class Losses(Callback):
+        def on_epoch(self, row: EpochRow) -> None:
+            losses.append(row.train_loss)
+
+    plain = tiny("muonclip", *HIGH, "optimizers.qkv.qk_clip=null", "train.epochs=1", "evaluate.tta=[]")
+    run_trial(Worker().setup(plain.recipe), TrialSeeds(0, 0, 0), Losses())
+    study = study_muonclip(tiny("muonclip", *HIGH, "train.epochs=1"))
+    assert study.numbers["without qk_clip"]["loss"][-1] == pytest.approx(losses[0], rel=1e-6)
+
+
+def test_a_recipe_without_a_clip_is_refused(few_shapes: Dataset) -> None:
+    with pytest.raises(AirbenchError, match="no group has a qk_clip"):
+        study_muonclip(tiny("muon"))

@@ -21,6 +21,9 @@ from tests.conftest import CONFIGS, TINY
 SCHEMA = Recipe.model_json_schema()
 COSTLY = {"steps", "every", "pixels", "padding", "size", "batch_size", "images"}
 """Integers whose upper bound would only take long."""
+UNFIT = ("params", "qk_clip")
+"""Settings that depend on the net: patterns of names, and the bound on the logits of an attention, which this net has
+not."""
 
 
 def values(node: dict[str, Any], key: str = "") -> st.SearchStrategy[Any]:
@@ -67,7 +70,7 @@ def numbers(node: dict[str, Any]) -> st.SearchStrategy[float]:
 def objects(node: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     """Draw an object with the keys that it needs, its kind, and some of the others."""
     needed = {*node.get("required", ()), *({"name", "method"} & node.get("properties", {}).keys())}
-    parts = {key: values(part, key) for key, part in node.get("properties", {}).items() if key != "params"}
+    parts = {key: values(part, key) for key, part in node.get("properties", {}).items() if key not in UNFIT}
     parts = {key: part for key, part in parts.items() if not part.is_empty}
     return st.fixed_dictionaries(
         {key: part for key, part in parts.items() if key in needed},
