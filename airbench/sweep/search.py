@@ -23,10 +23,11 @@ def search(sweep: Sweep, say: Say, options: Options | None = None) -> None:
         _train(sweep, best(sweep, sweep.top), AGAIN, sweep.again, sweep.seed + FRESH, say, options)
 
 
-def _train(
-    sweep: Sweep, numbers: Iterable[int], part: str, trials: int, seed: int, say: Say, options: Options | None
-) -> None:
+def _train(sweep: Sweep, numbers: Iterable[int], part: str, trials: int, seed: int, say: Say, options: Options) -> None:
     begun = sweep.runs(part)
+    if options.cluster is not None:
+        _train_together(sweep, numbers, part, trials, seed, options)
+        return
     for number in numbers:
         run = begun.get(number)
         if run is not None and not run.missing:
@@ -38,6 +39,17 @@ def _train(
         else:
             recipe = sweep.recipe_of(number)
             run_experiment([recipe], trials=trials, seed=seed, out=sweep.path / part, options=options)
+
+
+def _train_together(sweep: Sweep, numbers: Iterable[int], part: str, trials: int, seed: int, options: Options) -> None:
+    """Train all settings as one experiment, so that every worker of a cluster has something to do."""
+    begun = sweep.runs(part)
+    cut_off = [begun[number].path for number in numbers if number in begun and begun[number].missing]
+    if cut_off:
+        resume_experiment(cut_off, options=options)
+    recipes = [sweep.recipe_of(number) for number in numbers if number not in begun]
+    if recipes:
+        run_experiment(recipes, trials=trials, seed=seed, out=sweep.path / part, options=options)
 
 
 def accuracies(run: RunRecord | None) -> list[float]:
