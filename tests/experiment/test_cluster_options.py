@@ -1,17 +1,20 @@
 """What can be said of a cluster before there is one: options, what a trial needs, which nodes have it."""
 
+import re
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from airbench.cli import main
+from airbench.cli import build_parser, main
 from airbench.cli.train import execution, ray_address, read_recipes
 from airbench.errors import AirbenchError
 from airbench.experiment.cluster.connect import Cluster, Need, Node, packed, same_need
 from airbench.experiment.worker import Worker
 from airbench.recipe import load_recipe
-from tests.conftest import tiny
+from tests.conftest import CONFIGS, tiny
 
 
 def cluster(*nodes: tuple[float, float], threads: int | None = None) -> Cluster:
@@ -36,8 +39,6 @@ def test_without_ray_the_flag_says_so_in_one_line(
 
 
 def test_nothing_imports_ray_without_the_flag(tmp_path: Path) -> None:
-    import subprocess
-
     code = (
         "import sys; import airbench.cli, airbench.experiment.run, airbench.experiment.cluster.session; "
         "sys.exit('ray' in sys.modules)"
@@ -61,8 +62,6 @@ def test_a_recipe_after_the_flag_is_no_address(capsys: pytest.CaptureFixture[str
 
 
 def test_threads_of_ray_are_recorded_in_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    from airbench.cli import build_parser
-
     options = build_parser().parse_args(["train", "quickstart", "--ray", "--ray-threads", "3"])
     (loaded,) = read_recipes(options)
     assert loaded.recipe.engine.threads == 3
@@ -107,3 +106,16 @@ def test_a_worker_keeps_the_recipes_that_it_used_last(few_shapes: object) -> Non
     worker.setup(third)  # drops the second
     assert worker.setup(first) is one
     assert worker.setup(second) is not two
+
+
+def test_every_command_of_the_page_is_understood() -> None:
+    page = (CONFIGS.parent / "airbench" / "docs" / "ray.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines()]
+    assert len(commands) >= 4
+    for command in commands:
+        if command.startswith("python -m airbench.benchmark.cluster"):
+            continue
+        options = build_parser().parse_args(shlex.split(command)[1:])
+        assert options.ray is not None
+        assert read_recipes(options)

@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +75,9 @@ class Cluster:
         self.ray: Any = ray
         self.address, self.threads = address, threads
         self.nodes: list[Node] = []
+        self.workers: list[Any] = []
+        """Of all experiments that use this connection, one after the other: :class:`remote.RemoteWorker`."""
+        self.mailbox: Any = None
 
     def connect(self) -> None:
         """Join the cluster, or start Ray here. Raises AirbenchError, in one line, if that fails."""
@@ -201,8 +204,8 @@ def _silent_stderr() -> Iterator[None]:
         os.close(nowhere)
 
 
-def same_need(needs: Sequence[Need]) -> Need:
+def same_need(needs: Collection[Need]) -> Need:
     """Return the need that all recipes of an experiment share. Raises AirbenchError if they do not."""
     if len(set(needs)) > 1:
         raise AirbenchError("with --ray, all recipes of a command train on one kind of device, with as many threads")
-    return needs[0]
+    return next(iter(needs))

@@ -47,9 +47,7 @@ class RayExecutor:
         """``worker`` loads the images; ``say`` takes lines for the user; ``tick`` is called every moment."""
         self.cluster, self.say, self.tick = cluster, say, tick
         self.images = Images(cluster, worker)
-        self.need: Need | None = None
-        self.workers: list[RemoteWorker] = []
-        self.mailbox: Any = None
+        self.needs: set[Need] = set()
         self._said: set[str] = set()
         self._why = ""
 
@@ -83,24 +81,34 @@ class RayExecutor:
                     yield from self._advance(worker, queue)
                 self._deliver_rows()
                 self.tick()
-        finally:  # also after Ctrl-C
-            for worker in self._busy():
-                worker.leave()
-            self.workers = [worker for worker in self.workers if not worker.gone]
+        finally:
+            if self._busy():  # after Ctrl-C
+                for worker in self.workers:
+                    worker.leave()
+                self.cluster.workers = []
 
     def _open(self, recipes: Sequence[Recipe]) -> None:
-        """Start the workers, unless they are there."""
-        self.cluster.connect()
-        need = same_need([*filter(None, [self.need]), *(self.cluster.need(recipe) for recipe in recipes)])
-        if self.need is None or not self.workers:
-            self.need = need
-            self.mailbox = (
-                self.cluster.remote(Mailbox).options(**self.cluster.on(self.cluster.nodes[0], num_cpus=0)).remote()
-            )
-            plugins = {path.name: path.read_bytes() for path in loaded_plugins()}
-            setting = {"plugins": plugins, "mailbox": self.mailbox, "variables": variables()}
-            places = [node for node in self.cluster.nodes for _ in range(node.holds(need))]
-            self.workers = [RemoteWorker(self.cluster, node, need, setting) for node in places]
+        """Start the workers, unless an experiment before this one has, and they are what is needed."""
+        cluster = self.cluster
+        cluster.connect()
+        self.needs |= {cluster.need(recipe) for recipe in recipes}
+        need = same_need(self.needs)
+        if cluster.workers and cluster.workers[0].need == need:
+            return
+        for worker in cluster.workers:
+            worker.leave()
+        if cluster.mailbox is None:
+            options = cluster.on(cluster.nodes[0], num_cpus=0)
+            cluster.mailbox = cluster.remote(Mailbox).options(**options).remote()
+        plugins = {path.name: path.read_bytes() for path in loaded_plugins()}
+        setting = {"plugins": plugins, "mailbox": cluster.mailbox, "variables": variables()}
+        places = [node for node in cluster.nodes for _ in range(node.holds(need))]
+        cluster.workers = [RemoteWorker(cluster, node, need, setting) for node in places]
+
+    @property
+    def workers(self) -> list[RemoteWorker]:
+        """The workers that are not gone."""
+        return [worker for worker in self.cluster.workers if not worker.gone]
 
     def _busy(self) -> list[RemoteWorker]:
         return [worker for worker in self.workers if worker.attempt is not None]
@@ -213,7 +221,7 @@ class RayExecutor:
         """Pass on the rows that workers have sent. They are for display, so losing them is no fault."""
         attempts = {worker.attempt.number: worker.attempt for worker in self.workers if worker.attempt is not None}
         with suppress(self.cluster.ray.exceptions.RayError):
-            for number, row in self.cluster.ray.get(self.mailbox.take.remote(), timeout=PATIENCE):
+            for number, row in self.cluster.ray.get(self.cluster.mailbox.take.remote(), timeout=PATIENCE):
                 attempt = attempts.get(number)
                 if attempt is not None and not attempt.settled:
                     attempt.rows += 1
