@@ -4,10 +4,12 @@ import logging
 import os
 import re
 import shutil
+import signal
+import socket
 import tempfile
 import warnings
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,8 +127,9 @@ class Cluster:
 
     def _init(self, send_package: bool = False) -> None:
         _quiet()
+        self._knock()
         local = {"num_cpus": cpu_count(), "include_dashboard": False} if self.address == LOCAL else {}
-        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"), _silent_stderr():
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"), _calm():
             sent = {"runtime_env": {"py_modules": [str(packed(Path(folder)))]}} if send_package else {}
             try:
                 self.ray.init(
@@ -136,6 +139,15 @@ class Cluster:
             except (ConnectionError, RuntimeError, ValueError, OSError, self.ray.exceptions.RayError) as error:
                 what = "cannot be started on this machine" if self.address == LOCAL else "cannot be joined"
                 raise AirbenchError(f"--ray {self.address}: Ray {what}: {first_sentence(error)}") from None
+
+    def _knock(self) -> None:
+        """Raise AirbenchError if nobody answers at the address. Ray itself would try for minutes."""
+        host, _, port = self.address.removeprefix("ray://").rpartition(":")
+        if host:
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+            except (OSError, OverflowError) as error:
+                raise AirbenchError(f"--ray {self.address}: Ray cannot be joined: {error}") from None
 
     def _has_package_everywhere(self) -> bool:
         look = self.remote(actor.has_package)
@@ -188,20 +200,20 @@ def _quiet() -> None:
 
 
 @contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Discard what Ray's C++ parts write to standard error inside the block."""
-    try:
-        before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    except OSError:  # there is none
-        yield
-        return
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
-        os.close(nowhere)
+def _calm() -> Iterator[None]:
+    """Inside the block, discard what Ray's C++ parts write to standard error; after it, undo Ray's signal handler."""
+    with ExitStack() as undo:
+        handler = signal.getsignal(signal.SIGTERM)
+        with suppress(OSError):  # where there is no standard error
+            before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 2)
+            for close in (lambda: os.close(nowhere), lambda: os.close(before), lambda: os.dup2(before, 2)):
+                undo.callback(close)
+        try:
+            yield
+        finally:
+            with suppress(ValueError):  # not the main thread
+                signal.signal(signal.SIGTERM, handler)
 
 
 def same_need(needs: Collection[Need]) -> Need:
