@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airbench.analysis.experiments import engine_differences, refuse_duplicates, same_experiment
+from airbench.analysis.machines import time_notes, why_no_time
 from airbench.analysis.statistics import (
     ALPHA,
     Difference,
@@ -207,6 +208,7 @@ def warnings(runs: Sequence[RunRecord]) -> list[str]:
         if len(values) > 1:
             shown = " / ".join(sorted(v[:40] for v in values))
             lines.append(f"warning: the runs differ in {label}: {shown}")
+    lines += [f"warning: {note}" for note in time_notes(runs, labels(runs))]
     for run in runs:
         if run.failed or run.missing:
             lines.append(f"warning: {run.name}: {len(run.failed)} trials failed, {len(run.missing)} missing")
@@ -224,18 +226,25 @@ def _seconds(run: RunRecord) -> list[float]:
 def comparison_lines(comparison: Comparison) -> list[str]:
     """Format a comparison as lines of text."""
     c = comparison
-    ratio = c.log_seconds
-    times = "" if math.isnan(ratio.low) else f" ({math.exp(ratio.low):.3f} to {math.exp(ratio.high):.3f})"
     interval = " (no interval)" if c.no_test else f" ({c.accuracy.low:+.3%} to {c.accuracy.high:+.3%})"
     tested = "" if c.no_test else f"; {c.method}"
-    medians = " and ".join(f"{statistics.median(_seconds(run)):.2f} s" for run in (c.a, c.b))
     return [
         f"{c.names[0]} (n = {len(c.a.finished)}) against {c.names[1]} (n = {len(c.b.finished)})",
         *_engine_line(c),
         f"  accuracy  {c.accuracy.difference:+.3%}{interval}{_p(c.accuracy.p)}{tested}",
-        f"  time      {math.exp(ratio.difference):.3f} times as long{times}{_p(ratio.p)}; medians {medians}",
+        _time_line(c),
         f"  {c.verdict}",
     ]
+
+
+def _time_line(comparison: Comparison) -> str:
+    a, b, ratio = comparison.a, comparison.b, comparison.log_seconds
+    without = [name for run, name in zip((a, b), comparison.names, strict=True) if why_no_time(run)]
+    if without:
+        return f"  time      not compared: the seconds of {' and '.join(without)} are no record of time"
+    times = "" if math.isnan(ratio.low) else f" ({math.exp(ratio.low):.3f} to {math.exp(ratio.high):.3f})"
+    medians = " and ".join(f"{statistics.median(_seconds(run)):.2f} s" for run in (a, b))
+    return f"  time      {math.exp(ratio.difference):.3f} times as long{times}{_p(ratio.p)}; medians {medians}"
 
 
 def _engine_line(comparison: Comparison) -> list[str]:

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from airbench.analysis.machines import time_notes
 from airbench.errors import AirbenchError
 from airbench.recipe.engine import Engine
 from airbench.recipe.moved import MOVED
@@ -52,13 +53,15 @@ def engine_differences(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def pooling_note(runs: Sequence[RunRecord]) -> list[str]:
-    """A line saying that ``runs`` of one recipe were pooled over different engines; none if they were not."""
+    """Lines saying that runs of one recipe were pooled over different engines or machines; none if they were not."""
+    notes = time_notes(runs, [run.path.name for run in runs])
     differences = engine_differences(runs)
     if not differences:
-        return []
+        return notes
     return [
+        *notes,
         f"accuracies are pooled across engines ({'; '.join(differences)}); "
-        "times on different engines are not comparable"
+        "times on different engines are not comparable",
     ]
 
 

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
+from airbench.analysis.machines import why_no_time
 from airbench.analysis.statistics import summarize
 from airbench.runs import RunRecord
 
@@ -132,7 +133,7 @@ def _draw_curves(axes: Axes, runs: Sequence[RunRecord], labels: Sequence[str]) -
     for row, (run, label) in enumerate(zip(runs, labels, strict=True)):
         curves = [t.epochs for t in run.finished if t.epochs]
         length = min((len(c) for c in curves), default=0)
-        if not length:
+        if not length or why_no_time(run):
             continue
         accuracy = np.array([[e.get("accuracy", np.nan) for e in c[:length]] for c in curves])
         seconds = np.median([[e.get("seconds", np.nan) for e in c[:length]] for c in curves], axis=0)

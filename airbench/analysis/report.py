@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ import yaml
 
 from airbench.analysis.compare import compare_runs, comparison_lines, same_images, warnings
 from airbench.analysis.experiments import refuse_duplicates
+from airbench.analysis.machines import time_notes, why_no_time
 from airbench.analysis.page import html_page, html_table
 from airbench.analysis.summary import arithmetic_lines, labels, summarize_run, summary_rows
 from airbench.analysis.verify import verify
@@ -47,11 +49,12 @@ def evaluated_on(run: RunRecord) -> str:
 
 
 def best_first(runs: Sequence[RunRecord]) -> list[RunRecord]:
-    """Sort runs that reach their target by median time, followed by the others by accuracy."""
+    """Sort runs that reach their target by median time, those without one last; then the others by accuracy."""
 
     def key(run: RunRecord) -> tuple[bool, float]:
         s = summarize_run(run)
-        return (not s["target_reached"], s["seconds"]["median"] if s["target_reached"] else -s["accuracy"]["mean"])
+        median = s["seconds"]["median"] if s["seconds"] else math.inf
+        return (not s["target_reached"], median if s["target_reached"] else -s["accuracy"]["mean"])
 
     return sorted(runs, key=key)
 
@@ -79,7 +82,7 @@ def _cells(run: RunRecord) -> list[object]:
     a = s["accuracy"]
     return [
         run.path.name, run.name, s["finished"], s["failed"], a["mean"], a["std"], a["low"], a["high"],
-        s["plain_accuracy"]["mean"], s["seconds"]["median"], s["target"], s["target_reached"],
+        s["plain_accuracy"]["mean"], s["seconds"]["median"] if s["seconds"] else None, s["target"], s["target_reached"],
     ]  # fmt: skip
 
 
@@ -102,6 +105,7 @@ def markdown_report(runs: Sequence[RunRecord]) -> str:
         lines += [
             "| " + " | ".join((name, *row[1:])) + " |" for name, row in zip(labels(ordered), rows, strict=True)
         ] + [""]
+        lines += [line for note in time_notes(ordered, labels(ordered)) for line in (note, "")]
         if len(group) > 1:
             lines += ["```", *_comparisons(ordered), "```", ""]
     return "\n".join(lines)
@@ -124,11 +128,11 @@ def html_report(runs: Sequence[RunRecord]) -> str:
         on = f" on {evaluated_on(group[0])}"
         pictures = [
             figures.accuracy_strip(ordered, names),
-            figures.accuracy_against_time(ordered, names),
-            figures.training_curves(ordered, names),
+            *_against_time(ordered, names),
             *(figures.spectra(run, name) for run, name in zip(ordered, names, strict=True)),
         ]
         parts.append(f"<h2>Leaderboard{escape(on)}</h2>" + _leaderboard(ordered, names))
+        parts += [f"<p>{escape(note)}</p>" for note in time_notes(ordered, names)]
         parts += [_figure(picture) for picture in pictures if picture]
         if len(group) > 1:
             text = "\n".join([*warnings(ordered), *_comparisons(ordered)])
@@ -137,6 +141,17 @@ def html_report(runs: Sequence[RunRecord]) -> str:
     ordered = best_first(runs)
     parts += [_provenance(run, name) for run, name in zip(ordered, labels(ordered), strict=True)]
     return html_page("airbench report", "\n".join(parts))
+
+
+def _against_time(runs: Sequence[RunRecord], names: Sequence[str]) -> "list[figures.Picture]":  # type: ignore[name-defined]  # noqa: F821 - imported late
+    """Draw accuracy against time, of the runs whose seconds are a record of time."""
+    from airbench.analysis import figures
+
+    timed = [(run, name) for run, name in zip(runs, names, strict=True) if not why_no_time(run)]
+    if not timed:
+        return []
+    timed_runs, timed_names = zip(*timed, strict=True)
+    return [draw(timed_runs, timed_names) for draw in (figures.accuracy_against_time, figures.training_curves)]
 
 
 def _comparisons(runs: Sequence[RunRecord]) -> list[str]:

@@ -6,18 +6,24 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from airbench.analysis.machines import time_notes, why_no_time
 from airbench.analysis.statistics import Summary, reaches, summarize
 from airbench.runs import RunRecord
+
+NO_TIME = "no record"
+"""Stands for seconds that are no record of time."""
 
 
 def summarize_run(run: RunRecord) -> dict[str, Any]:
     """Contents of ``summary.json``: accuracy and time over finished trials, failures, whether the target was reached.
 
     The target counts as reached if the mean reaches it and no trial failed. This does not make a record: see verify.
+    Seconds are None, and ``why_no_time`` says why, if trials were trained on unlike machines, or at the same time.
     """
     done = run.finished
     accuracy = summarize([t.accuracy for t in done]) if done else None
-    return {
+    no_time = why_no_time(run)
+    found = {
         "trials": len(run.trials),
         "finished": len(done),
         "failed": len(run.failed),
@@ -26,19 +32,22 @@ def summarize_run(run: RunRecord) -> dict[str, Any]:
         "target_reached": bool(accuracy and run.target and reaches(accuracy.mean, run.target) and not run.failed),
         "accuracy": _plain(accuracy),
         "plain_accuracy": _plain(summarize([t.plain_accuracy for t in done]) if done else None),
-        "seconds": _plain(summarize([t.seconds for t in done]) if done else None),
+        "seconds": _plain(summarize([t.seconds for t in done]) if done and not no_time else None),
         "arithmetic": arithmetic(run),
     }
+    return {**found, "why_no_time": no_time} if no_time else found
 
 
 def arithmetic(run: RunRecord) -> dict[str, float] | None:
     """PFLOP per trial, training images and TFLOP per second (including evaluation), and share of the measured peak.
 
-    None if no trial finished or the run recorded no FLOP count.
+    None if no trial finished, the run recorded no FLOP count, or its seconds are no record of time.
     """
     flop, steps = run.number("flop", "trial"), run.number("steps")
     batch = run.setting("train", "batch_size")
     if not run.finished or not flop or not steps or type(batch) is not int or not 0 < batch < 2**31:
+        return None
+    if why_no_time(run):
         return None
     seconds = statistics.median(t.seconds for t in run.finished)
     found = {"pflop": flop / 1e15, "images_per_second": steps * batch / seconds, "tflops": flop / seconds / 1e12}
@@ -49,8 +58,8 @@ def arithmetic(run: RunRecord) -> dict[str, float] | None:
 
 
 def arithmetic_lines(runs: Sequence[RunRecord]) -> list[str]:
-    """Format the arithmetic of each run that recorded it, one line per run."""
-    lines = []
+    """Format the arithmetic of each run that recorded it, one line per run; say whose seconds are no record of time."""
+    lines = time_notes(runs, labels(runs))
     for run in runs:
         a = arithmetic(run)
         if a:
@@ -103,7 +112,7 @@ def summary_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
                 f"{accuracy['mean']:.2%}" + ("" if accuracy["std"] is None else f" ± {accuracy['std']:.2%}"),
                 "-" if accuracy["low"] is None else f"{accuracy['low']:.2%} to {accuracy['high']:.2%}",
                 f"{plain['mean']:.2%}",
-                f"{seconds['median']:.2f}",
+                NO_TIME if seconds is None else f"{seconds['median']:.2f}",
                 target,
             )
         )

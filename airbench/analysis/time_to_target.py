@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from airbench.analysis.experiments import engine_differences, refuse_duplicates, same_experiment
+from airbench.analysis.machines import why_no_time
 from airbench.analysis.statistics import RESOLUTION, pooled_std, reaches
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
@@ -26,7 +27,7 @@ class Length:
     epochs: float
     accuracies: tuple[float, ...]
     seconds: tuple[float, ...]
-    """Empty if the trials ran on different engines, whose times are not comparable."""
+    """Empty if the trials ran on different engines or unlike machines, whose times are not comparable."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def collect_lengths(runs: Sequence[RunRecord]) -> list[Length]:
         raise AirbenchError(
             "time to target compares one recipe at several lengths, but these runs differ in more than train.epochs"
         )
-    comparable = not engine_differences(runs)
+    comparable = not engine_differences(runs) and not any(why_no_time(run) for run in runs)
     lengths = [Length(e, tuple(a), tuple(s) if comparable else ()) for e, (a, s) in sorted(groups.items()) if a]
     if not lengths:
         failed = [trial for run in runs for trial in run.failed]

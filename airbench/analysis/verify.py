@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from airbench.analysis.consistency import contradictions
+from airbench.analysis.machines import why_no_time
 from airbench.analysis.reruns import Rerun, judge
 from airbench.analysis.skewed_t import LEVEL, margin, p_mean_reaches, share_that_may_be_missed, skewness
 from airbench.analysis.statistics import Summary, summarize
@@ -16,6 +17,8 @@ P_VALUE = LEVEL
 """A record's mean reaches the target with a one-sided p-value below this."""
 MIN_TRIALS = 8
 """With fewer trials, left-skewed accuracies produce false records more often than P_VALUE: see skewed_t."""
+
+NO_TIME = "its seconds are no record of time"
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Verdict:
         figures = (
             f"{self.run.name}: {self.accuracy.mean:.3%} over n = {self.accuracy.n} against {self.target:.2%} "
             f"({'no p-value' if math.isnan(self.p) else f'one-sided p = {self.p:.2g}'}), "
-            f"median {self.seconds.median:.2f} s"
+            + (NO_TIME if why_no_time(self.run) else f"median {self.seconds.median:.2f} s")
         )
         if self.is_record:
             return f"RECORD: {figures}"
@@ -65,15 +68,15 @@ def verify(run: RunRecord, target: float, reruns: Sequence[Rerun] = ()) -> Verdi
     least eight trials, a number fixed before the first; (3) with all trials present and none failed, consecutive
     seeds and none held fixed; (4) whose mean accuracy reaches the target with p < 0.01 in a one-sided t-test
     corrected for skewness and for bad trials that may be missing; (5) on all of the genuine
-    training data; (6) by committed code; (7) on one machine, with nothing changed between the first and the last
-    trial.
+    training data; (6) by committed code; (7) on one machine, or several that are alike, one trial at a time on the
+    processors of each, with nothing changed between the first and the last trial.
 
     At most 1.5% of runs whose true mean is exactly the target pass, whether accuracies are normal, smoothly skewed, or
     now and then bad: up to one trial in ten, up to 7 std lower. No test can detect bad trials that are absent from the
     sample, so the mean must clear the target by a margin, the larger the fewer trials there are. See skewed_t for the
     test, its error rates and its power.
     """
-    done, contrary = run.finished, contradictions(run)
+    done, contrary, no_time = run.finished, contradictions(run), why_no_time(run)
     accuracies = [t.accuracy for t in done]
     p = p_mean_reaches(accuracies, target) if accuracies else float("nan")
     checks = (
@@ -100,6 +103,7 @@ def verify(run: RunRecord, target: float, reruns: Sequence[Rerun] = ()) -> Verdi
             f"source committed: {_yes(run.fact('source', 'committed'))}",
         ),
         Check(not _changes(run), _found("code and machine did not change", "resumed after a change", _changes(run))),
+        Check(not no_time, _found("trained on like machines, one at a time", NO_TIME, no_time)),
         *(Check(*judge(run, rerun, len(reruns))) for rerun in reruns),
     )
     return Verdict(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airbench.cli.train import add_overrides, natural, positive, read_recipes, split_items
+from airbench.cli.train import add_execution, add_overrides, execution, natural, positive, read_recipes, split_items
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe
 from airbench.runs import RunRecord, find_runs, read_run
@@ -124,6 +124,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=natural, default=0, metavar="S", help="trial i has seed S + i (default 0)")
     add_overrides(parser)
     parser.add_argument("--out", type=Path, default=_RUNS, metavar="DIR", help="where run folders go (default runs)")
+    add_execution(parser)
 
 
 def share(text: str) -> float:
@@ -153,7 +154,7 @@ def _named_runs(options: argparse.Namespace) -> list[RunRecord] | None:
 def _train(options: argparse.Namespace, recipes: Sequence[LoadedRecipe], seed: int | Sequence[int]) -> list[RunRecord]:
     from airbench.experiment.run import run_experiment
 
-    records = run_experiment(recipes, trials=options.trials, seed=seed, out=options.out)
+    records = run_experiment(recipes, trials=options.trials, seed=seed, out=options.out, options=execution(options))
     print()
     return records
 

@@ -31,7 +31,8 @@ With enough settings (10 more than the regression has coefficients: two for an a
 its values for others), a table says which axes matter, best after --random.
 
 --tpe needs Optuna (pip install 'airbench[optuna]'). It stops trials that are below the median of the earlier ones
-after an epoch, unless --no-prune is given, a setting has several trials, or train.epochs or train.batch_size varies.
+after an epoch, unless --no-prune or --ray is given, a setting has several trials, or train.epochs or train.batch_size
+varies.
 
 --telescope searches on small nets first, then around the optimum on larger ones, in a range of --shrink of the one
 before. --plan says what it would cost.

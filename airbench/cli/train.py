@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,6 +105,15 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     """Add options of how trials are executed."""
     parser.add_argument("--tensorboard", action="store_true", help="also write scalars for TensorBoard")
     parser.add_argument("--isolate", action="store_true", help="train each trial in its own process")
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        type=ray_address,
+        metavar="ADDRESS",
+        help="train on all GPUs of this machine at once, or on a running Ray cluster (host:port, or auto)",
+    )
+    parser.add_argument("--ray-threads", type=positive, metavar="N", help="with --ray on CPUs: N threads a trial")
 
 
 def add_overrides(parser: argparse.ArgumentParser) -> None:
@@ -132,6 +142,13 @@ def load_plugins(options: argparse.Namespace) -> None:
     """Load the files given with ``--plugin``."""
     for plugin in options.plugin:
         load_plugin(plugin)
+
+
+def ray_address(text: str) -> str:
+    """Parse the address of a Ray cluster."""
+    if text in ("local", "auto") or re.fullmatch(r"(ray://)?[\w.-]+:\d+|\[[\da-fA-F:]+\]:\d+", text):
+        return text
+    raise argparse.ArgumentTypeError(f"{text}: give host:port, auto or local, or write --ray after everything else")
 
 
 def positive(text: str) -> int:
@@ -173,6 +190,8 @@ def read_recipes(options: argparse.Namespace) -> list[LoadedRecipe]:
         value = getattr(options, key)
         if value is not None:
             overrides.append(f"engine.{key}={value}")
+    if getattr(options, "ray_threads", None) is not None:
+        overrides.append(f"engine.threads={options.ray_threads}")  # recorded, so that other executors use as many
     if options.epochs is not None:
         overrides.append(
             f"train.epochs=[{options.epochs}]" if "," in options.epochs else f"train.epochs={options.epochs}"
@@ -222,13 +241,19 @@ def exit_code(runs: "list[RunRecord]") -> int:
 
 def execution(options: argparse.Namespace) -> "Options":
     """Return how ``options`` say that trials are executed."""
+    from airbench.experiment.cluster.connect import Cluster
     from airbench.experiment.executors import ProcessExecutor
     from airbench.experiment.run import Options
     from airbench.experiment.tensorboard import TensorBoard
 
+    if options.ray is None and options.ray_threads is not None:
+        raise AirbenchError("--ray-threads has no effect without --ray; use --threads")
+    if options.ray is not None and options.isolate:
+        raise AirbenchError("--ray and --isolate both say where trials are trained; give one of them")
     return Options(
         executor=ProcessExecutor() if options.isolate else None,
         tensorboard=TensorBoard() if options.tensorboard else None,
+        cluster=None if options.ray is None else Cluster(options.ray, options.ray_threads),
     )
 
 

@@ -31,11 +31,22 @@ def describe_environment(machine: Machine) -> dict[str, Any]:
     """Return hardware, software and settings as plain values for JSON."""
     return {
         **describe_machine(machine),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
-        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        **describe_software(),
+        **describe_command(),
         "startup_modules": _startup_modules(),
         "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def describe_software() -> dict[str, Any]:
+    """Return the versions of Python and of the packages that results depend on."""
+    return {"python": platform.python_version(), "packages": {name: _version(name) for name in _PACKAGES}}
+
+
+def describe_command() -> dict[str, Any]:
+    """Return what the user has set and typed: variables of the environment, and the command."""
+    return {
+        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
 

@@ -1,40 +1,63 @@
 """Facts that a run records before its first trial, and those that must not change until its last."""
 
 import hashlib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from airbench.data.dataset import Dataset
 from airbench.experiment.environment import describe_environment, describe_source
+from airbench.experiment.worker import Worker
+from airbench.optim.groups import describe
+from airbench.recipe import Recipe
 from airbench.runs.record import entry
 from airbench.training.clock import TIMED
 from airbench.training.flops import count_flop
 from airbench.training.peak import measure_peak
-from airbench.training.setup import TrialSetup
+
+MACHINE = (
+    ("environment", "device"), ("environment", "precision"), ("environment", "threads"),
+    ("environment", "cpu"), ("environment", "cpu_count"), ("environment", "memory_gib"), ("environment", "gpu"),
+    ("environment", "system"), ("environment", "fused_kernels"),
+)  # fmt: skip
+"""Facts on the machine. With Ray they may differ between the trials of a run, each of which records its own."""
 
 MUST_MATCH = (
     ("source", "sha256"), ("steps",),
     ("data", "train_fingerprint"), ("data", "test_fingerprint"), ("data", "train_images"),
     ("data", "subset_sha256"),
-    ("environment", "device"), ("environment", "precision"), ("environment", "threads"),
-    ("environment", "cpu"), ("environment", "cpu_count"), ("environment", "memory_gib"), ("environment", "gpu"),
-    ("environment", "system"), ("environment", "python"), ("environment", "packages"), ("environment", "variables"),
-    ("environment", "fused_kernels"),
+    ("environment", "python"), ("environment", "packages"), ("environment", "variables"), *MACHINE,
 )  # fmt: skip
 """Facts that must not change between trials of a run, besides its recipe."""
 
 _peak = cache(measure_peak)  # measured once per process
 
 
-def run_facts(
-    setup: TrialSetup, dataset: Dataset, trials: int, seed: int, *, measure: bool = True
-) -> tuple[dict[str, Any], str]:
-    """Return the content of ``run.json`` and the diff of uncommitted changes. ``measure`` adds FLOP and peak rates."""
-    source, difference = describe_source()
+@dataclass(frozen=True)
+class Examined:
+    """What there is to know of a recipe on a machine before it is trained there."""
+
+    lines: list[str]
+    """For whoever reads the terminal."""
+    facts: dict[str, Any]
+    """Its part of ``run.json``."""
+
+
+class Examine(Protocol):
+    """Finds out what there is to know of a recipe, wherever it is going to be trained."""
+
+    def __call__(self, recipe: Recipe, path: str, *, measure: bool) -> Examined:
+        """See :func:`examine`."""
+
+
+def examine(worker: Worker, recipe: Recipe, path: str, *, measure: bool) -> Examined:
+    """Set up ``recipe`` here. ``measure`` adds FLOP and peak rates. Raises AirbenchError, naming ``path``."""
+    setup, dataset = worker.setup(recipe, path), worker.dataset(recipe)
+    lines = [f"{recipe.name}: {setup.machine}; {setup.plan.describe()}"]
+    if setup.machine.device.type == "cuda":
+        lines.append(f"  steps are {setup.execution}")
+    lines += [f"  {line}" for line in describe(setup.groups)]
     facts = {
-        "trials_planned": trials,
-        "seed": seed,
         "timed": list(TIMED),
         "data": {
             "name": dataset.name,
@@ -44,30 +67,43 @@ def run_facts(
             "train_fingerprint": dataset.train.fingerprint,
             "test_fingerprint": dataset.test.fingerprint,
             "train_images": len(setup.train),
-            "subset_sha256": _sha256(setup.recipe.data.subset),
+            "subset_sha256": _sha256(recipe.data.subset),
             "test_images": len(setup.test),
         },
         "steps": setup.total_steps,
         "routing": {g.name: {"optimizer": g.config.name, "params": list(g.param_names)} for g in setup.groups},
-        "source": source,
         "environment": describe_environment(setup.machine),
     }
     if measure:
         setup.machine.use_threads()
-        facts["flop"] = count_flop(setup.recipe, setup.total_steps, len(setup.test), setup.shape, setup.steps_per_epoch)
+        facts["flop"] = count_flop(recipe, setup.total_steps, len(setup.test), setup.shape, setup.steps_per_epoch)
         facts["peak"] = _peak(setup.machine.device)
-    return facts, difference
+    return Examined(lines, facts)
+
+
+def run_facts(examined: Examined, trials: int, seed: int) -> tuple[dict[str, Any], str]:
+    """Return the content of ``run.json`` and the diff of uncommitted changes."""
+    source, difference = describe_source()
+    return {"trials_planned": trials, "seed": seed, "source": source, **examined.facts}, difference
 
 
 def _sha256(path: str | None) -> str | None:
     return None if path is None else hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
 
 
-def what_changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return a phrase for each fact in MUST_MATCH that differs."""
+def what_changed(before: dict[str, Any], now: dict[str, Any], *, elsewhere: bool = False) -> list[str]:
+    """Return a phrase for each fact in MUST_MATCH that differs; ``elsewhere``: the machine may differ."""
     changed = []
     for path in MUST_MATCH:
         old, new = entry(before, path), entry(now, path)
-        if old != new:
+        if old != new and not (elsewhere and path in MACHINE):
             changed.append(f"{'.'.join(path)} was {old}, is now {new}")
     return changed
+
+
+def of_trial(facts: dict[str, Any], machine: dict[str, Any] | None) -> dict[str, Any]:
+    """Return a run's facts with the machine that one of its trials was trained on, where they differ."""
+    environment = facts.get("environment")
+    if not isinstance(environment, dict) or machine is None:
+        return facts
+    return {**facts, "environment": {**environment, **{k: v for k, v in machine.items() if k in environment}}}

@@ -37,6 +37,8 @@ class TrialOutcome:
     """The machine it was trained on."""
     result: TrialResult | None = None
     reason: str = ""
+    retries: int = 0
+    """How often it was tried again, from the start, because the worker that trained it had died."""
 
     def as_line(self) -> dict[str, Any]:
         """Return the trial's line in ``trials.jsonl``."""
@@ -45,7 +47,7 @@ class TrialOutcome:
             line |= {"status": "failed", "seeds": vars(self.job.seeds), "reason": self.reason}
         else:
             line |= {"status": "finished", **self.result.as_dict()}
-        return {**line, "machine": self.machine}
+        return {**line, "machine": self.machine} | ({"retries": self.retries} if self.retries else {})
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import random
 
 from airbench.analysis.reruns import Rerun
 from airbench.errors import AirbenchError
-from airbench.experiment.facts import what_changed
+from airbench.experiment.facts import of_trial, what_changed
 from airbench.experiment.jobs import TrialJob, TrialOutcome
 from airbench.experiment.run import Experiment
 from airbench.recipe import load_recipe
@@ -27,7 +27,6 @@ def rerun_trials(run: RunRecord, count: int, *, data: str | None = None, device:
     chosen = sorted(random.SystemRandom().sample(run.finished, count), key=lambda trial: trial.index)
     experiment = Experiment([loaded.recipe.name], count, None)
     now, _ = experiment.facts(loaded, run.planned or count, chosen[0].seed, measure=False)
-    changed = tuple(what_changed(run.facts, now))
     jobs = [TrialJob(loaded.recipe, trial.seed, trial.index, path=str(loaded.path)) for trial in chosen]
     recorded = {trial.index: trial for trial in chosen}
     found = []
@@ -36,7 +35,9 @@ def rerun_trials(run: RunRecord, count: int, *, data: str | None = None, device:
             if isinstance(outcome, TrialOutcome):
                 again = parse_trial(json.dumps(outcome.as_line()).encode())
                 assert again is not None
-                found.append(Rerun(recorded[outcome.job.index], again, changed))
+                trial = recorded[outcome.job.index]
+                changed = what_changed(of_trial(run.facts, trial.machine), now)
+                found.append(Rerun(trial, again, tuple(changed)))
     finally:
         experiment.terminal.close_bar()
     experiment.terminal.say()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ from airbench.analysis.compare import against_first
 from airbench.analysis.summary import arithmetic_lines, summarize_run, summary_rows, table
 from airbench.data.dataset import Dataset
 from airbench.errors import AirbenchError
+from airbench.experiment.cluster.connect import Cluster
+from airbench.experiment.cluster.executor import RayExecutor
 from airbench.experiment.executors import Executor, SerialExecutor, Watch
-from airbench.experiment.facts import run_facts, what_changed
+from airbench.experiment.facts import Examine, examine, run_facts, what_changed
 from airbench.experiment.jobs import TrialExtra, TrialJob, TrialOutcome
+from airbench.experiment.live import LiveTerminal
 from airbench.experiment.tensorboard import TensorBoard
 from airbench.experiment.terminal import Terminal
 from airbench.experiment.worker import Worker
-from airbench.optim.groups import describe
 from airbench.recipe import LoadedRecipe, load_recipe
 from airbench.recipe.load import data_override
 from airbench.runs import (
@@ -62,6 +65,8 @@ class Options:
     """Additional callbacks for every trial."""
     datasets: dict[str, Dataset] = field(default_factory=dict)
     """Images that are loaded already. Experiments that share it load images once."""
+    cluster: Cluster | None = None
+    """Train on the workers of this Ray cluster, all at the same time."""
 
 
 class Experiment:
@@ -69,25 +74,25 @@ class Experiment:
 
     def __init__(self, names: Sequence[str], trials: int, options: Options | None):
         self.options = options or Options()
-        self.terminal = Terminal(names, trials)
+        cluster = self.options.cluster
+        self.terminal = Terminal(names, trials) if cluster is None else LiveTerminal(names, trials)
         self.worker = Worker(self.terminal.say, self.options.datasets)
-        self.executor = self.options.executor or SerialExecutor(self.worker)
+        self.executor: Executor = self.options.executor or SerialExecutor(self.worker)
+        self.examine: Examine = partial(examine, self.worker)
+        if cluster is not None:
+            remote = RayExecutor(cluster, self.worker, self.terminal.say, self.terminal.tick)
+            self.executor, self.examine = remote, remote.examine
 
     def facts(self, loaded: LoadedRecipe, trials: int, seed: int, *, measure: bool) -> tuple[dict[str, Any], str]:
         """Set up a recipe and print its setup. Returns the content of ``run.json`` and the uncommitted changes."""
-        recipe = loaded.recipe
-        setup = self.worker.setup(recipe, str(loaded.path))
         say = self.terminal.say
         for old, new in dict.fromkeys(loaded.moved):
             say(f"{loaded.path}: {old} is now called {new}; read as {new}")
-        say(f"{recipe.name}: {setup.machine}; {setup.plan.describe()}")
-        if setup.machine.device.type == "cuda":
-            say(f"  steps are {setup.execution}")
-        for line in describe(setup.groups):
-            say(f"  {line}")
-        dataset = self.worker.dataset(recipe)
-        facts, difference = run_facts(setup, dataset, trials, seed, measure=measure)
-        if dataset.genuine and not facts["source"]["committed"]:
+        examined = self.examine(loaded.recipe, str(loaded.path), measure=measure)
+        for line in examined.lines:
+            say(line)
+        facts, difference = run_facts(examined, trials, seed)
+        if facts["data"]["genuine"] and not facts["source"]["committed"]:
             say(f"  note: this run can be no record, since the code is not committed: {facts['source'].get('note')}")
         return facts, difference
 
@@ -96,8 +101,10 @@ class Experiment:
         for run in runs:
             self.terminal.say(f"{run.name} → {run.folder.path}")
         self.terminal.say()
+        jobs = jobs_of(runs)
+        self.terminal.expect(jobs)
         try:
-            for outcome in self.executor.run(jobs_of(runs), self._watch(runs)):
+            for outcome in self.executor.run(jobs, self._watch(runs)):
                 self._keep(runs[outcome.job.run].folder, outcome)
         finally:  # also after Ctrl-C: finished trials count
             self.terminal.close_bar()
@@ -224,7 +231,8 @@ def _reopened(
     loaded = load_recipe(record.path / RECIPE, [] if data is None else [data_override(data)])
     seed: int = record.facts["seed"]
     now, _ = experiment.facts(loaded, record.planned or 0, seed, measure=False)
-    changed = [p for p in record.problems if p.startswith(RECIPE)] + what_changed(record.facts, now)
+    changed = what_changed(record.facts, now, elsewhere="ray" in now)
+    changed = [p for p in record.problems if p.startswith(RECIPE)] + changed
     if changed and not force:
         raise AirbenchError(
             f"{record.path}: not resumed, because it would mix two experiments: {'; '.join(changed)}. "
@@ -232,5 +240,6 @@ def _reopened(
         )
     before = record.fact("resumed")
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    history = [*(before if isinstance(before, list) else []), {"at": at, "changed": changed}]
+    entry = {"at": at, "changed": changed} | ({"ray": now["ray"]} if "ray" in now else {})
+    history = [*(before if isinstance(before, list) else []), entry]
     return Run(loaded, folder, seed, tuple(record.missing)), {**record.facts, "resumed": history}

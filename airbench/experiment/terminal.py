@@ -41,12 +41,26 @@ class Terminal:
         padded = (f"{cell:>{width}}" for cell, width in zip(cells, _WIDTHS, strict=True))
         self.say(f"{recipe:<{self.width}}  " + "  ".join(padded))
 
+    def expect(self, jobs: Sequence[TrialJob]) -> None:
+        """Take note of the trials that are going to be trained."""
+
     def watch(self, job: TrialJob) -> "TrialView":
         """Return the display of a trial that is about to start."""
+        self.show_header()
+        return TrialView(self, job.recipe.name, job.index + 1)
+
+    def show_header(self) -> None:
+        """Print the header of the epoch table, once."""
         if not self.header_shown:
             self.row("recipe", *COLUMNS)
             self.header_shown = True
-        return TrialView(self, job.recipe.name, job.index + 1)
+
+    def tick(self) -> None:
+        """Use a moment in which nothing happens."""
+
+    def end_trial(self) -> None:
+        """Remove a trial's bar at its end."""
+        self.close_bar()
 
     def close_bar(self) -> None:
         """Remove the progress bar."""
@@ -79,11 +93,15 @@ class TrialView(Callback):
 
     def on_end(self, result: TrialResult) -> None:
         """Print the last row."""
-        self.terminal.close_bar()
+        self.finished()
         cells = ("final", "", "", f"{result.plain_accuracy:.4f}", f"{result.accuracy:.4f}", f"{result.seconds:.2f}")
         self.terminal.row(self.recipe, str(self.number), *cells)
 
     def on_fail(self, reason: str) -> None:
         """Print why the trial failed."""
-        self.terminal.close_bar()
+        self.finished()
         self.terminal.say(f"{self.recipe} trial {self.number} FAILED: {reason}")
+
+    def finished(self) -> None:
+        """Remove what was shown while it was trained."""
+        self.terminal.end_trial()

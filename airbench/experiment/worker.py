@@ -13,6 +13,7 @@ from airbench.kernels.symmetric import choices
 from airbench.optim.optimizers import Optimizers
 from airbench.optim.spectra import momentum_spectra
 from airbench.recipe import Recipe
+from airbench.recipe.data import Data
 from airbench.training.callback import Callback, Callbacks
 from airbench.training.loop import run_trial
 from airbench.training.saved import predictions_content, trained_net
@@ -20,18 +21,32 @@ from airbench.training.setup import TrialSetup
 from airbench.training.warmup import warm_up
 
 
+def images_key(data: Data) -> str:
+    """Return what identifies the images of ``data`` among those loaded, whatever is done with them."""
+    return data.model_copy(update={"augment": {}, "train_images": None, "subset": None}).model_dump_json()
+
+
 class Worker:
     """Trains jobs one by one."""
 
-    def __init__(self, say: Callable[[str], None] = lambda text: None, datasets: dict[str, Dataset] | None = None):
-        """``datasets`` holds images that were loaded before, and takes those that are loaded here."""
-        self.say = say
+    def __init__(
+        self,
+        say: Callable[[str], None] = lambda text: None,
+        datasets: dict[str, Dataset] | None = None,
+        keep: int | None = None,
+    ):
+        """``datasets`` holds images that were loaded before, and takes those that are loaded here.
+
+        ``keep``: of so many recipes images and nets are kept on the device, those used last; None: of all.
+        """
+        self.say, self.keep = say, keep
         self._datasets = {} if datasets is None else datasets
         self._setups: dict[str, TrialSetup] = {}
+        self._warm: set[str] = set()
 
     def dataset(self, recipe: Recipe) -> Dataset:
         """Return the images of ``recipe``, loaded once."""
-        key = recipe.data.model_copy(update={"augment": {}, "train_images": None, "subset": None}).model_dump_json()
+        key = images_key(recipe.data)
         if key not in self._datasets:
             self._datasets[key] = load_dataset(recipe.data)
             self.say(genuineness(self._datasets[key]))
@@ -40,7 +55,13 @@ class Worker:
     def setup(self, recipe: Recipe, path: str = "") -> TrialSetup:
         """Return the setup shared by the trials of ``recipe``, created once. Raises RecipeError, naming ``path``."""
         key = recipe.model_dump_json()
-        if key not in self._setups:
+        if key in self._setups:
+            self._setups[key] = self._setups.pop(key)  # the one used last comes last
+        else:
+            while self.keep is not None and len(self._setups) >= self.keep:
+                oldest = next(iter(self._setups))
+                del self._setups[oldest]
+                self._warm.discard(oldest)
             machine = choose_machine(recipe.engine)
             prepare(machine)
             try:
@@ -60,6 +81,13 @@ class Worker:
                 self.say(f"{job.recipe.name}: {note}")
         except TrialError as error:
             raise AirbenchError(f"{job.recipe.name}: {error}") from None
+
+    def warm_up_once(self, job: TrialJob) -> None:
+        """Do the same unless it was done for this recipe before."""
+        key = job.recipe.model_dump_json()
+        if key not in self._warm or key not in self._setups:
+            self.warm_up(job)
+            self._warm.add(key)
 
     def train(self, job: TrialJob, callback: Callback) -> Iterator[TrialOutcome | TrialExtra]:
         """Train ``job``. Yields its outcome, then the extras that were asked for."""

@@ -64,6 +64,10 @@ class Sweep:
         except OSError as error:
             raise AirbenchError(f"{self.path}: cannot be written ({error.strerror}); free some space") from None
 
+    def recipe(self) -> LoadedRecipe:
+        """Load the recipe whose settings vary."""
+        return load_recipe(self.path / RECIPE)
+
     def recipe_of(self, number: int) -> LoadedRecipe:
         """Load the recipe of a setting, by its number from 0."""
         words = [*overrides(self.settings[number]), f"name={name_of(number)}"]

@@ -49,15 +49,24 @@ def search_by_tpe(sweep: Sweep, say: Say, options: Options) -> Sweep:
         train_settings(sweep, [number], say, options)
         if number not in known:
             study.add_trial(finished_trial(sweep, axes, number))
-    while sweep.count is not None and len(sweep.settings) < sweep.count:
-        trial = study.ask(distributions(axes))
-        number = len(sweep.settings)
-        sweep = sweep.with_setting(setting_of(axes, trial.params))
-        trial.set_user_attr(_SETTING, number)
-        stop = [_Prune(trial)] if sweep.prune and sweep.trials == 1 else []
-        train_settings(sweep, [number], say, replace(options, callbacks=[*options.callbacks, *stop]))
-        _tell(study, trial, sweep, number)
+    at_a_time = 1 if options.cluster is None else options.cluster.capacity(sweep.recipe().recipe)
+    assert sweep.count is not None
+    while len(sweep.settings) < sweep.count:
+        asked = {}
+        for number in range(len(sweep.settings), min(sweep.count, len(sweep.settings) + at_a_time)):
+            asked[number] = study.ask(distributions(axes))
+            sweep = sweep.with_setting(setting_of(axes, asked[number].params))
+            asked[number].set_user_attr(_SETTING, number)
+        # On a cluster trials end elsewhere, and several are asked at once: none is stopped early.
+        stop = [_Prune(trial) for trial in asked.values() if _may_prune(sweep, options)]
+        train_settings(sweep, list(asked), say, replace(options, callbacks=[*options.callbacks, *stop]))
+        for number, trial in asked.items():
+            _tell(study, trial, sweep, number)
     return sweep
+
+
+def _may_prune(sweep: Sweep, options: Options) -> bool:
+    return sweep.prune and sweep.trials == 1 and options.cluster is None
 
 
 def open_study(sweep: Sweep) -> optuna.Study:
@@ -70,7 +79,7 @@ def open_study(sweep: Sweep) -> optuna.Study:
             study_name="sweep",
             direction="maximize",
             load_if_exists=True,
-            sampler=optuna.samplers.TPESampler(seed=sweep.seed + len(sweep.settings)),
+            sampler=optuna.samplers.TPESampler(seed=sweep.seed + len(sweep.settings), constant_liar=True),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
         )
     except (OSError, ValueError, KeyError) as error:

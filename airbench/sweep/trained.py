@@ -1,6 +1,6 @@
 """Settings of a sweep as runs: training them, and the accuracies that came out."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from airbench.analysis.statistics import summarize
 from airbench.errors import AirbenchError
@@ -15,10 +15,18 @@ FRESH = 1_000_000
 """Added to the seeds of the search for the seeds of the best settings' new trials."""
 
 
-def train_settings(sweep: Sweep, numbers: Iterable[int], say: Say, options: Options, part: str = SEARCH) -> None:
+def train_settings(sweep: Sweep, numbers: Sequence[int], say: Say, options: Options, part: str = SEARCH) -> None:
     """Train what is missing of these settings' runs, in the search or again."""
     trials, seed = (sweep.trials, sweep.seed) if part == SEARCH else (sweep.again, sweep.seed + FRESH)
     begun = sweep.runs(part)
+    if options.cluster is not None:  # all as one experiment, so that every worker has something to do
+        interrupted = [begun[number].path for number in numbers if number in begun and begun[number].missing]
+        if interrupted:
+            resume_experiment(interrupted, options=options)
+        recipes = [sweep.recipe_of(number) for number in numbers if number not in begun]
+        if recipes:
+            run_experiment(recipes, trials=trials, seed=seed, out=sweep.path / part, options=options)
+        return
     for number in numbers:
         run = begun.get(number)
         if run is not None and not run.missing:

@@ -1,0 +1,121 @@
+"""What can be said of a cluster before there is one: options, what a trial needs, which nodes have it."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from airbench.cli import build_parser, main
+from airbench.cli.train import execution, ray_address, read_recipes
+from airbench.errors import AirbenchError
+from airbench.experiment.cluster.connect import Cluster, Need, Node, packed, same_need
+from airbench.experiment.worker import Worker
+from airbench.recipe import load_recipe
+from tests.conftest import CONFIGS, tiny
+
+
+def cluster(*nodes: tuple[float, float], threads: int | None = None) -> Cluster:
+    """A cluster of nodes with so many CPUs and GPUs, that nobody has joined."""
+    found = Cluster.__new__(Cluster)
+    found.threads = threads
+    found.nodes = [Node(i, f"id{i}", "host", cpus, gpus, 2**30) for i, (cpus, gpus) in enumerate(nodes)]
+    return found
+
+
+@pytest.mark.parametrize("command", ["train", "compare", "variance", "time-to-target"])
+def test_without_ray_the_flag_says_so_in_one_line(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.chdir(tmp_path)
+    recipe = tmp_path / "one.yaml"
+    recipe.write_text("extends: quickstart\n")
+    words = {"compare": [str(recipe)], "time-to-target": ["--epochs", "1,2"]}.get(command, [])
+    assert main([command, str(recipe), *words, "--trials", "2", "--ray"]) == 2
+    assert capsys.readouterr().err == "airbench: --ray: Ray is not installed; pip install 'airbench[ray]'\n"
+
+
+def test_nothing_imports_ray_without_the_flag(tmp_path: Path) -> None:
+    code = (
+        "import sys; import airbench.cli, airbench.experiment.run, airbench.experiment.cluster.session; "
+        "sys.exit('ray' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("words", [["--ray-threads", "2"], ["--ray", "--isolate"]])
+def test_options_that_contradict_each_other(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ray")
+    assert main(["train", "quickstart", *words]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_recipe_after_the_flag_is_no_address(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--ray", "speedrun"])
+    assert "speedrun: give host:port, auto or local, or write --ray after everything else" in capsys.readouterr().err
+    for text in ("auto", "local", "10.0.0.1:6379", "ray://head:10001", "[fe80::1]:6379"):
+        assert ray_address(text) == text
+
+
+def test_threads_of_ray_are_recorded_in_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = build_parser().parse_args(["train", "quickstart", "--ray", "--ray-threads", "3"])
+    (loaded,) = read_recipes(options)
+    assert loaded.recipe.engine.threads == 3
+    pytest.importorskip("ray")
+    assert execution(options).cluster is not None
+
+
+def test_where_trials_fit() -> None:
+    auto = load_recipe("quickstart").recipe
+    cpu, gpu, two = (
+        load_recipe("quickstart", [f"engine.{word}"]).recipe for word in ("device=cpu", "device=cuda", "threads=2")
+    )
+    mixed, plain = cluster((16, 0), (96, 8)), cluster((16, 0), (5, 0))
+    assert mixed.need(auto) == mixed.need(gpu) == Need(True, None)
+    assert [node.holds(mixed.need(auto)) for node in mixed.nodes] == [0, 8]
+    assert [node.holds(mixed.need(cpu)) for node in mixed.nodes] == [1, 1]
+    assert [node.holds(plain.need(two)) for node in plain.nodes] == [8, 2]
+    assert plain.nodes[1].resources(plain.need(auto)) == {"num_gpus": 0, "num_cpus": 5}
+    assert [node.holds(Need(False, 4)) for node in cluster((3.5, 0)).nodes] == [0]
+    with pytest.raises(AirbenchError, match=r"engine.device = cuda: the cluster has no GPU"):
+        plain.need(gpu)
+    with pytest.raises(AirbenchError, match="20 threads a trial: the largest node has 16 CPUs"):
+        cluster((16, 0), threads=20).need(auto)
+    with pytest.raises(AirbenchError, match="Ray knows no Apple GPUs"):
+        plain.need(load_recipe("quickstart", ["engine.device=mps"]).recipe)
+    with pytest.raises(AirbenchError, match="one kind of device"):
+        same_need([Need(True, None), Need(False, 1)])
+
+
+def test_the_package_is_sent_with_its_recipes(tmp_path: Path) -> None:
+    copy = packed(tmp_path)
+    assert (copy / "experiment" / "cluster" / "session.py").is_file()
+    assert (copy / "configs" / "speedrun.yaml").is_file()
+    assert not list(copy.rglob("__pycache__"))
+
+
+def test_a_worker_keeps_the_recipes_that_it_used_last(few_shapes: object) -> None:
+    worker = Worker(keep=2)
+    first, second, third = (tiny("airbench94_muon.yaml", f"train.epochs={n}").recipe for n in (1, 2, 3))
+    one, two = worker.setup(first), worker.setup(second)
+    assert worker.setup(first) is one
+    worker.setup(third)  # drops the second
+    assert worker.setup(first) is one
+    assert worker.setup(second) is not two
+
+
+def test_every_command_of_the_page_is_understood() -> None:
+    page = (CONFIGS.parent / "airbench" / "docs" / "ray.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines()]
+    assert len(commands) >= 4
+    for command in commands:
+        if command.startswith("python -m airbench.benchmark.cluster"):
+            continue
+        options = build_parser().parse_args(shlex.split(command)[1:])
+        assert options.ray is not None
+        assert read_recipes(options)
