@@ -1,6 +1,9 @@
 """Adam and AdamW, from PyTorch."""
 
+from collections.abc import Sequence
+
 import torch
+from torch import Tensor
 
 from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.recipe import optimizers as schema
@@ -20,7 +23,7 @@ def _build(
     kind: type[torch.optim.Adam], config: schema.Adam | schema.AdamW, group: ParamGroup, context: OptimizerContext
 ) -> torch.optim.Adam:
     return kind(
-        group.params,
+        [{"params": params, "lr": lr} for lr, params in _by_lr(config, group.params).items()],
         lr=config.lr,
         betas=config.betas,
         eps=config.eps,
@@ -28,3 +31,12 @@ def _build(
         fused=context.fused(group),
         capturable=context.captured,
     )
+
+
+def _by_lr(config: schema.Adam | schema.AdamW, params: Sequence[Tensor]) -> dict[float, list[Tensor]]:
+    """Return the parameters by learning rate."""
+    found: dict[float, list[Tensor]] = {}
+    for p in params:
+        inputs = p[0].numel() if config.adjust_lr == "fan_in" and p.ndim > 1 else 1
+        found.setdefault(config.lr / inputs, []).append(p)
+    return found

@@ -26,8 +26,8 @@ class Trained:
     """With the parameters that the optimizer updates: the net's own, or float32 copies of them."""
     optimizer: torch.optim.Optimizer
     master: MasterWeights | None
-    lr: float
-    """Learning rate in the optimizer's units, when the schedule's factor is 1."""
+    lrs: tuple[float, ...]
+    """Learning rates in the optimizer's units, when the schedule's factor is 1, one for each of its own groups."""
     qk_clip: QKClip | None
     """Bounds the attention logits after the step."""
 
@@ -65,17 +65,18 @@ class Optimizers:
         clip, settings = None, group.config.qk_clip
         if settings is not None:
             clip = QKClip(settings, stepped.params, stepped.attentions)
-        return Trained(group, stepped, optimizer, master, float(optimizer.param_groups[0]["lr"]), clip)
+        lrs = tuple(float(options["lr"]) for options in optimizer.param_groups)
+        return Trained(group, stepped, optimizer, master, lrs, clip)
 
     def _put_rates_on_device(self) -> None:
         """Make every learning rate an element of one device tensor, set by one launch per step."""
         device = self.trained[0].group.params[0].device
-        steps = [[t.lr * self._factor(t, step) for t in self.trained] for step in range(self.total_steps)]
+        steps = [[lr * self._factor(t, step) for t in self.trained for lr in t.lrs] for step in range(self.total_steps)]
         self._rates_of_steps = torch.tensor(steps, device=device)
         self._rates = self._rates_of_steps[0].clone()
-        for t, rate in zip(self.trained, self._rates, strict=True):
-            for options in t.optimizer.param_groups:
-                options["lr"] = rate
+        all_options = [options for t in self.trained for options in t.optimizer.param_groups]
+        for options, rate in zip(all_options, self._rates, strict=True):
+            options["lr"] = rate
 
     def _factor(self, t: Trained, step: int) -> float:
         return t.group.config.schedule.factor(step, self.total_steps, self.steps_per_epoch)
@@ -87,8 +88,9 @@ class Optimizers:
             self._rates.copy_(self._rates_of_steps[step])
         for t in self.trained:
             if not self.captured:
-                for options in t.optimizer.param_groups:
-                    options["lr"] = t.lr * self._factor(t, step)
+                factor = self._factor(t, step)
+                for options, lr in zip(t.optimizer.param_groups, t.lrs, strict=True):
+                    options["lr"] = lr * factor
             if t.group.config.train_epochs is not None:
                 trains = self._trains(t.group, step)
                 for p in t.group.params:

@@ -124,6 +124,11 @@ class _AdamGroup(Group):
     eps: Positive = 1e-8
     """Added to the square root of the average squared gradient."""
 
+    adjust_lr: Literal["none", "fan_in"] = "none"
+    """Factor on lr. `fan_in`: one over the inputs of a neuron, in · h · w of a filter bank, so that the best lr does
+    not depend on the net's width (muP: Yang et al. 2022, table 8); vectors keep lr. Weight decay, which lr multiplies
+    too, becomes smaller alike."""
+
     master_weights: bool = True
     """If the net is in half precision, update a float32 copy of its weights, with float32 optimizer state: in
     bfloat16, the average squared gradient with a beta of 0.999 never changes."""
