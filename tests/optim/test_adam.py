@@ -23,7 +23,7 @@ def test_each_parameter_steps_by_its_own_rate(name: str, captured: bool) -> None
     alone = [nn.Parameter(p.detach().clone()) for p in params]
     group = ParamGroup("all", config, tuple("abcd"), tuple(params))
     ours = Optimizers(
-        [ParamGroup("all", config, names, tuple(params))],
+        [group],
         batch_size=1,
         total_steps=4,
         steps_per_epoch=1,
