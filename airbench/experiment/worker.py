@@ -100,7 +100,7 @@ class Worker:
             callback.on_fail(str(error))
             yield TrialOutcome(job, machine, reason=str(error))
             return
-        if choices():  # measured in the warm-up
+        if _chooses_kernels(job.recipe):  # measured in the warm-up
             machine["orthogonalize_kernels"] = choices()
         yield TrialOutcome(job, machine, result)
         save = job.recipe.engine.save
@@ -113,6 +113,11 @@ class Worker:
                 spectra = momentum_spectra(keeper.optimizers)
                 if spectra:  # empty if the recipe has no Muon
                     yield TrialExtra(job, "spectra", spectra)
+
+
+def _chooses_kernels(recipe: Recipe) -> bool:
+    methods = (getattr(group, "orthogonalize", None) for group in recipe.optimizers.values())
+    return bool(choices()) and any(getattr(method, "kernel", None) == "auto" for method in methods)
 
 
 class _KeepOptimizers(Callback):

@@ -9,6 +9,7 @@ warm-up, and keeps to it in this process. They round differently, so that the sa
 the same one is used: a trial's record says which.
 """
 
+import math
 import sys
 from collections.abc import Callable
 from functools import cache, partial
@@ -112,10 +113,18 @@ def _fastest(product: Callable[[Tensor, int], Tensor], x: Tensor) -> int:
     if key not in _choices:
         if torch.cuda.is_current_stream_capturing():
             return TORCH
-        seconds = {block: _seconds(partial(product, x, block)) for block in (TORCH, *BLOCKS)}
+        seconds = {TORCH: _seconds(partial(product, x, TORCH))}
+        seconds |= {block: _seconds_or_never(partial(product, x, block)) for block in BLOCKS}
         best = min(BLOCKS, key=lambda block: seconds[block])
         _choices[key] = best if MIN_GAIN * seconds[best] < seconds[TORCH] else TORCH
     return _choices[key]
+
+
+def _seconds_or_never(work: Callable[[], Any]) -> float:
+    try:
+        return _seconds(work)
+    except Exception:  # Triton's own errors: blocks of this size are not for this card
+        return math.inf
 
 
 def _seconds(work: Callable[[], Any], repeats: int = 5) -> float:

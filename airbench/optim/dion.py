@@ -15,20 +15,19 @@ from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.optim.orthogonalize import Orthogonalizer, inverse_sqrt
 from airbench.recipe import optimizers as schema
 
-EPS = 1e-8
-
 
 class Dion(Optimizer):
     """Updates of rank r, found by one power iteration per step, for parameters of two or more dimensions.
 
     A step for a matrix ``(m, n)``, flattened to out × rest, with gradient g, buffer b and right factor q ``(n, r)``:
-    b ← b + g; P = orthonormalize(b q) ``(m, r)``; R = bᵀ P; b ← b - (1 - momentum) · P Rᵀ; q ← R, its columns
-    normalised; p ← p · (1 - lr · weight_decay) - lr · √(m/n) · P qᵀ. What an update cannot represent stays in b.
+    b ← b + g; P = orthonormalize(b q) ``(m, r)``; R = bᵀ P; b ← b - (1 - momentum) · P Rᵀ; q ← orthonormalize(R);
+    p ← p · (1 - lr · weight_decay) - lr · √(m/n) · P qᵀ. What an update cannot represent stays in b.
 
-    The paper orthonormalises by a QR decomposition. Here P is the orthogonal factor of b q, in matrix products alone,
-    which batch well and which a CUDA graph captures. Both span the same space, so that P Rᵀ is the same for the same b
-    and q; single columns of P and R are not. Directions below about 0.001 of b q's norm, which QR would normalise too,
-    stay small. Buffers are float32.
+    The paper orthonormalises b q by a QR decomposition and then normalises the columns of R, which become orthogonal as
+    its power iteration converges. Here both are replaced by their orthogonal factors, in matrix products alone, which
+    batch well and which a CUDA graph captures. P spans the paper's space, and P qᵀ does not depend on the basis of that
+    space: its r singular values are 1 from the first step on, where the paper's become 1. Directions below about 0.001
+    of the norm of b q stay small. Buffers are float32.
 
     ``rank_fraction``: r as a fraction of min(m, n), rounded up. ``max_momentum_norm``: maximum Frobenius norm of b + g.
     Raises ValueError for a setting out of range, a parameter that is not a matrix, and a sparse gradient.
@@ -103,12 +102,12 @@ class Dion(Optimizer):
         torch._foreach_add_(buffers, [g.flatten(1).to(buffers[0].dtype) for g in gradients])
         limit_norms(buffers, group["max_momentum_norm"])
         b, q = torch.stack(buffers), torch.stack(factors)
-        # Columns of zeros, as at the start and after a gradient of zeros, would stay zero.
+        # A factor of zeros, as at the start and after a gradient of zeros, would stay zero.
         q = torch.where(q.any(-2, keepdim=True), q, _start(n, rank, q.dtype, q.device))
         left = self.orthonormalize(b @ q)
         right = b.mT @ left
         b = torch.baddbmm(b, left, right.mT, alpha=group["momentum"] - 1)
-        q = right / (torch.linalg.vector_norm(right, dim=-2, keepdim=True) + EPS)
+        q = self.orthonormalize(right)
         torch._foreach_copy_(buffers, list(b))
         torch._foreach_copy_(factors, list(q))
         if group["weight_decay"]:

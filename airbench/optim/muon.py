@@ -135,6 +135,9 @@ class Muon(Optimizer):
                     f"Muon: a parameter of shape {tuple(p.shape)} and type {p.dtype} is not a dense real matrix; "
                     "use another optimizer for it"
                 )
+            if group["split"] > 1 and group["flatten"] == "operator":
+                self.param_groups.pop()
+                raise ValueError(f"Muon: split = {group['split']} splits rows, and flatten = operator makes none")
             rows = num_rows(p, group["flatten"])
             if rows % group["split"]:
                 self.param_groups.pop()

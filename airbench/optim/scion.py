@@ -147,6 +147,11 @@ def build(config: schema.Scion, group: ParamGroup, context: OptimizerContext) ->
         raise RecipeError(
             f"optimizers.{group.name}.norm = spectral: {', '.join(vectors)} is no matrix; use auto, rms or sign"
         )
+    if config.orthogonalize.split > 1:
+        raise RecipeError(
+            f"optimizers.{group.name}.orthogonalize.split = {config.orthogonalize.split}: scion splits no matrices; "
+            "leave it out, or use muon"
+        )
     return Scion(
         group.params,
         lr=config.lr,

@@ -24,7 +24,7 @@ def build_sgd(config: schema.SGD, group: ParamGroup, context: OptimizerContext) 
             lr,
             config.momentum,
             max_momentum_norm=config.max_momentum_norm,
-            nesterov=config.nesterov,
+            nesterov=config.nesterov and config.momentum > 0,
             weight_decay=weight_decay,
         )
     return torch.optim.SGD(

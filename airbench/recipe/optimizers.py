@@ -268,8 +268,8 @@ class Scion(MomentumGroup):
     """Factor on the step."""
 
     constrained: bool = True
-    """p ← (1 - lr) · p - lr · radius · D, which keeps p in the norm's ball of this radius. `false`: p ← p - lr ·
-    radius · D."""
+    """p ← (1 - lr) · p - lr · radius · D, which keeps p in the norm's ball of this radius once it is there. `false`:
+    p ← p - lr · radius · D."""
 
     orthogonalize: Orthogonalizer = NewtonSchulz()
     """Method of orthogonalisation for `spectral`."""

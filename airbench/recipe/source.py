@@ -208,8 +208,9 @@ _DEFAULTS = {
 }
 """The kind of a section that does not name it, by the section and the setting that names it."""
 
-_KEPT = ("params", "augment", "split")
-"""Settings that do not depend on the kind: a group's parameters, the augmentations, the maps that a matrix holds."""
+_KEPT = ("params", "augment", "split", "qk_clip")
+"""Settings that do not depend on the kind: a group's parameters and its limit on attention logits, the augmentations,
+the maps that a matrix holds (for another method of orthogonalisation; another optimizer may have no such setting)."""
 
 
 def merge(base: Node, over: Node, *, start_over: bool = True, at: str = "") -> Node:

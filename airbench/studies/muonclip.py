@@ -41,9 +41,11 @@ class Curve:
 def study_muonclip(loaded: LoadedRecipe, seed: int = 0) -> Study:
     """Train ``loaded`` once as it is and once with its QK-clip out of reach, from the same weights on the same batches.
 
-    Raises AirbenchError for a recipe without ``qk_clip``.
+    Trains only, step by step. Raises AirbenchError for a recipe without ``qk_clip``, or with averaged weights.
     """
     recipe, worker = loaded.recipe, Worker()
+    if recipe.lookahead is not None or recipe.ema is not None:
+        raise AirbenchError(f"{loaded.path}: the study follows single steps; set lookahead and ema to null")
     thresholds = [g.qk_clip.threshold for g in recipe.optimizers.values() if g.qk_clip is not None]
     if not thresholds:
         raise AirbenchError(f"{loaded.path}: no group has a qk_clip, so there is nothing to compare")

@@ -18,7 +18,10 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def reference(start: Tensor, steps: int, rank: int, qr: bool) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Ahn et al. 2025, algorithm 1. Returns weights, momentum, and each step's projection P Pᵀ."""
+    """Ahn et al. 2025, algorithm 1, but with R's orthogonal factor for its normalised columns.
+
+    Returns weights, momentum, and each step's projection P Pᵀ.
+    """
     m, n = start.shape
     x, momentum, q = start.clone(), torch.zeros_like(start), _start(n, rank, start.dtype, start.device)
     projections = []
@@ -31,7 +34,8 @@ def reference(start: Tensor, steps: int, rank: int, qr: bool) -> tuple[Tensor, T
             p = u @ vh
         r = b.T @ p
         momentum = b - (1 - MOMENTUM) * p @ r.T
-        q = r / r.norm(dim=0)
+        u, _, vh = torch.linalg.svd(r, full_matrices=False)
+        q = u @ vh
         x = x * (1 - LR * DECAY) - LR * (m / n) ** 0.5 * p @ q.T
         projections.append(p @ p.T)
     return x, momentum, projections
@@ -47,9 +51,10 @@ def run(start: Tensor, steps: int, fraction: float, **knobs: object) -> tuple[Te
 
 
 @pytest.mark.parametrize(("shape", "rank"), [((8, 12), 2), ((12, 8), 4), ((8, 8), 8)])
-def test_steps_are_the_papers_with_the_orthogonal_factor_for_qr(shape: tuple[int, int], rank: int) -> None:
+@pytest.mark.parametrize("qr", [True, False])
+def test_steps_are_those_of_the_algorithm_whatever_the_basis(shape: tuple[int, int], rank: int, qr: bool) -> None:
     start = random(*shape, seed=99)
-    expected, momentum, _ = reference(start, 8, rank, qr=False)
+    expected, momentum, _ = reference(start, 8, rank, qr)
     for knobs, tolerance in (({"orthonormalize": svd}, 1e-8), ({}, 2e-2)):
         found, buffer = run(start, 8, rank / min(shape), **knobs)
         assert (found - expected).norm() <= tolerance * (expected - start).norm()
@@ -141,3 +146,20 @@ def test_a_vector_is_refused() -> None:
 
 def test_the_ablation_names_it() -> None:
     assert load_recipe("dion").recipe.optimizers["filters"].name == "dion"
+
+
+@pytest.mark.parametrize(("decay", "fraction"), [(1.0, 1.0), (0.9, 1.0), (0.5, 0.25)])
+@pytest.mark.parametrize("exact", [True, False])
+def test_the_singular_values_of_every_update_are_one(decay: float, fraction: float, exact: bool) -> None:
+    """Whatever the spectrum of the gradients, as Dion's authors have it once their iteration has converged."""
+    u, v = torch.linalg.qr(random(32, 32)).Q, torch.linalg.qr(random(48, 32, seed=1)).Q
+    gradient = u @ torch.diag(decay ** torch.arange(32.0, dtype=torch.float64)) @ v.T
+    p = nn.Parameter(torch.zeros(32, 48, dtype=torch.float64))
+    dion = Dion([p], 1.0, 0.9, rank_fraction=fraction, **({"orthonormalize": svd} if exact else {}))  # type: ignore[arg-type]
+    for step in range(20):
+        before = p.detach().clone()
+        p.grad = gradient + 0.02 * random(32, 48, seed=step)
+        dion.step()
+        values = torch.linalg.svdvals((p.detach() - before) * (48 / 32) ** 0.5)[: round(32 * fraction)]
+        assert values.max() < 1.1
+        assert (values > 0.9).double().mean() >= (1 if exact else 0.8)  # the matrix products leave the faintest small

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from airbench.optim.decay import limit_norms
-from airbench.optim.groups import route
+from airbench.optim.groups import ParamGroup, route
 from airbench.optim.limited_sgd import LimitedSGD
 from airbench.optim.muon import Muon
 from airbench.optim.normalized_momentum import NormalizedMomentum
@@ -161,3 +161,12 @@ def test_every_momentum_optimizer_of_a_recipe_takes_the_limit(captured: bool) ->
 def test_knobs_out_of_range_are_refused(knobs: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="out of range"):
         LimitedSGD([nn.Parameter(torch.zeros(2))], **({"max_momentum_norm": 1.0} | knobs))
+
+
+def test_sgd_without_momentum_is_limited_too() -> None:
+    """Its buffer is the gradient, which Nesterov's form would step past."""
+    config = schema.SGD(params="*", lr=1.0, momentum=0.0, max_momentum_norm=0.1)
+    p = nn.Parameter(torch.zeros(4, 5))
+    p.grad = torch.randn(4, 5)
+    Optimizers([ParamGroup("all", config, ("p",), (p,))], batch_size=1, total_steps=1, steps_per_epoch=1).step()
+    assert p.detach().norm() == pytest.approx(0.1)

@@ -120,3 +120,16 @@ def test_the_spectral_norm_of_a_vector_is_refused() -> None:
 
 def test_the_ablation_trains_every_parameter_by_it() -> None:
     assert {group.name for group in load_recipe("scion").recipe.optimizers.values()} == {"scion"}
+
+
+def test_split_is_refused_and_not_ignored() -> None:
+    from airbench.errors import RecipeError
+    from airbench.optim.groups import ParamGroup
+    from airbench.optim.optimizers import Optimizers
+    from airbench.recipe import optimizers as schema
+    from airbench.recipe.orthogonalizers import NewtonSchulz
+
+    config = schema.Scion(params="*", lr=0.1, orthogonalize=NewtonSchulz(split=2))
+    group = ParamGroup("maps", config, ("a",), (nn.Parameter(torch.randn(6, 4)),))
+    with pytest.raises(RecipeError, match=r"optimizers\.maps\.orthogonalize\.split = 2: scion splits no matrices"):
+        Optimizers([group], batch_size=1, total_steps=2, steps_per_epoch=1)

@@ -119,3 +119,12 @@ def test_a_split_that_does_not_divide_is_answered_in_one_line() -> None:
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="split = 5 does not divide the 12 rows"):
         Muon([nn.Parameter(torch.randn(12, 4))], split=5)
+
+
+def test_split_and_operator_do_not_go_together() -> None:
+    with pytest.raises(ValueError, match="flatten = operator makes none"):
+        Muon([{"params": [nn.Parameter(torch.randn(6, 4, 3, 3))], "flatten": "operator", "split": 3}])
+    config = schema.Muon(params="*", lr=0.1, flatten="operator", orthogonalize=NewtonSchulz(split=3))
+    group = ParamGroup("maps", config, ("a",), (nn.Parameter(torch.randn(6, 4, 3, 3)),))
+    with pytest.raises(RecipeError, match=r"optimizers.maps.orthogonalize.split = 3: flatten = operator"):
+        Optimizers([group], batch_size=1, total_steps=2, steps_per_epoch=1)
