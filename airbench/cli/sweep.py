@@ -4,7 +4,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airbench.cli.train import add_execution, add_overrides, execution, natural, positive, read_recipes, split_items
+from airbench.cli.train import (
+    add_execution,
+    add_overrides,
+    execution,
+    load_plugins,
+    natural,
+    positive,
+    read_recipes,
+    split_items,
+)
 from airbench.errors import AirbenchError
 
 if TYPE_CHECKING:
@@ -37,6 +46,13 @@ varies.
 --telescope searches on small nets first, then around the optimum on larger ones, in a range of --shrink of the one
 before. --plan says what it would cost.
 """
+
+
+_OF_THE_SWEEP = (
+    "items", "axis", "random", "tpe", "telescope", "points", "shrink", "trials", "seed", "top", "again", "held_out",
+    "on_test", "plan", "no_prune", "epochs", "device", "precision", "threads", "save", "data",
+)  # fmt: skip
+"""Options that a sweep has recorded when it is resumed."""
 
 
 def add_commands(commands: Any) -> None:
@@ -97,20 +113,27 @@ def _share(text: str) -> float:
 
 def _sweep(options: argparse.Namespace) -> int:
     from airbench.sweep import folder, telescope
+    from airbench.sweep.axes import ends, parse_axis
 
     if options.resume is not None:
-        if options.items or options.axis:
-            raise AirbenchError("--resume takes recipe and axes from the sweep; leave them out")
+        given = [name for name in _OF_THE_SWEEP if getattr(options, name) not in (None, [], False)]
+        if given:
+            raise AirbenchError(f"--resume takes everything from the sweep; leave out {', '.join(given)}")
+        load_plugins(options)
         if telescope.is_telescope(options.resume):
             return _finish_telescope(telescope.read(options.resume), options)
         return _finish(folder.read(options.resume), options)
+    execution(options)  # before anything is written: it may be impossible
     config = _config(options)
     if config.telescope is not None:
         return _telescope(config, options)
     plan = _plan(config)
     if options.plan:
         return _print_plan(plan)
-    return _finish(folder.create(options.out, _judged(config, options), plan), options)
+    sweep = folder.create(options.out, _judged(config, options), plan)
+    if plan.count is not None:
+        folder.check_or_remove(sweep, [setting for text in plan.axes for setting in ends(parse_axis(text))])
+    return _finish(sweep, options)
 
 
 def _config(options: argparse.Namespace) -> "SweepConfig":
@@ -166,9 +189,10 @@ def _changed(config: "SweepConfig", options: argparse.Namespace) -> "SweepConfig
         key, equals, values = options.telescope.partition("=")
         if not equals or len(split_values(values)) < 2:
             raise AirbenchError(f"--telescope {options.telescope}: write KEY=a,b with the values from small to large")
-        changes["telescope"] = {"key": key, "values": split_values(values)}
+        telescope = {"key": key, "values": split_values(values)}
+        changes |= {"method": "grid", "settings": None, "telescope": telescope}
     inner = {key: value for key in ("points", "shrink") if (value := getattr(options, key)) is not None}
-    if inner and not (options.telescope or config.telescope):
+    if inner and not changes.get("telescope", config.telescope):
         raise AirbenchError("--points and --shrink belong to --telescope")
     if inner:
         old = config.telescope.model_dump() if config.telescope else {}
@@ -216,10 +240,18 @@ def _print_plan(plan: "Sweep") -> int:
 
 def _judged(config: "SweepConfig", options: argparse.Namespace) -> "LoadedRecipe":
     """Load the recipe, with images held out to judge on."""
+    from dataclasses import replace
+
     from airbench.experiment.held_out import with_held_out
 
-    (loaded,) = read_recipes(options)
-    return loaded if config.on_test else with_held_out(loaded, config.held_out)
+    recipes = read_recipes(options)
+    if len(recipes) != 1:
+        raise AirbenchError("a sweep varies one recipe; for several lengths: --axis train.epochs=4,8")
+    (loaded,) = recipes
+    if not config.on_test:
+        return with_held_out(loaded, config.held_out)
+    data = loaded.recipe.data.model_copy(update={"held_out": None})
+    return replace(loaded, recipe=loaded.recipe.model_copy(update={"data": data}))
 
 
 def _telescope(config: "SweepConfig", options: argparse.Namespace) -> int:
@@ -265,11 +297,11 @@ def _finish(sweep: "Sweep", options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"go on with: airbench sweep --resume {sweep.path}", flush=True)
         raise
-    write_best(sweep)
-    draw(sweep)
     print()
     for line in result_lines(sweep):
         print(line)
+    write_best(sweep)
+    draw(sweep)
     print(f"its recipe: {sweep.path / 'best.yaml'}; figure: {sweep.path / FIGURE}")
     return 0
 
@@ -290,7 +322,7 @@ def _finish_telescope(plan: "Telescope", options: argparse.Namespace) -> int:
     draw_telescope(plan, levels, found)
     write_best(levels[-1])
     print()
-    for line in (*result_lines(levels[-1]), "", *telescope.drift_lines(plan, found)):
+    for line in (*result_lines(levels[-1], levels[:-1]), "", *telescope.drift_lines(plan, found)):
         print(line)
     print(f"its recipe: {levels[-1].path / 'best.yaml'}; figure: {plan.path / FIGURE}")
     return 0

@@ -19,7 +19,7 @@ from airbench.analysis.statistics import summarize, welch
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe
 from airbench.studies.result import STYLE, Study
-from airbench.studies.steps_to_target import Progress
+from airbench.studies.steps_to_target import FAILED, Progress
 
 FRESH = 1000
 """Seed of the first trial after the search for the learning rate; in the search it is 0."""
@@ -40,7 +40,7 @@ class Point:
     factor: float
     """On every learning rate of the recipe's file."""
     tried: dict[float, float]
-    """Steps to the target by factor, in the search."""
+    """Cost by factor, in the search: the steps to the target, or more where it was not reached."""
     steps: tuple[float, ...]
     """Of fresh trials; infinite where the target was not reached."""
 
@@ -102,18 +102,20 @@ def _points(loaded: LoadedRecipe, batches: Sequence[int], measure: Measure, tria
         steps = tuple(measure(scaled(loaded, batch, factor), FRESH + i).steps for i in range(trials))
         points.append(Point(loaded.recipe.name, batch, factor, tried, steps))
         mean, low, high = points[-1].mean()
-        say(f"{loaded.recipe.name}, batch size {batch}: lr × {factor:g}, {_count(mean)} steps {_interval(low, high)}")
+        say(f"{loaded.recipe.name}, batch size {batch}: lr × {factor:g}, {_count(mean)} {_interval(low, high)}")
     return points
 
 
 def best_factor(cost: Callable[[float], float], start: float) -> tuple[float, dict[float, float]]:
     """Return the factor of least ``cost`` among powers of 2 times ``start``, and all costs.
 
-    Goes on while the best is the smallest or largest factor tried, MOST_FACTORS at most.
+    Goes on while the best is the smallest or largest factor tried, or all have failed, MOST_FACTORS at most.
     """
     found = {factor: cost(factor) for factor in (start, 2 * start, start / 2)}
     while len(found) < MOST_FACTORS:
         best = min(found, key=lambda factor: found[factor])
+        if found[best] >= FAILED:  # rates that are too high fail; one that is too low only takes long
+            best = min(found)
         if best == max(found):
             found[2 * best] = cost(2 * best)
         elif best == min(found):
@@ -132,7 +134,7 @@ def scaled(loaded: LoadedRecipe, batch: int, factor: float) -> LoadedRecipe:
 
 
 def _count(value: float) -> str:
-    return "not reached in" if math.isinf(value) else f"{value:,.0f}"
+    return "target not reached" if math.isinf(value) else f"{value:,.0f} steps"
 
 
 def _interval(low: float, high: float) -> str:
@@ -157,7 +159,7 @@ def _numbers(point: Point) -> dict[str, Any]:
         "recipe": point.recipe,
         "batch_size": point.batch_size,
         "lr_factor": point.factor,
-        "search": {f"{factor:g}": round(steps, 2) for factor, steps in sorted(point.tried.items())},
+        "search": {f"{f:g}": round(c, 2) if c < FAILED else None for f, c in sorted(point.tried.items())},
         "steps": [round(s, 2) if math.isfinite(s) else None for s in point.steps],
     }
 

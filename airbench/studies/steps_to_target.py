@@ -17,6 +17,9 @@ from airbench.training.loop import run_trial
 from airbench.training.results import TrialSeeds
 from airbench.training.setup import TrialSetup
 
+FAILED = 1e9
+"""Cost of a trial that failed."""
+
 SPACING = 1.15
 """Factor between the steps after which accuracy is evaluated."""
 
@@ -58,7 +61,7 @@ class Progress:
         if math.isfinite(self.steps):
             return self.steps
         last, best = max((s for s, _ in self.points), default=1), max((a for _, a in self.points), default=0.0)
-        return 1e9 if self.failure else last * (2 + self.target - best)
+        return FAILED if self.failure else last * (2 + self.target - best)
 
 
 class _Reached(Exception):  # noqa: N818 - not an error
@@ -121,8 +124,9 @@ class StepsToTarget:
         if self.memory is None:
             return
         self.memory.parent.mkdir(parents=True, exist_ok=True)
+        whole = not self.memory.is_file() or self.memory.read_bytes()[-1:] in (b"", b"\n")
         with self.memory.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, **asdict(self._known[key])}) + "\n")
+            file.write(("" if whole else "\n") + json.dumps({"key": key, **asdict(self._known[key])}) + "\n")
 
 
 def _read(memory: Path | None) -> dict[str, Progress]:

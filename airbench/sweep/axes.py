@@ -51,12 +51,18 @@ class Axis:
         return str(round(value)) if self.whole else digits(value)
 
     def around(self, centre: float, share: float, points: int) -> "Axis":
-        """Return the range of ``share`` of this one's width, on its scale, with ``centre`` in its middle."""
+        """Return the range of ``share`` of this one's width, on its scale, with ``centre`` in its middle.
+
+        A linear range does not leave this one, whose ends may be the bounds of the setting.
+        """
         if self.log:
             reach = (self.high / self.low) ** (share / 2)
-            return replace(self, low=centre / reach, high=centre * reach, points=points)
-        width = share * (self.high - self.low) / 2
-        return replace(self, low=centre - width, high=centre + width, points=points)
+            return replace(
+                self, low=max(centre / reach, 1.0 if self.whole else 0.0), high=centre * reach, points=points
+            )
+        half = share * (self.high - self.low) / 2
+        middle = min(max(centre, self.low + half), self.high - half)
+        return replace(self, low=middle - half, high=middle + half, points=points)
 
     def __str__(self) -> str:
         """Return the axis as on the command line."""
@@ -69,6 +75,12 @@ class Axis:
         if self.log:
             return math.exp(math.log(self.low) * (1 - share) + math.log(self.high) * share)
         return self.low * (1 - share) + self.high * share
+
+
+def ends(axis: Axis) -> list[Setting]:
+    """Return settings with the choices of an axis, or with the ends of its range."""
+    words = axis.choices or tuple(axis.word(value) for value in (axis.low, axis.high))
+    return [{axis.key: word} for word in words]
 
 
 def parse_axis(text: str) -> Axis:
@@ -91,6 +103,8 @@ def parse_axis(text: str) -> Axis:
         raise AirbenchError(f"--axis {text}: the ends of a range are numbers, as in 0.1..0.4") from None
     if not low < high or not math.isfinite(high - low) or (found["log"] and low <= 0):
         raise AirbenchError(f"--axis {text}: the range goes from low to high{', above 0' if found['log'] else ''}")
+    if found["log"] and found["whole"] and round(low) < 1:
+        raise AirbenchError(f"--axis {text}: whole numbers on a logarithmic scale begin at 1")
     return Axis(key, (), low, high, bool(found["log"]), int(found["points"] or 0), bool(found["whole"]))
 
 

@@ -39,7 +39,7 @@ class SweepConfig(Config):
     recipe: str
     """File or name of the recipe."""
 
-    overrides: list[str] = []  # noqa: RUF012
+    overrides: list[Annotated[str, Field(pattern="=")]] = []  # noqa: RUF012
     """Changes to the recipe, as on the command line: `net.widths=[32,128,128]`."""
 
     axes: Annotated[dict[str, Any], Field(min_length=1)]
@@ -125,13 +125,15 @@ def is_sweep(path: str) -> bool:
     if not file.is_file():
         return False
     content = read_yaml(file).value
-    return isinstance(content, dict) and "axes" in content
+    return isinstance(content, dict) and bool({"axes", "recipe"} & set(content))
 
 
 def load_sweep(path: str) -> SweepConfig:
-    """Read a sweep's file. Raises RecipeError in one line."""
+    """Read a sweep's file, whose recipe may be beside it. Raises RecipeError in one line."""
     file = _locate(path)
-    return validate(SweepConfig, read_yaml(file), file)
+    config = validate(SweepConfig, read_yaml(file), file)
+    beside = file.parent / Path(config.recipe).expanduser()
+    return config.model_copy(update={"recipe": str(beside)}) if beside.is_file() else config
 
 
 def _locate(path: str) -> Path:

@@ -1,6 +1,6 @@
 """The figure of a sweep: accuracy against each axis, and against the two most important ones together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
@@ -44,7 +44,7 @@ def draw(sweep: Sweep) -> None:
         figure.savefig(sweep.path / FIGURE, dpi=130)
 
 
-def _places(axis: Any, values: Sequence[str]) -> list[float]:
+def _places(axis: Any, set_scale: Callable[[str], Any], values: Sequence[str]) -> list[float]:
     """Return where values lie on an axis of a plot, and set its scale and labels."""
     numbers = [n for value in values if (n := as_number(value)) is not None]
     if len(numbers) < len(values):
@@ -52,12 +52,12 @@ def _places(axis: Any, values: Sequence[str]) -> list[float]:
         axis.set_ticks(range(len(different)), [v.replace("$", r"\$") for v in different])
         return [float(different.index(value)) for value in values]
     if min(numbers) > 0 and max(numbers) >= 8 * min(numbers):
-        axis._set_axes_scale("log")
+        set_scale("log")
     return numbers
 
 
 def _draw_axis(axes: Axes, sweep: Sweep, key: str, found: dict[int, list[float]], first: int) -> None:
-    places = _places(axes.xaxis, [setting[key] for setting in sweep.settings])
+    places = _places(axes.xaxis, axes.set_xscale, [setting[key] for setting in sweep.settings])
     for number, place in enumerate(places):
         dots = found.get(number, [])
         colour = COLOURS[1] if number == first else COLOURS[0]
@@ -84,15 +84,18 @@ def _most_important(sweep: Sweep, found: dict[int, list[float]]) -> list[str]:
 
 def _draw_together(axes: Axes, sweep: Sweep, keys: Sequence[str], found: dict[int, list[float]], unit: str) -> None:
     whole = [number for number in range(len(sweep.settings)) if found.get(number)]
+    if not whole:
+        axes.set_visible(False)
+        return
     x, y = (
-        _places(axis, [sweep.settings[n][key] for n in whole])
-        for axis, key in zip((axes.xaxis, axes.yaxis), keys, strict=True)
+        _places(axis, set_scale, [sweep.settings[n][key] for n in whole])
+        for axis, set_scale, key in zip((axes.xaxis, axes.yaxis), (axes.set_xscale, axes.set_yscale), keys, strict=True)
     )
     means = [float(np.mean(found[number])) for number in whole]
     dots = axes.scatter(x, y, c=means, cmap="viridis", s=55, edgecolors="white", linewidths=0.5)
     assert axes.figure is not None
     axes.figure.colorbar(dots, ax=axes, label=unit)
     names = short_names(sweep.settings[0])
-    axes.set_xlabel(names[keys[0]])
-    axes.set_ylabel(names[keys[1]])
+    axes.set_xlabel(names[keys[0]].replace("$", r"\$"))
+    axes.set_ylabel(names[keys[1]].replace("$", r"\$"))
     axes.set_title("the two axes that matter most", fontsize=10)

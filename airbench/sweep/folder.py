@@ -3,6 +3,7 @@
 sweep.json   axes, settings, trials, seeds; written before the first trial, and for each setting that Optuna chooses
 recipe.yaml  the recipe
 optuna.log   with --tpe, Optuna's own record of the search, also for its tools
+refused.jsonl  settings that cannot be trained, and why
 search/      a run folder for each setting
 again/       those of the best, trained again with fresh seeds
 best.yaml    the recipe of the best, ready to be trained
@@ -12,6 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +25,7 @@ from airbench.runs.files import content
 from airbench.sweep.axes import Setting, overrides
 
 PLAN, RECIPE, BEST = "sweep.json", "recipe.yaml", "best.yaml"
+REFUSED = "refused.jsonl"
 SEARCH, AGAIN = "search", "again"
 
 
@@ -77,8 +80,27 @@ class Sweep:
     def runs(self, part: str = SEARCH) -> dict[int, RunRecord]:
         """Read the runs of the settings that were begun, by the settings' numbers."""
         numbers = {name_of(number): number for number in range(len(self.settings))}
-        found = {path: "-".join(path.name.rsplit("-", 2)[1:]) for path in find_runs(self.path / part)}
-        return {numbers[name]: read_run(path) for path, name in found.items() if name in numbers}
+        found: dict[int, RunRecord] = {}
+        for path in find_runs(self.path / part):
+            name, run = "-".join(path.name.rsplit("-", 2)[1:]), read_run(path)
+            # Without run.json nothing was trained yet: the run begins anew.
+            if name in numbers and (run.trials or run.planned is not None):
+                found[numbers[name]] = run
+        return found
+
+    def refuse(self, number: int, why: str) -> None:
+        """Record that a setting cannot be trained. It counts as the worst."""
+        with (self.path / REFUSED).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"setting": number, "why": why}) + "\n")
+
+    def refused(self) -> dict[int, str]:
+        """Return why settings cannot be trained, by number."""
+        found: dict[int, str] = {}
+        for line in (self.path / REFUSED).read_text("utf-8").splitlines() if (self.path / REFUSED).exists() else ():
+            with suppress(ValueError, KeyError, TypeError):
+                entry = json.loads(line)
+                found[int(entry["setting"])] = str(entry["why"])
+        return found
 
     def run_of(self, number: int, part: str = SEARCH) -> RunRecord | None:
         """Return the run of a setting; None if it was not begun."""
@@ -124,6 +146,15 @@ def check(recipe: Path, settings: Sequence[Setting]) -> None:
     """Raise AirbenchError if a setting does not fit the recipe."""
     for setting in settings:
         load_recipe(recipe, overrides(setting))
+
+
+def check_or_remove(sweep: Sweep, settings: Sequence[Setting]) -> None:
+    """Check settings that the search may choose. If one does not fit, remove the folder and raise AirbenchError."""
+    try:
+        check(sweep.path / RECIPE, settings)
+    except AirbenchError:
+        shutil.rmtree(sweep.path)
+        raise
 
 
 def read(path: Path) -> Sweep:

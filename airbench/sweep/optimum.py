@@ -12,7 +12,7 @@ Array = npt.NDArray[np.float64]
 
 DRAWS = 2000
 NEIGHBOURS = 2
-"""The parabola is fitted to the best value and so many on either side of it."""
+"""The parabola is fitted to the best value and so many on either side of it, or more on one side at an end."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ def optimum(places: Sequence[float], accuracies: Sequence[Sequence[float]]) -> O
     """Estimate where accuracy is highest, from each place's accuracies.
 
     The interval is a parametric bootstrap: each mean is drawn with the standard deviation pooled over places, or, if
-    each has one trial only, that of the residuals. Raises ValueError for fewer than three places.
+    each has one trial only, that of the residuals; with three such places it is the whole range. Raises ValueError for
+    fewer than three places.
     """
     order = np.argsort(places)
     x = np.asarray(places, dtype=np.float64)[order]
@@ -40,16 +41,20 @@ def optimum(places: Sequence[float], accuracies: Sequence[Sequence[float]]) -> O
         raise ValueError("an optimum needs three values or more")
     means, counts = np.array([np.mean(s) for s in samples]), np.array([len(s) for s in samples])
     middle = int(np.argmax(means))
-    start = min(max(0, middle - NEIGHBOURS), len(x) - 3)
-    near = slice(start, max(start + 3, middle + NEIGHBOURS + 1))
+    size = min(len(x), 2 * NEIGHBOURS + 1)
+    start = min(max(0, middle - NEIGHBOURS), len(x) - size)
+    near = slice(start, start + size)
     x, means, counts = x[near], means[near], counts[near]
     std, degrees = pooled_std(samples)
     rng = np.random.default_rng(0)
     if degrees:
         noise = std / np.sqrt(counts) * rng.standard_t(degrees, (DRAWS, len(x)))
+    elif len(x) == 3:  # the parabola goes through all three: nothing is known of the noise
+        draws = rng.uniform(x[0], x[-1], DRAWS)
+        return Optimum(float(_tops(x, means[None])[0]), float(x[0]), float(x[-1]), draws)
     else:
         residuals = means - np.polyval(np.polyfit(x, means, 2), x)
-        spare = max(1, len(x) - 3)
+        spare = len(x) - 3
         noise = float(np.sqrt((residuals**2).sum() / spare)) * rng.standard_t(spare, (DRAWS, len(x)))
     draws = _tops(x, means + noise)
     low, high = np.quantile(draws, [0.025, 0.975])

@@ -16,20 +16,25 @@ from airbench.sweep.tpe import importance
 from airbench.sweep.trained import accuracies, best, cost_line
 
 
-def result_lines(sweep: Sweep) -> list[str]:
-    """Return a table of all settings, best first, and what can be said of the best."""
+def result_lines(sweep: Sweep, before: Sequence[Sweep] = ()) -> list[str]:
+    """Return a table of all settings, best first, and what can be said of the best.
+
+    The cost includes that of the sweeps ``before`` it.
+    """
     order, runs, fresh = best(sweep, len(sweep.settings)), sweep.runs(), sweep.runs(AGAIN)
+    refused = sweep.refused()
     rows = [("setting", "accuracy in the search", "with fresh seeds", "95% interval")]
     for number in order:
         again = accuracies(fresh.get(number))
-        rows.append((label(sweep.settings[number]), _searched(runs.get(number)), *_fresh(again)))
+        searched = "cannot be trained" if number in refused else _searched(runs.get(number))
+        rows.append((label(sweep.settings[number]), searched, *_fresh(again)))
     found = effects(sweep, runs)
     return [
         *table(rows),
         "",
         *(() if found is None else (*effect_lines(found), "")),
         *_importance_lines(importance(sweep)),
-        cost_line(sweep),
+        cost_line(*(sweep, *before)),
         *_verdict(sweep, order, {n: accuracies(run) for n, run in fresh.items()}),
     ]
 
@@ -74,7 +79,8 @@ def _verdict(sweep: Sweep, order: Sequence[int], fresh: dict[int, list[float]]) 
     values = fresh.get(first, [])
     if not values:
         lines.append(
-            f"the best of {len(order)} noisy means flatters itself: train it again with fresh seeds before believing it"
+            f"the best of several noisy means ({len(order)}) flatters itself: train it again with fresh seeds before "
+            "believing it"
         )
     rivals = [(n, fresh.get(n, [])) for n in order[: sweep.top] if n != first]
     for number, rival in rivals:

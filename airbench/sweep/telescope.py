@@ -90,11 +90,13 @@ def create(out: Path, recipe: LoadedRecipe, plan: Telescope) -> Telescope:
         raise AirbenchError(f"--axis {chosen.key}: a telescope narrows ranges; write low..high:log, not a list")
     path = out / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-telescope-{recipe.recipe.name}"
     made = replace(plan, path=path)
+    if plan.key in {parse_axis(text).key for text in plan.axes}:
+        raise AirbenchError(f"--telescope {plan.key}: it is also an axis; leave out one of the two")
     first = settings(made.axes_at(0, {}), None, plan.seed)
     folder.make(path, recipe)
     try:
-        for level in range(len(plan.values)):
-            folder.check(made.path / RECIPE, [{plan.key: plan.values[level], **first[0]}])
+        for value in plan.values:
+            folder.check(made.path / RECIPE, [{plan.key: value, **corner} for corner in (first[0], first[-1])])
     except AirbenchError:
         shutil.rmtree(path)
         raise
@@ -177,16 +179,23 @@ def optima(telescope: Telescope, levels: Sequence[Sweep]) -> dict[str, list[Opti
     """Return the optimum of each axis with three values or more at each level, on the axis' scale (log₂ or linear)."""
     found: dict[str, list[Optimum]] = {}
     for axis in map(parse_axis, telescope.axes):
-        if all(len({setting[axis.key] for setting in sweep.settings}) >= 3 for sweep in levels):
-            found[axis.key] = [_optimum(axis, sweep) for sweep in levels]
+        known = [each for sweep in levels if (each := _optimum(axis, sweep)) is not None]
+        if len(known) == len(levels):
+            found[axis.key] = known
     return found
 
 
-def _optimum(axis: Axis, sweep: Sweep) -> Optimum:
-    """Estimate an axis' optimum; with several axes, along the line of the best setting."""
+def _optimum(axis: Axis, sweep: Sweep) -> Optimum | None:
+    """Estimate an axis' optimum; with several axes, along the line of the best setting.
+
+    None with fewer than three values whose trials all finished: how badly the others failed says nothing of it.
+    """
     best = sweep.settings[winner(sweep)]
     runs = sweep.runs()
-    line = [n for n, s in enumerate(sweep.settings) if all(s[key] == best[key] for key in s if key != axis.key)]
+    whole = [n for n in range(len(sweep.settings)) if n in runs and runs[n].finished and not runs[n].failed]
+    line = [n for n in whole if all(sweep.settings[n][key] == best[key] for key in best if key != axis.key)]
+    if len({sweep.settings[n][axis.key] for n in line}) < 3:
+        return None
     places = [float(sweep.settings[n][axis.key]) for n in line]
     return optimum([math.log2(p) for p in places] if axis.log else places, [accuracies(runs.get(n)) for n in line])
 
@@ -224,7 +233,7 @@ def write_optima(telescope: Telescope, found: dict[str, list[Optimum]]) -> None:
             {
                 "at": value,
                 **{
-                    name: round(2.0**v if logs[key] else v, 6)
+                    name: float(f"{2.0**v if logs[key] else v:.6g}")
                     for name, v in (("best", o.value), ("low", o.low), ("high", o.high))
                 },
             }

@@ -7,6 +7,8 @@ stands in the run folders: what its record lacks after an interruption is added 
 from __future__ import annotations
 
 import math
+import os
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     import optuna
 
 RECORD = "optuna.log"
+MOST_ASKED = 100
+"""So often is Optuna asked for a setting that was not tried."""
+LEAST = 8
+"""Settings that there must be for an estimate of importance."""
 _SETTING = "setting"
 """Attribute of Optuna's trials: the number of the setting."""
 
@@ -54,9 +60,15 @@ def search_by_tpe(sweep: Sweep, say: Say, options: Options) -> Sweep:
     while len(sweep.settings) < sweep.count:
         asked = {}
         for number in range(len(sweep.settings), min(sweep.count, len(sweep.settings) + at_a_time)):
-            asked[number] = study.ask(distributions(axes))
-            sweep = sweep.with_setting(setting_of(axes, asked[number].params))
-            asked[number].set_user_attr(_SETTING, number)
+            trial = _ask_for_another(study, axes, sweep)
+            if trial is None:
+                break
+            asked[number] = trial
+            sweep = sweep.with_setting(setting_of(axes, trial.params))
+            trial.set_user_attr(_SETTING, number)
+        if not asked:
+            say(f"\nOptuna finds no other setting than these {len(sweep.settings)}")
+            break
         # On a cluster trials end elsewhere, and several are asked at once: none is stopped early.
         stop = [_Prune(trial) for trial in asked.values() if _may_prune(sweep, options)]
         train_settings(sweep, list(asked), say, replace(options, callbacks=[*options.callbacks, *stop]))
@@ -65,13 +77,28 @@ def search_by_tpe(sweep: Sweep, say: Say, options: Options) -> Sweep:
     return sweep
 
 
+def _ask_for_another(study: optuna.Study, axes: list[Axis], sweep: Sweep) -> optuna.Trial | None:
+    """Ask for a setting that was not tried: the same seed would give the same accuracy. None if there is none."""
+    for _ in range(MOST_ASKED):
+        trial = study.ask(distributions(axes))
+        setting = setting_of(axes, trial.params)
+        if setting not in sweep.settings:
+            return trial
+        study.tell(trial, mean_accuracy(accuracies(sweep.run_of(sweep.settings.index(setting)))))
+    return None
+
+
 def _may_prune(sweep: Sweep, options: Options) -> bool:
-    return sweep.prune and sweep.trials == 1 and options.cluster is None
+    # With an executor of its own a trial does not say which epoch is its last.
+    return sweep.prune and sweep.trials == 1 and options.cluster is None and options.executor is None
 
 
 def open_study(sweep: Sweep) -> optuna.Study:
     """Open Optuna's record of the sweep, or begin it. Raises AirbenchError if it is damaged."""
     optuna = require_optuna()
+    record = sweep.path / RECORD
+    if record.is_file() and not (content := record.read_bytes()).endswith(b"\n"):
+        os.truncate(record, content.rfind(b"\n") + 1)  # half a line, left by a crash while writing
     try:
         backend = optuna.storages.journal.JournalFileBackend(str(sweep.path / RECORD))
         return optuna.create_study(
@@ -132,9 +159,9 @@ def finished_trial(sweep: Sweep, axes: list[Axis], number: int) -> optuna.trial.
 
 
 def importance(sweep: Sweep) -> dict[str, float]:
-    """Return the share of each axis in the variance of the accuracies, largest first, by Optuna's estimate.
+    """Return the importance of each axis for being among the best settings, largest first; the shares add up to 1.
 
-    Empty without Optuna, and if that cannot be told.
+    By Optuna's PED-ANOVA (Watanabe et al. 2023). Empty without Optuna, and with fewer than LEAST settings.
     """
     try:
         optuna = require_optuna()
@@ -145,10 +172,12 @@ def importance(sweep: Sweep) -> dict[str, float]:
     for number, run in sweep.runs().items():
         if run.finished and len(run.finished) == len(run.trials):
             study.add_trial(finished_trial(sweep, axes, number))
-    if len(study.trials) < 2 or len(axes) < 2:
+    if len(study.trials) < LEAST or len(axes) < 2:
         return {}
     try:
-        found: dict[str, float] = optuna.importance.get_param_importances(study)
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        with warnings.catch_warnings(action="ignore"):
+            found: dict[str, float] = optuna.importance.get_param_importances(study, evaluator=evaluator)
     except (RuntimeError, ValueError):  # all accuracies are the same
         return {}
     return found if all(math.isfinite(share) for share in found.values()) else {}

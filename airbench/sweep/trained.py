@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from airbench.analysis.statistics import summarize
-from airbench.errors import AirbenchError
+from airbench.errors import AirbenchError, RecipeError
 from airbench.experiment.run import Options, resume_experiment, run_experiment
 from airbench.runs import RunRecord
 from airbench.sweep.axes import label
@@ -18,7 +18,8 @@ FRESH = 1_000_000
 def train_settings(sweep: Sweep, numbers: Sequence[int], say: Say, options: Options, part: str = SEARCH) -> None:
     """Train what is missing of these settings' runs, in the search or again."""
     trials, seed = (sweep.trials, sweep.seed) if part == SEARCH else (sweep.again, sweep.seed + FRESH)
-    begun = sweep.runs(part)
+    begun, refused = sweep.runs(part), sweep.refused()
+    numbers = [number for number in numbers if number not in refused]
     if options.cluster is not None:  # all as one experiment, so that every worker has something to do
         interrupted = [begun[number].path for number in numbers if number in begun and begun[number].missing]
         if interrupted:
@@ -38,7 +39,11 @@ def train_settings(sweep: Sweep, numbers: Sequence[int], say: Say, options: Opti
             resume_experiment([run.path], options=options)
         else:
             recipe = sweep.recipe_of(number)
-            run_experiment([recipe], trials=trials, seed=seed, out=sweep.path / part, options=options)
+            try:
+                run_experiment([recipe], trials=trials, seed=seed, out=sweep.path / part, options=options)
+            except RecipeError as error:  # it does not fit the images or the device
+                sweep.refuse(number, str(error))
+                say(f"setting {number + 1} cannot be trained: {error}")
 
 
 def accuracies(run: RunRecord | None) -> list[float]:
@@ -49,8 +54,8 @@ def accuracies(run: RunRecord | None) -> list[float]:
 
 
 def mean_accuracy(values: list[float]) -> float:
-    """Return the mean of a setting's accuracies."""
-    return summarize(values).mean
+    """Return the mean of a setting's accuracies; 0 without any."""
+    return summarize(values).mean if values else 0.0
 
 
 def best(sweep: Sweep, count: int) -> list[int]:
@@ -58,24 +63,24 @@ def best(sweep: Sweep, count: int) -> list[int]:
 
     Raises AirbenchError if not all settings were trained.
     """
-    means, runs = {}, sweep.runs()
+    means, runs, refused = {}, sweep.runs(), sweep.refused()
     for number in range(len(sweep.settings)):
         values = accuracies(runs.get(number))
-        if not values:
+        if not values and number not in refused:
             raise AirbenchError(f"{sweep.path}: setting {number + 1} was not trained; airbench sweep --resume")
         means[number] = mean_accuracy(values)
     return sorted(means, key=lambda number: -means[number])[:count]
 
 
-def cost_line(sweep: Sweep) -> str:
-    """Return what the sweep has cost so far: trials, arithmetic, seconds on the clock and hours in all."""
-    runs = [*sweep.runs().values(), *sweep.runs(AGAIN).values()]
+def cost_line(*sweeps: Sweep) -> str:
+    """Return what sweeps have cost so far: trials, and the arithmetic and time of those that finished."""
+    runs = [run for sweep in sweeps for part in (SEARCH, AGAIN) for run in sweep.runs(part).values()]
     trials = [(run, trial) for run in runs for trial in run.finished]
     arithmetic = sum(run.number("flop", "trial") or 0 for run, _ in trials) / 1e15
     wall = sum(trial.wall_seconds or trial.seconds for _, trial in trials)
     stopped = sum(len(run.failed) for run in runs)
-    unfinished = f", {stopped} pruned or failed" if stopped else ""
-    return f"cost: {len(trials)} finished trials{unfinished}, {arithmetic:.3g} PFLOP, {_duration(wall)}"
+    unfinished = f" (and {stopped} pruned or failed, not counted)" if stopped else ""
+    return f"cost: finished trials: {len(trials)}{unfinished}; {arithmetic:.3g} PFLOP, {_duration(wall)}"
 
 
 def _duration(seconds: float) -> str:

@@ -116,3 +116,16 @@ def test_a_failed_trial_is_a_bad_learning_rate() -> None:
     found = StepsToTarget(0.9)(recipe, 0)
     assert found.failure
     assert found.cost == 1e9
+
+
+def test_the_search_goes_down_while_all_rates_fail() -> None:
+    factor, _ = best_factor(lambda f: 1e9 if f >= 0.25 else f + 1 / f, 1.0)
+    assert factor < 0.25
+
+
+def test_half_a_line_of_the_memory_costs_no_other_trial(tmp_path: Path) -> None:
+    recipe = scaled(load_recipe("batch_size_muon", [*FAST, "train.epochs=1"]), 50, 1.0)
+    memory = tmp_path / "trials.jsonl"
+    memory.write_text('{"key": "half')
+    found = StepsToTarget(0.01, memory)(recipe, 0)
+    assert list(StepsToTarget(0.01, memory)._known.values()) == [found]

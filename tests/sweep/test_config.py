@@ -37,6 +37,13 @@ def test_axes_of_a_file_are_those_of_the_command_line(file: Path) -> None:
     assert axes[2].grid() == ["{name: constant}", "{name: linear, end: 0.1}"]
 
 
+def test_a_recipe_beside_the_file_is_found(file: Path) -> None:
+    beside = file.parent / "own.yaml"
+    beside.write_text("extends: airbench94_muon\n")
+    file.write_text(SWEEP.replace("airbench94_muon", "own.yaml"))
+    assert load_sweep(str(file)).recipe == str(beside)
+
+
 def test_a_recipe_is_no_sweep(file: Path) -> None:
     assert is_sweep(str(file))
     assert not is_sweep("airbench94_muon")
@@ -49,6 +56,7 @@ def test_a_recipe_is_no_sweep(file: Path) -> None:
         ("method: tpe", "needs the number of settings: settings = 12"),
         ("settings: 5", "settings belongs to method = random or tpe"),
         ("trial: 5", r"mine\.yaml:\d+: trial = 5: unknown key; did you mean 'trials'"),
+        ("overrides: [speedrun]", "overrides"),
         ("top: two", r"mine\.yaml:\d+: top = \"two\""),
         ("{on_test: true, held_out: 5}", "on_test judges on the test images"),
         ("telescope: {key: net.widths, values: [1]}", "telescope.values"),

@@ -169,3 +169,48 @@ def test_images_are_loaded_once_for_all_settings(
     monkeypatch.setattr(worker, "load_dataset", counted)
     assert main(command) == 0
     assert len(loaded) == 1
+
+
+def test_a_setting_that_cannot_be_trained_is_the_worst_and_ends_nothing(
+    few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    axes = ["--axis", "train.batch_size=50,5000", "--axis", "net.activation=gelu,silu", "--held-out", "100"]
+    assert main(["sweep", "airbench94_muon", *WORDS, *axes, "--again", "0", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "cannot be trained: " in printed
+    assert "train.batch_size = 5000: there are only 300 training images" in printed
+    sweep = read(folder_of(tmp_path))
+    assert sorted(sweep.refused()) == [2, 3]
+    assert sorted(best(sweep, 4)[:2]) == [0, 1]
+    assert main(["sweep", "--resume", str(sweep.path)]) == 0
+
+
+def test_all_settings_may_fail(few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    axes = ["--axis", "optimizers.head.lr=1e19,1e20", "--axis", "optimizers.biases.lr=1e19,1e20", "--held-out", "100"]
+    assert main(["sweep", "airbench94_muon", *WORDS, *axes, "--again", "0", "--out", str(tmp_path)]) == 0
+    assert "best: " in capsys.readouterr().out
+
+
+def test_on_test_means_the_test_images_even_if_the_recipe_holds_some_out(few_shapes: Dataset, tmp_path: Path) -> None:
+    axes = ["--axis", "optimizers.head.lr=0.3,0.67", "--on-test", "--again", "0", "data.held_out=100"]
+    assert main(["sweep", "airbench94_muon", *WORDS, *axes, "--out", str(tmp_path)]) == 0
+    assert load_recipe(folder_of(tmp_path) / "recipe.yaml").recipe.data.held_out is None
+
+
+def test_a_run_that_was_never_begun_begins_anew(few_shapes: Dataset, tmp_path: Path) -> None:
+    """A crash between the first files of a run folder leaves a recipe and no run.json."""
+    axes = ["--axis", "optimizers.head.lr=0.3,0.67", "--again", "0", "--held-out", "100"]
+    assert main(["sweep", "airbench94_muon", *WORDS, *axes, "--out", str(tmp_path)]) == 0
+    folder = folder_of(tmp_path)
+    _, second = sorted((folder / SEARCH).iterdir())
+    for file in second.iterdir():
+        if file.name != "recipe.yaml":
+            file.unlink()
+    assert main(["sweep", "--resume", str(folder)]) == 0
+    assert accuracies(read(folder).run_of(1))
+
+
+@pytest.mark.parametrize("words", [["--trials", "7"], ["--plan"], ["--tpe", "3"], ["--device", "cpu"]])
+def test_resuming_takes_everything_from_the_sweep(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "--resume", "anywhere", *words]) == 2
+    assert f"leave out {words[0].strip('-')}" in capsys.readouterr().err

@@ -45,6 +45,14 @@ def test_its_interval_covers_the_truth_as_often_as_it_says(trials: int) -> None:
     assert hits >= 33  # of 38 expected
 
 
+def test_an_interval_at_the_end_of_the_range_or_of_three_trials_claims_nothing() -> None:
+    found = optimum([0, 1, 2, 3, 4], [[0.86], [0.85], [0.835], [0.8], [0.72]])
+    assert found.low < found.high
+    found = optimum([0, 1, 2], [[0.80], [0.85], [0.83]])
+    assert (found.low, found.high) == (0, 2)
+    assert np.ptp(found.draws) > 1
+
+
 def test_an_optimum_beyond_the_range_is_its_end() -> None:
     x = np.linspace(0, 2, 5)
     assert optimum(x, noisy(x, 9, 0, 1, 0)).value == 2
@@ -76,6 +84,8 @@ def test_levels_narrow_around_the_best() -> None:
     first, _ = plan.axes_at(2, {"lr": "0.1", "wd": "6"})
     assert first.high / first.low == pytest.approx(100**0.25)
     assert parse_axis(str(first)) == first
+    bounded = parse_axis("smoothing=0..0.3").around(0.0, 0.5, 3)
+    assert (bounded.low, bounded.high) == (0, pytest.approx(0.15))
 
 
 def test_a_telescope_from_end_to_end(

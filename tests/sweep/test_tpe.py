@@ -51,8 +51,7 @@ def test_a_search_from_end_to_end(few_shapes: Dataset, tmp_path: Path, capsys: p
     assert min(pruned) >= 5
     assert sum("pruned after 1 epochs" in line for line in result_lines(sweep)) == len(pruned)
     printed = capsys.readouterr().out
-    assert "importance by Optuna: " in printed
-    assert "cost: " in printed
+    assert "cost: finished trials: " in printed
     assert (sweep.path / "best.yaml").is_file()
 
 
@@ -132,3 +131,30 @@ def test_without_optuna_tpe_says_so_and_importance_is_silent(
     assert "tpe needs Optuna: pip install 'airbench[optuna]'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
     assert importance(Made(Path(), tuple(made()), 1, 0, 1, 0, False, axes=("lr=0.02..1:log", "net=a,b"))) == {}
+
+
+def test_the_same_setting_is_not_trained_twice(
+    few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*COMMAND[: COMMAND.index("--axis")], "--axis", "net.activation=gelu,silu", *COMMAND[-5:]]
+    assert main([*words, "5", "--out", str(tmp_path)]) == 0
+    sweep = read(folder_of(tmp_path))
+    assert sorted(setting["net.activation"] for setting in sweep.settings) == ["gelu", "silu"]
+    assert "Optuna finds no other setting than these 2" in capsys.readouterr().out
+
+
+def test_half_a_line_of_optunas_record_is_dropped(few_shapes: Dataset, tmp_path: Path) -> None:
+    assert main([*COMMAND, "2", "--out", str(tmp_path)]) == 0
+    sweep = read(folder_of(tmp_path))
+    record = sweep.path / "optuna.log"
+    record.write_bytes(record.read_bytes()[:-12])
+    assert main(["sweep", "--resume", str(sweep.path)]) == 0
+
+
+def test_a_range_that_does_not_fit_is_answered_before_anything_is_written(
+    few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*COMMAND[: COMMAND.index("--axis")], "--axis", "train.label_smoothing=0.5..1.5", *COMMAND[-5:]]
+    assert main([*words, "3", "--out", str(tmp_path)]) == 2
+    assert "train.label_smoothing = 1.5" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
