@@ -4,7 +4,7 @@ from torch import nn
 
 from airbench.optim.ema import ExponentialAverage
 from airbench.optim.lookahead import Lookahead
-from airbench.recipe import optimizers as schema
+from airbench.recipe import averages as schema
 
 
 class Averages:

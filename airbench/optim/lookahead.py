@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from airbench.recipe import optimizers as schema
+from airbench.recipe import averages as schema
 
 
 class Lookahead:

@@ -1,4 +1,4 @@
-"""Parameter groups, the optimizer of each, and lookahead."""
+"""Parameter groups, and the optimizer of each."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -316,35 +316,3 @@ OPTIMIZERS = Registry(
 )
 
 OptimizerGroup = Annotated[Group, OPTIMIZERS]
-
-
-class Lookahead(Config):
-    """A slow copy of the weights and batch statistics, to which the net is reset (Zhang et al. 2019).
-
-    At step t of T the slow copy moves 1 - decay^every · (t / T)^power of the way to the net.
-    """
-
-    every: Count = 5
-    """Steps between updates of the slow copy."""
-
-    decay: Fraction = 0.95
-    """See the formula above."""
-
-    power: NonNegative = 3.0
-    """See the formula above."""
-
-
-class EMA(Config):
-    """An exponential moving average of weights and batch statistics, which replaces them at the end of the training.
-
-    At every `every`-th step it moves 1 - decay^every of the way to the net (Polyak & Juditsky 1992).
-    """
-
-    every: Count = 5
-    """Steps between updates of the average."""
-
-    decay: Fraction = 0.95
-    """Fraction of the average kept per step."""
-
-    start: Fraction = 0.0
-    """Fraction of the steps after which the average begins, at the net's weights."""

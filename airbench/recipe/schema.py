@@ -8,11 +8,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from airbench.recipe.averages import EMA, Lookahead
 from airbench.recipe.config import LARGEST, Config, Count, Epochs, Fraction, Seed
 from airbench.recipe.data import Data
 from airbench.recipe.engine import Engine
 from airbench.recipe.nets import CifarNet, Net
-from airbench.recipe.optimizers import EMA, Lookahead, OptimizerGroup
+from airbench.recipe.optimizers import OptimizerGroup
 from airbench.recipe.schedules import epochs_to_steps
 from airbench.recipe.selections import Selection
 

@@ -150,10 +150,13 @@ def params_of(axes: list[Axis], setting: Setting) -> dict[str, Any]:
 def finished_trial(sweep: Sweep, axes: list[Axis], number: int) -> optuna.trial.FrozenTrial:
     """Return Optuna's record of a setting that was trained."""
     optuna = require_optuna()
+    run = sweep.run_of(number)
+    pruned = run is not None and any(is_pruned(trial.reason) for trial in run.failed)
     return optuna.trial.create_trial(
+        state=optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.COMPLETE,
         params=params_of(axes, sweep.settings[number]),
         distributions=distributions(axes),
-        value=mean_accuracy(accuracies(sweep.run_of(number))),
+        value=None if pruned else mean_accuracy(accuracies(run)),
         user_attrs={_SETTING: number},
     )
 

@@ -8,7 +8,7 @@ from airbench.errors import RecipeError
 from airbench.optim.averages import Averages
 from airbench.optim.ema import ExponentialAverage
 from airbench.recipe import load_recipe
-from airbench.recipe.optimizers import EMA
+from airbench.recipe.averages import EMA
 
 
 def drifting(net: nn.Linear, step: int) -> None:

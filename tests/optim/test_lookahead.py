@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from airbench.optim.lookahead import Lookahead
-from airbench.recipe.optimizers import Lookahead as Config
+from airbench.recipe.averages import Lookahead as Config
 
 
 def make() -> tuple[nn.Linear, Lookahead]:

@@ -179,8 +179,9 @@ class RayExecutor:
             if outcome.result is None:
                 attempt.callback.on_fail(outcome.reason)
             else:
-                for row in outcome.result.epochs[attempt.rows :]:  # rows that are still in the mailbox
-                    attempt.callback.on_epoch(row)
+                for row in outcome.result.epochs:
+                    if row.epoch > attempt.epoch:  # still in the mailbox
+                        attempt.callback.on_epoch(row)
                 attempt.callback.on_end(outcome.result)
             yield outcome
 
@@ -224,5 +225,5 @@ class RayExecutor:
             for number, row in self.cluster.ray.get(self.cluster.mailbox.take.remote(), timeout=PATIENCE):
                 attempt = attempts.get(number)
                 if attempt is not None and not attempt.settled:
-                    attempt.rows += 1
+                    attempt.epoch = row.epoch
                     attempt.callback.on_epoch(row)

@@ -31,8 +31,8 @@ class Attempt:
     retries: int = 0
     number: int = field(default_factory=_numbers.__next__)
     callback: Callback = field(default_factory=Callback)
-    rows: int = 0
-    """Rows of epochs that its callback was given."""
+    epoch: float = 0.0
+    """The last epoch whose row its callback was given."""
     settled: bool = False
     """Whether its outcome has been yielded."""
 
