@@ -124,12 +124,12 @@ def test_eight_trials_on_two_nodes_give_the_bits_of_one_process(few_shapes: Data
 
 
 def test_a_worker_and_a_node_that_are_killed_lose_nothing(few_shapes: Dataset, join: Callable[..., Any]) -> None:
-    cluster, said, work = join({}, {}), list[str](), jobs(epochs=10)
+    cluster, said, work = join({}, {}), list[str](), jobs(epochs=20)  # long enough to be killed in the middle
     expected = in_one_process(work)
     (other,) = cluster.worker_nodes
 
     def kill_a_worker() -> None:
-        os.kill(processes("ray::Actor")[0], signal.SIGKILL)
+        os.kill(processes("ray::Actor.train")[0], signal.SIGKILL)  # an idle one would cost no trial
 
     def kill_the_other_node() -> None:
         cluster.remove_node(other, allow_graceful=False)
