@@ -1,22 +1,22 @@
 """Dion: orthogonalised momentum of low rank, with error feedback (Ahn et al. 2025, arXiv 2504.05295)."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from functools import cache
 from math import ceil
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer
 
+from airbench.optim.base import GroupwiseOptimizer, check_settings
 from airbench.optim.decay import add, decay, limit_norms
 from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.optim.orthogonalize import Orthogonalizer, inverse_sqrt
 from airbench.recipe import optimizers as schema
 
 
-class Dion(Optimizer):
+class Dion(GroupwiseOptimizer):
     """Updates of rank r, found by one power iteration per step, for parameters of two or more dimensions.
 
     A step for a matrix ``(m, n)``, flattened to out × rest, with gradient g, buffer b and right factor q ``(n, r)``:
@@ -44,15 +44,16 @@ class Dion(Optimizer):
         max_momentum_norm: float | None = None,
         orthonormalize: Orthogonalizer = inverse_sqrt,
     ):
-        for name, value, fine in (
-            ("lr", lr, lr >= 0),
-            ("momentum", momentum, 0 <= momentum < 1),
-            ("rank_fraction", rank_fraction, 0 < rank_fraction <= 1),
-            ("weight_decay", weight_decay, weight_decay >= 0),
-            ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
-        ):
-            if not fine:
-                raise ValueError(f"Dion: {name} = {value} is out of range")
+        check_settings(
+            "Dion",
+            (
+                ("lr", lr, lr >= 0),
+                ("momentum", momentum, 0 <= momentum < 1),
+                ("rank_fraction", rank_fraction, 0 < rank_fraction <= 1),
+                ("weight_decay", weight_decay, weight_decay >= 0),
+                ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
+            ),
+        )
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -74,23 +75,12 @@ class Dion(Optimizer):
             self.param_groups.pop()
             raise ValueError("Dion: a parameter has fewer than two dimensions; use another optimizer for it")
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step. ``closure`` recomputes the loss, as for any PyTorch optimizer."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            alike: dict[Hashable, list[Tensor]] = defaultdict(list)
-            for p in group["params"]:
-                if p.grad is not None and p.grad.is_sparse:
-                    raise ValueError("Dion: sparse gradient; use another optimizer for this parameter")
-                if p.grad is not None and p.numel():
-                    alike[p.device, p.dtype, p.flatten(1).shape].append(p)
-            for params in alike.values():
-                self._step_alike(group, params)
-        return loss
+    def _step_group(self, group: dict[str, Any]) -> None:
+        alike: dict[Hashable, list[Tensor]] = defaultdict(list)
+        for p in self._with_gradient(group):
+            alike[p.device, p.dtype, p.flatten(1).shape].append(p)
+        for params in alike.values():
+            self._step_alike(group, params)
 
     def _step_alike(self, group: dict[str, Any], params: list[Tensor]) -> None:
         """Take a step for parameters whose matrices ``(m, n)`` have the same shape, in batched products."""

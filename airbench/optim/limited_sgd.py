@@ -1,16 +1,15 @@
 """SGD whose momentum has a maximum norm, which torch.optim.SGD does not offer."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.optim.optimizer import Optimizer
 
+from airbench.optim.base import GroupwiseOptimizer, check_settings
 from airbench.optim.decay import add, limit_norms
 
 
-class LimitedSGD(Optimizer):
+class LimitedSGD(GroupwiseOptimizer):
     """torch.optim.SGD with a limit on the Frobenius norm of each parameter's momentum buffer.
 
     A step, with gradient g and buffer b: g ← g + weight_decay · p; b ← momentum · b + g, scaled down to
@@ -28,14 +27,15 @@ class LimitedSGD(Optimizer):
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ):
-        for name, value, fine in (
-            ("lr", lr, lr >= 0),
-            ("momentum", momentum, 0 <= momentum < 1),
-            ("max_momentum_norm", max_momentum_norm, max_momentum_norm > 0),
-            ("weight_decay", weight_decay, weight_decay >= 0),
-        ):
-            if not fine:
-                raise ValueError(f"LimitedSGD: {name} = {value} is out of range")
+        check_settings(
+            "LimitedSGD",
+            (
+                ("lr", lr, lr >= 0),
+                ("momentum", momentum, 0 <= momentum < 1),
+                ("max_momentum_norm", max_momentum_norm, max_momentum_norm > 0),
+                ("weight_decay", weight_decay, weight_decay >= 0),
+            ),
+        )
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -45,22 +45,10 @@ class LimitedSGD(Optimizer):
         }
         super().__init__(params, defaults)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step. ``closure`` recomputes the loss, as for any PyTorch optimizer."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None and p.numel()]
-            if any(p.grad.is_sparse for p in params):
-                raise ValueError("LimitedSGD: sparse gradient; use another optimizer for this parameter")
-            if params:
-                self._step_group(group, params)
-        return loss
-
-    def _step_group(self, group: dict[str, Any], params: list[Tensor]) -> None:
+    def _step_group(self, group: dict[str, Any]) -> None:
+        params = self._with_gradient(group)
+        if not params:
+            return
         momentum = group["momentum"]
         gradients = [p.grad for p in params if p.grad is not None]
         if group["weight_decay"]:
@@ -72,10 +60,3 @@ class LimitedSGD(Optimizer):
         updates = torch._foreach_add(gradients, buffers, alpha=momentum) if group["nesterov"] else buffers
         for p, update in zip(params, updates, strict=True):
             add(p, update, group["lr"], -1.0)
-
-    def _buffer(self, p: Tensor) -> Tensor:
-        state = self.state[p]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(p)
-        buffer: Tensor = state["momentum_buffer"]
-        return buffer

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer
 
+from airbench.optim.base import GroupwiseOptimizer, check_settings
 from airbench.optim.blocks import blocks, check_split, joined, num_rows
 from airbench.optim.decay import add, decay, decay_cautiously, limit_norms, norm_factor
 from airbench.optim.flatten import NAMES, Layout, layout
@@ -31,7 +31,7 @@ _ADJUST_LR: dict[str, Callable[[int, int], float]] = {
 gives updates AdamW's usual root mean square; Bernstein 2025, which bounds the change of the layer's output."""
 
 
-class Muon(Optimizer):
+class Muon(GroupwiseOptimizer):
     """Orthogonalised momentum, for parameters of two or more dimensions, ``(out, in, *positions)``.
 
     A step, with gradient g and buffer b: b ← momentum · b + g; u = g + momentum · b (nesterov) or b;
@@ -80,21 +80,22 @@ class Muon(Optimizer):
         orthogonalize: Orthogonalizer = newton_schulz,
         padded: bool | None = None,
     ):
-        for name, value, fine in (
-            ("lr", lr, lr >= 0),
-            ("momentum", momentum, 0 <= momentum < 1),
-            ("weight_decay", weight_decay, weight_decay >= 0),
-            ("momentum_convention", momentum_convention, momentum_convention in ("sum", "lerp")),
-            ("flatten", flatten, flatten in NAMES),
-            ("operator_side", operator_side, operator_side >= 1),
-            ("split", split, split == 1 or (split > 1 and flatten != "operator")),
-            ("adjust_lr", adjust_lr, adjust_lr in _ADJUST_LR),
-            ("max_update_norm", max_update_norm, max_update_norm is None or max_update_norm > 0),
-            ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
-            ("neuron_beta", neuron_beta, neuron_beta is None or 0 <= neuron_beta < 1),
-        ):
-            if not fine:
-                raise ValueError(f"Muon: {name} = {value} is out of range")
+        check_settings(
+            "Muon",
+            (
+                ("lr", lr, lr >= 0),
+                ("momentum", momentum, 0 <= momentum < 1),
+                ("weight_decay", weight_decay, weight_decay >= 0),
+                ("momentum_convention", momentum_convention, momentum_convention in ("sum", "lerp")),
+                ("flatten", flatten, flatten in NAMES),
+                ("operator_side", operator_side, operator_side >= 1),
+                ("split", split, split == 1 or (split > 1 and flatten != "operator")),
+                ("adjust_lr", adjust_lr, adjust_lr in _ADJUST_LR),
+                ("max_update_norm", max_update_norm, max_update_norm is None or max_update_norm > 0),
+                ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
+                ("neuron_beta", neuron_beta, neuron_beta is None or 0 <= neuron_beta < 1),
+            ),
+        )
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -117,13 +118,6 @@ class Muon(Optimizer):
         """Include the function in copies and pickles; ``state_dict`` leaves it out."""
         return {**super().__getstate__(), "orthogonalize": self.orthogonalize, "padded": self.padded}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Accept a state that was saved before some setting existed."""
-        super().__setstate__(state)
-        for group in self.param_groups:
-            for key, value in self.defaults.items():
-                group.setdefault(key, value)
-
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters; all must have two or more dimensions."""
         super().add_param_group(param_group)
@@ -143,22 +137,10 @@ class Muon(Optimizer):
                 self.param_groups.pop()
                 raise ValueError(f"Muon: split = {group['split']} does not divide the {rows} rows of {tuple(p.shape)}")
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step. ``closure`` recomputes the loss, as for any PyTorch optimizer."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None and p.numel()]
-            if any(p.grad is not None and p.grad.is_sparse for p in params):
-                raise ValueError("Muon: sparse gradient; use another optimizer for this parameter")
-            if params:
-                self._step_group(group, params)
-        return loss
-
-    def _step_group(self, group: dict[str, Any], params: list[Tensor]) -> None:
+    def _step_group(self, group: dict[str, Any]) -> None:
+        params = self._with_gradient(group)
+        if not params:
+            return
         lr = group["lr"]
         updates = self._updates(group, params)
         if group["weight_decay"] and not group["cautious_weight_decay"]:
@@ -224,13 +206,6 @@ class Muon(Optimizer):
             state["neuron_moment"] = factor.new_zeros((*factor.shape[:-1], 1), dtype=torch.float32)
         moment: Tensor = state["neuron_moment"]
         return moment
-
-    def _buffer(self, p: Tensor) -> Tensor:
-        state = self.state[p]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(p)
-        buffer: Tensor = state["momentum_buffer"]
-        return buffer
 
 
 def build_muon(config: schema.Muon, group: ParamGroup, context: OptimizerContext) -> Muon:

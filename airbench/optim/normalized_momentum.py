@@ -1,17 +1,15 @@
 """Momentum normalised to a fixed size, for biases and other vectors."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-import torch
-from torch.optim.optimizer import Optimizer
-
+from airbench.optim.base import GroupwiseOptimizer, check_settings
 from airbench.optim.decay import limit_norms
 from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.recipe import optimizers as schema
 
 
-class NormalizedMomentum(Optimizer):
+class NormalizedMomentum(GroupwiseOptimizer):
     """Momentum divided by its root mean square: the RMS update per element is lr, whatever the gradient.
 
     A step, with gradient g and buffer b: b ← momentum · b + (1 - momentum) · g;
@@ -31,47 +29,30 @@ class NormalizedMomentum(Optimizer):
         weight_decay: float = 0.0,
         max_momentum_norm: float | None = None,
     ):
-        for name, value, fine in (
-            ("lr", lr, lr >= 0),
-            ("momentum", momentum, 0 <= momentum < 1),
-            ("eps", eps, eps > 0),
-            ("weight_decay", weight_decay, weight_decay >= 0),
-            ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
-        ):
-            if not fine:
-                raise ValueError(f"NormalizedMomentum: {name} = {value} is out of range")
+        check_settings(
+            "NormalizedMomentum",
+            (
+                ("lr", lr, lr >= 0),
+                ("momentum", momentum, 0 <= momentum < 1),
+                ("eps", eps, eps > 0),
+                ("weight_decay", weight_decay, weight_decay >= 0),
+                ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
+            ),
+        )
         defaults = {"lr": lr, "momentum": momentum, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, {**defaults, "max_momentum_norm": max_momentum_norm})
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Accept a state that was saved before some setting existed."""
-        super().__setstate__(state)
-        for group in self.param_groups:
-            for key, value in self.defaults.items():
-                group.setdefault(key, value)
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step. ``closure`` recomputes the loss, as for any PyTorch optimizer."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            lr = group["lr"]
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                if p.grad.is_sparse or p.is_complex():
-                    raise ValueError("NormalizedMomentum: sparse gradients and complex parameters are not supported")
-                state = self.state[p]
-                if "momentum_buffer" not in state:
-                    state["momentum_buffer"] = torch.zeros_like(p)
-                buffer = state["momentum_buffer"].lerp_(p.grad, 1 - group["momentum"])
-                limit_norms([buffer], group["max_momentum_norm"])
-                rms = buffer.float().square().mean().sqrt().to(p.dtype)
-                p.mul_(1 - lr * group["weight_decay"]).sub_(lr * buffer / (rms + group["eps"]))
-        return loss
+    def _step_group(self, group: dict[str, Any]) -> None:
+        lr = group["lr"]
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            if p.grad.is_sparse or p.is_complex():
+                raise ValueError("NormalizedMomentum: sparse gradients and complex parameters are not supported")
+            buffer = self._buffer(p).lerp_(p.grad, 1 - group["momentum"])
+            limit_norms([buffer], group["max_momentum_norm"])
+            rms = buffer.float().square().mean().sqrt().to(p.dtype)
+            p.mul_(1 - lr * group["weight_decay"]).sub_(lr * buffer / (rms + group["eps"]))
 
 
 def build(config: schema.NormalizedMomentum, group: ParamGroup, context: OptimizerContext) -> NormalizedMomentum:

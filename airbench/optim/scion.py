@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer
 
 from airbench.errors import RecipeError
+from airbench.optim.base import GroupwiseOptimizer, check_settings
 from airbench.optim.decay import add, decay, limit_norms
 from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.optim.orthogonalize import Orthogonalizer, build_orthogonalizer, newton_schulz, orthogonalize_all
@@ -17,7 +17,7 @@ from airbench.recipe import optimizers as schema
 EPS = 1e-8
 
 
-class Scion(Optimizer):
+class Scion(GroupwiseOptimizer):
     """Steps towards the point of a ball that a linear function of the momentum finds least, for any parameter.
 
     A step, with gradient g and buffer b: b ← momentum · b + (1 - momentum) · g; p ← (1 - lr) · p - lr · radius · D(b),
@@ -47,15 +47,16 @@ class Scion(Optimizer):
         orthogonalize: Orthogonalizer = newton_schulz,
         padded: bool | None = None,
     ):
-        for name, value, fine in (
-            ("lr", lr, lr >= 0),
-            ("momentum", momentum, 0 <= momentum < 1),
-            ("norm", norm, norm in ("auto", "spectral", "sign", "rms")),
-            ("radius", radius, radius > 0),
-            ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
-        ):
-            if not fine:
-                raise ValueError(f"Scion: {name} = {value} is out of range")
+        check_settings(
+            "Scion",
+            (
+                ("lr", lr, lr >= 0),
+                ("momentum", momentum, 0 <= momentum < 1),
+                ("norm", norm, norm in ("auto", "spectral", "sign", "rms")),
+                ("radius", radius, radius > 0),
+                ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
+            ),
+        )
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -81,22 +82,10 @@ class Scion(Optimizer):
                 "Scion: norm = spectral is for parameters of two or more dimensions; use auto, rms or sign"
             )
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step. ``closure`` recomputes the loss, as for any PyTorch optimizer."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None and p.numel()]
-            if any(p.grad.is_sparse for p in params):
-                raise ValueError("Scion: sparse gradient; use another optimizer for this parameter")
-            if params:
-                self._step_group(group, params)
-        return loss
-
-    def _step_group(self, group: dict[str, Any], params: list[Tensor]) -> None:
+    def _step_group(self, group: dict[str, Any]) -> None:
+        params = self._with_gradient(group)
+        if not params:
+            return
         lr = group["lr"]
         buffers = [self._buffer(p) for p in params]
         torch._foreach_lerp_(buffers, [p.grad for p in params if p.grad is not None], 1 - group["momentum"])
@@ -115,13 +104,6 @@ class Scion(Optimizer):
             _spectral_scale(b.shape) * next(factors).reshape(b.shape) if kind == "spectral" else _VECTOR[kind](b)
             for b, kind in zip(buffers, norms, strict=True)
         ]
-
-    def _buffer(self, p: Tensor) -> Tensor:
-        state = self.state[p]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(p)
-        buffer: Tensor = state["momentum_buffer"]
-        return buffer
 
 
 def _spectral_scale(shape: torch.Size) -> float:
