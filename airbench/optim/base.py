@@ -1,7 +1,7 @@
 """What our own optimizers share: a step is taken group by group, settings are checked, momentum has a buffer."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -10,6 +10,13 @@ from torch.optim.optimizer import Optimizer
 
 class GroupwiseOptimizer(Optimizer):
     """An optimizer whose step is that of each of its groups, one after the other."""
+
+    not_in_state_dict: ClassVar[tuple[str, ...]] = ()
+    """Attributes that copies and pickles include, and ``state_dict`` leaves out: functions, and how they are called."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Include what ``state_dict`` leaves out."""
+        return {**super().__getstate__(), **{name: getattr(self, name) for name in self.not_in_state_dict}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Accept a state that was saved before some setting existed."""

@@ -33,6 +33,8 @@ class Dion(GroupwiseOptimizer):
     Raises ValueError for a setting out of range, a parameter that is not a matrix, and a sparse gradient.
     """
 
+    not_in_state_dict = ("orthonormalize",)
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -63,10 +65,6 @@ class Dion(GroupwiseOptimizer):
         }
         super().__init__(params, defaults)
         self.orthonormalize = orthonormalize
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Include the function in copies and pickles; ``state_dict`` leaves it out."""
-        return {**super().__getstate__(), "orthonormalize": self.orthonormalize}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters; all must have two or more dimensions."""

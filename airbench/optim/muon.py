@@ -60,6 +60,8 @@ class Muon(GroupwiseOptimizer):
     of rows, and a sparse gradient.
     """
 
+    not_in_state_dict = ("orthogonalize", "padded")
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -113,10 +115,6 @@ class Muon(GroupwiseOptimizer):
         }
         super().__init__(params, defaults)
         self.orthogonalize, self.padded = orthogonalize, padded
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Include the function in copies and pickles; ``state_dict`` leaves it out."""
-        return {**super().__getstate__(), "orthogonalize": self.orthogonalize, "padded": self.padded}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters; all must have two or more dimensions."""

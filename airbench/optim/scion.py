@@ -34,6 +34,8 @@ class Scion(GroupwiseOptimizer):
     Raises ValueError for a setting out of range, a matrix norm of a vector, and a sparse gradient.
     """
 
+    not_in_state_dict = ("orthogonalize", "padded")
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -67,10 +69,6 @@ class Scion(GroupwiseOptimizer):
         }
         super().__init__(params, defaults)
         self.orthogonalize, self.padded = orthogonalize, padded
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Include the function in copies and pickles; ``state_dict`` leaves it out."""
-        return {**super().__getstate__(), "orthogonalize": self.orthogonalize, "padded": self.padded}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters; ``spectral`` needs two or more dimensions."""
