@@ -240,18 +240,13 @@ def _print_plan(plan: "Sweep") -> int:
 
 def _judged(config: "SweepConfig", options: argparse.Namespace) -> "LoadedRecipe":
     """Load the recipe, with images held out to judge on."""
-    from dataclasses import replace
-
-    from airbench.experiment.held_out import with_held_out
+    from airbench.experiment.held_out import holding_out, with_held_out
 
     recipes = read_recipes(options)
     if len(recipes) != 1:
         raise AirbenchError("a sweep varies one recipe; for several lengths: --axis train.epochs=4,8")
     (loaded,) = recipes
-    if not config.on_test:
-        return with_held_out(loaded, config.held_out)
-    data = loaded.recipe.data.model_copy(update={"held_out": None})
-    return replace(loaded, recipe=loaded.recipe.model_copy(update={"data": data}))
+    return holding_out(loaded, None) if config.on_test else with_held_out(loaded, config.held_out)
 
 
 def _telescope(config: "SweepConfig", options: argparse.Namespace) -> int:

@@ -13,5 +13,10 @@ def with_held_out(loaded: LoadedRecipe, images: int | None = None) -> LoadedReci
         if data.held_out is not None:
             return loaded
         images = len(load_dataset(data).train) // 10
-    recipe = loaded.recipe.model_copy(update={"data": data.model_copy(update={"held_out": images})})
-    return replace(loaded, recipe=recipe)
+    return holding_out(loaded, images)
+
+
+def holding_out(loaded: LoadedRecipe, images: int | None) -> LoadedRecipe:
+    """Return the recipe with so many training images held out; None: judged on the test images."""
+    data = loaded.recipe.data.model_copy(update={"held_out": images})
+    return replace(loaded, recipe=loaded.recipe.model_copy(update={"data": data}))

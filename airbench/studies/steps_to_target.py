@@ -94,7 +94,7 @@ class StepsToTarget:
 
     def __init__(self, target: float, memory: Path | None = None):
         self.target, self.memory, self.worker = target, memory, Worker()
-        self._known = _read(memory)
+        self._known, self._source = _read(memory), source_hash()
 
     def __call__(self, loaded: LoadedRecipe, seed: int) -> Progress:
         """Train ``loaded`` with ``seed`` until it reaches the target, at most for its ``train.epochs``."""
@@ -117,7 +117,7 @@ class StepsToTarget:
         return Progress(tuple(evaluate.points), recipe.train.batch_size, self.target, failure)
 
     def _key(self, loaded: LoadedRecipe, seed: int) -> str:
-        what = f"{loaded.recipe.model_dump_json(exclude={'description'})} {seed} {self.target} {source_hash()}"
+        what = f"{loaded.recipe.model_dump_json(exclude={'description'})} {seed} {self.target} {self._source}"
         return hashlib.sha256(what.encode()).hexdigest()[:16]
 
     def _remember(self, key: str) -> None:

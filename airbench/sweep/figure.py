@@ -13,7 +13,7 @@ from airbench.sweep.axes import as_number, short_names
 from airbench.sweep.folder import Sweep
 from airbench.sweep.results import winner
 from airbench.sweep.tpe import importance
-from airbench.sweep.trained import accuracies
+from airbench.sweep.trained import percent
 
 FIGURE = "sweep.png"
 STYLE: Any = {"font.size": 10, "axes.grid": True, "grid.linewidth": 0.3, "axes.axisbelow": True}
@@ -25,11 +25,11 @@ COLUMNS = 3
 def draw(sweep: Sweep) -> None:
     """Draw accuracy against each axis, a dot for each trial, and means over the two axes that matter most."""
     keys, first = list(sweep.settings[0]), winner(sweep)
-    found = {number: [100 * a for a in accuracies(run) if a > 0] for number, run in sweep.runs().items()}
+    found = {number: percent(run) for number, run in sweep.runs().items()}
     panels = len(keys) + (len(keys) > 1)
     columns = min(COLUMNS, panels)
     rows = -(-panels // columns)
-    unit = "accuracy in %" + (", test images" if sweep.on_test else ", held-out images")
+    unit = accuracy_label(sweep.on_test)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.6 * columns, 3.6 * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -42,6 +42,11 @@ def draw(sweep: Sweep) -> None:
         for axes in grid[panels:]:
             axes.set_visible(False)
         figure.savefig(sweep.path / FIGURE, dpi=130)
+
+
+def accuracy_label(on_test: bool) -> str:
+    """Return the label of an axis of accuracies."""
+    return "accuracy in %" + (", test images" if on_test else ", held-out images")
 
 
 def _places(axis: Any, set_scale: Callable[[str], Any], values: Sequence[str]) -> list[float]:

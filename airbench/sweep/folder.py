@@ -12,11 +12,12 @@ best.yaml    the recipe of the best, ready to be trained
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe, dump_recipe, load_recipe
@@ -59,13 +60,7 @@ class Sweep:
 
     def write(self) -> None:
         """Write the plan into the sweep's folder, atomically. Raises AirbenchError."""
-        kept = {key: value for key, value in asdict(self).items() if key != "path"}
-        temporary = self.path / f"{PLAN}.part"
-        try:
-            temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-            os.replace(temporary, self.path / PLAN)
-        except OSError as error:
-            raise AirbenchError(f"{self.path}: cannot be written ({error.strerror}); free some space") from None
+        write_json(self.path / PLAN, {key: value for key, value in asdict(self).items() if key != "path"})
 
     def recipe(self) -> LoadedRecipe:
         """Load the recipe whose settings vary."""
@@ -77,15 +72,17 @@ class Sweep:
         loaded = load_recipe(self.path / RECIPE, words)
         return replace(loaded, path=self.path / RECIPE)
 
-    def runs(self, part: str = SEARCH) -> dict[int, RunRecord]:
-        """Read the runs of the settings that were begun, by the settings' numbers."""
-        numbers = {name_of(number): number for number in range(len(self.settings))}
+    def runs(self, part: str = SEARCH, numbers: Iterable[int] | None = None) -> dict[int, RunRecord]:
+        """Read the runs of the settings that were begun, by the settings' numbers: all, or those of ``numbers``."""
+        wanted = {name_of(number): number for number in (range(len(self.settings)) if numbers is None else numbers)}
         found: dict[int, RunRecord] = {}
         for path in find_runs(self.path / part):
-            name, run = "-".join(path.name.rsplit("-", 2)[1:]), read_run(path)
-            # Without run.json nothing was trained yet: the run begins anew.
-            if name in numbers and (run.trials or run.planned is not None):
-                found[numbers[name]] = run
+            name = "-".join(path.name.rsplit("-", 2)[1:])
+            if name not in wanted:
+                continue
+            run = read_run(path)
+            if run.trials or run.planned is not None:  # without run.json nothing was trained: the run begins anew
+                found[wanted[name]] = run
         return found
 
     def refuse(self, number: int, why: str) -> None:
@@ -104,7 +101,17 @@ class Sweep:
 
     def run_of(self, number: int, part: str = SEARCH) -> RunRecord | None:
         """Return the run of a setting; None if it was not begun."""
-        return self.runs(part).get(number)
+        return self.runs(part, [number]).get(number)
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Write a JSON file atomically. Raises AirbenchError."""
+    temporary = file.with_name(f"{file.name}.part")
+    try:
+        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, file)
+    except OSError as error:
+        raise AirbenchError(f"{file.parent}: cannot be written ({error.strerror}); free some space") from None
 
 
 def name_of(number: int) -> str:

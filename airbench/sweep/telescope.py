@@ -12,13 +12,13 @@ telescope.png    accuracies, and how the optima move
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -100,10 +100,7 @@ def create(out: Path, recipe: LoadedRecipe, plan: Telescope) -> Telescope:
     except AirbenchError:
         shutil.rmtree(path)
         raise
-    kept = {key: value for key, value in asdict(made).items() if key != "path"}
-    temporary = path / f"{PLAN}.part"
-    temporary.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path / PLAN)
+    folder.write_json(path / PLAN, {key: value for key, value in asdict(made).items() if key != "path"})
     return made
 
 
@@ -200,6 +197,12 @@ def _optimum(axis: Axis, sweep: Sweep) -> Optimum | None:
     return optimum([math.log2(p) for p in places] if axis.log else places, [accuracies(runs.get(n)) for n in line])
 
 
+def in_units(axis: Axis, best: Optimum) -> tuple[float, float, float]:
+    """Return an optimum and the ends of its interval as values of the setting."""
+    value, low, high = (2.0**v if axis.log else v for v in (best.value, best.low, best.high))
+    return value, low, high
+
+
 def drift(found: Sequence[Optimum]) -> tuple[float, float, float]:
     """Return how far the optimum moves from the first to the last level, with its 95% interval, on its scale."""
     rng = np.random.default_rng(1)
@@ -216,7 +219,7 @@ def drift_lines(telescope: Telescope, found: dict[str, list[Optimum]]) -> list[s
             continue
         lines.append(f"best {axis.key}:")
         for value, each in zip(telescope.values, found[axis.key], strict=True):
-            at, low, high = (2.0**v if axis.log else v for v in (each.value, each.low, each.high))
+            at, low, high = in_units(axis, each)
             lines.append(f"  {at:.3g} ({low:.3g} to {high:.3g}) with {telescope.key}={value}")
         move, low, high = drift(found[axis.key])
         unit = " octaves" if axis.log else ""
@@ -227,18 +230,15 @@ def drift_lines(telescope: Telescope, found: dict[str, list[Optimum]]) -> list[s
 
 def write_optima(telescope: Telescope, found: dict[str, list[Optimum]]) -> None:
     """Write the optima into ``optima.json``."""
-    logs = {axis.key: axis.log for axis in map(parse_axis, telescope.axes)}
-    text = {
-        key: [
-            {
-                "at": value,
-                **{
-                    name: float(f"{2.0**v if logs[key] else v:.6g}")
-                    for name, v in (("best", o.value), ("low", o.low), ("high", o.high))
-                },
-            }
-            for value, o in zip(telescope.values, optima, strict=True)
-        ]
-        for key, optima in found.items()
+    kept = {
+        axis.key: [_rounded(value, axis, each) for value, each in zip(telescope.values, found[axis.key], strict=True)]
+        for axis in map(parse_axis, telescope.axes)
+        if axis.key in found
     }
-    (telescope.path / "optima.json").write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+    folder.write_json(telescope.path / "optima.json", kept)
+
+
+def _rounded(at: str, axis: Axis, best: Optimum) -> dict[str, Any]:
+    """Return an optimum as plain values for JSON, to six digits."""
+    named = zip(("best", "low", "high"), in_units(axis, best), strict=True)
+    return {"at": at, **{name: float(f"{value:.6g}") for name, value in named}}

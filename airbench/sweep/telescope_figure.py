@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 
 from airbench.analysis.figures import COLOURS
 from airbench.sweep.axes import Axis, parse_axis
-from airbench.sweep.figure import STYLE
+from airbench.sweep.figure import STYLE, accuracy_label
 from airbench.sweep.folder import Sweep
 from airbench.sweep.optimum import Optimum
-from airbench.sweep.telescope import Telescope
-from airbench.sweep.trained import accuracies
+from airbench.sweep.telescope import Telescope, in_units
+from airbench.sweep.trained import percent
 
 FIGURE = "telescope.png"
 
@@ -29,7 +29,7 @@ def draw_telescope(telescope: Telescope, levels: Sequence[Sweep], found: dict[st
                 label = f"{telescope.key}={telescope.values[level]}"
                 _draw_level(left, axis, sweep, COLOURS[level % len(COLOURS)], label)
             left.set_xlabel(axis.key)
-            left.set_ylabel("accuracy in %" + (", test images" if telescope.on_test else ", held-out images"))
+            left.set_ylabel(accuracy_label(telescope.on_test))
             if axis.log:
                 left.set_xscale("log")
                 right.set_yscale("log")
@@ -42,8 +42,7 @@ def _draw_level(axes: Axes, axis: Axis, sweep: Sweep, colour: str, label: str) -
     by_value: dict[float, list[float]] = {}
     runs = sweep.runs()
     for number, setting in enumerate(sweep.settings):
-        dots = [100 * a for a in accuracies(runs.get(number)) if a > 0]
-        by_value.setdefault(float(setting[axis.key]), []).extend(dots)
+        by_value.setdefault(float(setting[axis.key]), []).extend(percent(runs.get(number)))
     known = {value: dots for value, dots in sorted(by_value.items()) if dots}
     axes.plot(list(known), [float(np.mean(dots)) for dots in known.values()], color=colour, label=label)
     for value, dots in known.items():
@@ -52,7 +51,7 @@ def _draw_level(axes: Axes, axis: Axis, sweep: Sweep, colour: str, label: str) -
 
 def _draw_optima(axes: Axes, axis: Axis, telescope: Telescope, found: Sequence[Optimum]) -> None:
     for level, each in enumerate(found):
-        at, low, high = (2.0**v if axis.log else v for v in (each.value, each.low, each.high))
+        at, low, high = in_units(axis, each)
         colour = COLOURS[level % len(COLOURS)]
         axes.plot([level, level], [low, high], color=colour, linewidth=2)
         axes.plot([level], [at], "o", color=colour, markersize=7)

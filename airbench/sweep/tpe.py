@@ -51,8 +51,8 @@ def search_by_tpe(sweep: Sweep, say: Say, options: Options) -> Sweep:
         study.tell(old.number, state=optuna.trial.TrialState.FAIL)  # interrupted; added below when it is trained
     counted = [optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED]
     known = {old.user_attrs.get(_SETTING) for old in study.get_trials(deepcopy=False, states=counted)}
+    train_settings(sweep, range(len(sweep.settings)), say, options)
     for number in range(len(sweep.settings)):
-        train_settings(sweep, [number], say, options)
         if number not in known:
             study.add_trial(finished_trial(sweep, axes, number))
     at_a_time = 1 if options.cluster is None else options.cluster.capacity(sweep.recipe().recipe)
@@ -84,7 +84,7 @@ def _ask_for_another(study: optuna.Study, axes: list[Axis], sweep: Sweep) -> opt
         setting = setting_of(axes, trial.params)
         if setting not in sweep.settings:
             return trial
-        study.tell(trial, mean_accuracy(accuracies(sweep.run_of(sweep.settings.index(setting)))))
+        study.tell(trial, outcome(sweep, sweep.settings.index(setting)) or 0.0)
     return None
 
 
@@ -150,13 +150,12 @@ def params_of(axes: list[Axis], setting: Setting) -> dict[str, Any]:
 def finished_trial(sweep: Sweep, axes: list[Axis], number: int) -> optuna.trial.FrozenTrial:
     """Return Optuna's record of a setting that was trained."""
     optuna = require_optuna()
-    run = sweep.run_of(number)
-    pruned = run is not None and any(is_pruned(trial.reason) for trial in run.failed)
+    value = outcome(sweep, number)
     return optuna.trial.create_trial(
-        state=optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.COMPLETE,
+        state=optuna.trial.TrialState.PRUNED if value is None else optuna.trial.TrialState.COMPLETE,
         params=params_of(axes, sweep.settings[number]),
         distributions=distributions(axes),
-        value=None if pruned else mean_accuracy(accuracies(run)),
+        value=value,
         user_attrs={_SETTING: number},
     )
 
@@ -206,14 +205,15 @@ class _Prune(Callback):
 
 def _tell(study: optuna.Study, trial: optuna.Trial, sweep: Sweep, number: int) -> None:
     """Tell Optuna what came out of a trial."""
-    optuna = require_optuna()
-    run = sweep.run_of(number)
-    if run is not None and any(is_pruned(t.reason) for t in run.failed):
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    value = outcome(sweep, number)
+    if value is None:
+        study.tell(trial, state=require_optuna().trial.TrialState.PRUNED)
     else:
-        study.tell(trial, mean_accuracy(accuracies(run)))
+        study.tell(trial, value)
 
 
-def is_pruned(reason: str) -> bool:
-    """Return whether a trial that failed for ``reason`` was pruned."""
-    return reason.startswith("pruned ")
+def outcome(sweep: Sweep, number: int) -> float | None:
+    """Return the mean accuracy of a setting; None if its trial was pruned."""
+    run = sweep.run_of(number)
+    pruned = run is not None and any(trial.reason.startswith("pruned ") for trial in run.failed)
+    return None if pruned else mean_accuracy(accuracies(run))

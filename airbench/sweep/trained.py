@@ -18,8 +18,9 @@ FRESH = 1_000_000
 def train_settings(sweep: Sweep, numbers: Sequence[int], say: Say, options: Options, part: str = SEARCH) -> None:
     """Train what is missing of these settings' runs, in the search or again."""
     trials, seed = (sweep.trials, sweep.seed) if part == SEARCH else (sweep.again, sweep.seed + FRESH)
-    begun, refused = sweep.runs(part), sweep.refused()
+    refused = sweep.refused()
     numbers = [number for number in numbers if number not in refused]
+    begun = sweep.runs(part, numbers)
     if options.cluster is not None:  # all as one experiment, so that every worker has something to do
         interrupted = [begun[number].path for number in numbers if number in begun and begun[number].missing]
         if interrupted:
@@ -51,6 +52,11 @@ def accuracies(run: RunRecord | None) -> list[float]:
     if run is None:
         return []
     return [trial.accuracy if trial.finished else 0.0 for trial in run.trials]
+
+
+def percent(run: RunRecord | None) -> list[float]:
+    """Return the accuracies of a run's trials in percent, for a figure; without those that failed."""
+    return [100 * accuracy for accuracy in accuracies(run) if accuracy > 0]
 
 
 def mean_accuracy(values: list[float]) -> float:

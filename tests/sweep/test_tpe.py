@@ -98,7 +98,7 @@ def test_settings_and_optunas_parameters_are_the_same_thing() -> None:
 class Made(Sweep):
     """A sweep whose accuracy depends on the first axis alone."""
 
-    def runs(self, part: str = SEARCH) -> dict[int, object]:  # type: ignore[override]
+    def runs(self, part: str = SEARCH, numbers: object = None) -> dict[int, object]:  # type: ignore[override]
         from types import SimpleNamespace
 
         found = {}
