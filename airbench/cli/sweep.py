@@ -1,9 +1,12 @@
 """The command that searches for good settings."""
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airbench.cli.sweep_plan import judged_recipe, sweep_config, sweep_plan, telescope_plan
 from airbench.cli.train import (
     add_execution,
     add_overrides,
@@ -11,14 +14,11 @@ from airbench.cli.train import (
     load_plugins,
     natural,
     positive,
-    read_recipes,
-    split_items,
 )
 from airbench.errors import AirbenchError
 
 if TYPE_CHECKING:
     from airbench.recipe import LoadedRecipe
-    from airbench.sweep.config import SweepConfig
     from airbench.sweep.folder import Sweep
     from airbench.sweep.telescope import Telescope
 
@@ -113,7 +113,6 @@ def _share(text: str) -> float:
 
 def _sweep(options: argparse.Namespace) -> int:
     from airbench.sweep import folder, telescope
-    from airbench.sweep.axes import ends, parse_axis
 
     if options.resume is not None:
         given = [name for name in _OF_THE_SWEEP if getattr(options, name) not in (None, [], False)]
@@ -124,107 +123,13 @@ def _sweep(options: argparse.Namespace) -> int:
             return _finish_telescope(telescope.read(options.resume), options)
         return _finish(folder.read(options.resume), options)
     execution(options)  # before anything is written: it may be impossible
-    config = _config(options)
+    config = sweep_config(options)
     if config.telescope is not None:
-        return _telescope(config, options)
-    plan = _plan(config)
+        return _telescope(telescope_plan(config), judged_recipe(config, options), options)
+    plan = sweep_plan(config)
     if options.plan:
         return _print_plan(plan)
-    sweep = folder.create(options.out, _judged(config, options), plan)
-    if plan.count is not None:
-        folder.check_or_remove(sweep, [setting for text in plan.axes for setting in ends(parse_axis(text))])
-    return _finish(sweep, options)
-
-
-def _config(options: argparse.Namespace) -> "SweepConfig":
-    """Return the sweep of the command line: a sweep's file with what is given beside it, or a recipe and axes."""
-    from airbench.sweep.config import SweepConfig, is_sweep, load_sweep
-
-    files, overrides = split_items(options.items)
-    config = None
-    if len(files) == 1 and is_sweep(files[0]):
-        config = load_sweep(files[0])
-        options.items = [config.recipe, *config.overrides, *overrides]
-        files = [config.recipe]
-    if not options.axis and config is None:
-        raise AirbenchError("nothing varies; give an axis, such as --axis optimizers.filters.lr=0.1..0.4:log:5")
-    if len(files) != 1:
-        raise AirbenchError(f"a sweep takes one recipe, not {len(files)}")
-    return _changed(config or SweepConfig(recipe=files[0], axes=_axes(options)), options)
-
-
-def _axes(options: argparse.Namespace) -> dict[str, str]:
-    """Return the axes of the command line, by key."""
-    from airbench.sweep.axes import parse_axis
-
-    found: dict[str, str] = {}
-    for text in options.axis:
-        key = parse_axis(text).key
-        if key in found:
-            raise AirbenchError(f"--axis: {key} is given twice")
-        found[key] = text.partition("=")[2]
-    return found
-
-
-def _changed(config: "SweepConfig", options: argparse.Namespace) -> "SweepConfig":
-    """Return ``config`` with what the command line gives."""
-    from airbench.sweep.axes import split_values
-    from airbench.sweep.config import changed
-
-    changes: dict[str, Any] = {
-        key: value
-        for key in ("trials", "seed", "top", "again", "held_out")
-        if (value := getattr(options, key)) is not None
-    }
-    if options.on_test:
-        changes["on_test"] = True
-    if options.axis:
-        changes["axes"] = _axes(options)
-    if options.random or options.tpe:
-        method = "random" if options.random else "tpe"
-        changes |= {"method": method, "settings": options.random or options.tpe, "telescope": None}
-    if options.no_prune:
-        changes["prune"] = False
-    if options.telescope:
-        key, equals, values = options.telescope.partition("=")
-        if not equals or len(split_values(values)) < 2:
-            raise AirbenchError(f"--telescope {options.telescope}: write KEY=a,b with the values from small to large")
-        telescope = {"key": key, "values": split_values(values)}
-        changes |= {"method": "grid", "settings": None, "telescope": telescope}
-    inner = {key: value for key in ("points", "shrink") if (value := getattr(options, key)) is not None}
-    if inner and not changes.get("telescope", config.telescope):
-        raise AirbenchError("--points and --shrink belong to --telescope")
-    if inner:
-        old = config.telescope.model_dump() if config.telescope else {}
-        changes["telescope"] = {**old, **changes.get("telescope", {}), **inner}
-    if options.on_test and options.held_out is not None:
-        raise AirbenchError("--on-test judges on the test images and --held-out does not; give one of them")
-    return changed(config, changes)
-
-
-def _plan(config: "SweepConfig") -> "Sweep":
-    """Return the sweep that ``config`` describes, not yet in a folder."""
-    from airbench.sweep.axes import parse_axis, settings
-    from airbench.sweep.folder import Sweep
-    from airbench.sweep.tpe import require_optuna
-
-    words = config.axis_words()
-    axes = [parse_axis(word) for word in words]
-    by_tpe = config.method == "tpe"
-    if by_tpe:
-        require_optuna()  # before anything is written
-    return Sweep(
-        path=Path(),
-        settings=() if by_tpe else tuple(settings(axes, config.settings, config.seed)),
-        trials=config.trials,
-        seed=config.seed,
-        top=config.top,
-        again=config.again,
-        on_test=config.on_test,
-        axes=tuple(words),
-        count=config.settings if by_tpe else None,
-        prune=config.prune and not {"train.epochs", "train.batch_size"} & set(config.axes),
-    )
+    return _finish(folder.create(options.out, judged_recipe(config, options), plan), options)
 
 
 def _print_plan(plan: "Sweep") -> int:
@@ -238,36 +143,9 @@ def _print_plan(plan: "Sweep") -> int:
     return 0
 
 
-def _judged(config: "SweepConfig", options: argparse.Namespace) -> "LoadedRecipe":
-    """Load the recipe, with images held out to judge on."""
-    from airbench.experiment.held_out import holding_out, with_held_out
-
-    recipes = read_recipes(options)
-    if len(recipes) != 1:
-        raise AirbenchError("a sweep varies one recipe; for several lengths: --axis train.epochs=4,8")
-    (loaded,) = recipes
-    return holding_out(loaded, None) if config.on_test else with_held_out(loaded, config.held_out)
-
-
-def _telescope(config: "SweepConfig", options: argparse.Namespace) -> int:
+def _telescope(plan: "Telescope", recipe: "LoadedRecipe", options: argparse.Namespace) -> int:
     from airbench.sweep import telescope
-    from airbench.sweep.config import as_word
 
-    assert config.telescope is not None
-    recipe = _judged(config, options)
-    plan = telescope.Telescope(
-        path=Path(),
-        key=config.telescope.key,
-        values=tuple(as_word(value) for value in config.telescope.values),
-        axes=tuple(config.axis_words()),
-        points=tuple(config.telescope.points),
-        shrink=config.telescope.shrink,
-        trials=config.trials,
-        seed=config.seed,
-        top=config.top,
-        again=config.again,
-        on_test=config.on_test,
-    )
     if options.plan:
         from airbench.benchmark.cost import cost_of_trial
 
@@ -281,17 +159,24 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
+@contextmanager
+def _resumable(path: Path) -> Iterator[None]:
+    """Say how to go on after Ctrl-C."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say(f"go on with: airbench sweep --resume {path}")
+        raise
+
+
 def _finish(sweep: "Sweep", options: argparse.Namespace) -> int:
     from airbench.sweep.figure import FIGURE, draw
     from airbench.sweep.results import result_lines, write_best
     from airbench.sweep.search import search
 
     print(f"{sweep.count or len(sweep.settings)} settings → {sweep.path}", flush=True)
-    try:
+    with _resumable(sweep.path):
         sweep = search(sweep, _say, execution(options))
-    except KeyboardInterrupt:
-        print(f"go on with: airbench sweep --resume {sweep.path}", flush=True)
-        raise
     print()
     for line in result_lines(sweep):
         print(line)
@@ -307,11 +192,8 @@ def _finish_telescope(plan: "Telescope", options: argparse.Namespace) -> int:
     from airbench.sweep.telescope_figure import FIGURE, draw_telescope
 
     print(f"{len(plan.values)} levels → {plan.path}", flush=True)
-    try:
+    with _resumable(plan.path):
         levels = telescope.run(plan, _say, execution(options))
-    except KeyboardInterrupt:
-        print(f"go on with: airbench sweep --resume {plan.path}", flush=True)
-        raise
     found = telescope.optima(plan, levels)
     telescope.write_optima(plan, found)
     draw_telescope(plan, levels, found)

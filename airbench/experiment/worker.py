@@ -93,7 +93,7 @@ class Worker:
         """Train ``job``. Yields its outcome, then the extras that were asked for."""
         setup = self.setup(job.recipe, job.path)
         machine = {**describe_machine(setup.machine), **vars(setup.execution)}
-        keeper = _KeepOptimizers()
+        keeper = KeepOptimizers()
         try:
             result = run_trial(setup, job.seeds, Callbacks(callback, keeper))
         except TrialError as error:
@@ -120,10 +120,11 @@ def _chooses_kernels(recipe: Recipe) -> bool:
     return bool(choices()) and any(getattr(method, "kernel", None) == "auto" for method in methods)
 
 
-class _KeepOptimizers(Callback):
+class KeepOptimizers(Callback):
     """Keeps the trial's optimizers, whose state is inspected afterwards."""
 
     optimizers: Optimizers | None = None
 
     def on_start(self, setup: TrialSetup, optimizers: Optimizers) -> None:
+        """See :class:`Callback`."""
         self.optimizers = optimizers

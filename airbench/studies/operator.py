@@ -9,26 +9,17 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from airbench.analysis.figures import COLOURS
-from airbench.errors import AirbenchError, TrialError
-from airbench.experiment.worker import Worker
+from airbench.errors import AirbenchError
+from airbench.experiment.worker import KeepOptimizers, Worker
 from airbench.optim.flatten import FLATTEN, Layout, operator_layout
 from airbench.optim.muon import Muon
-from airbench.optim.optimizers import Optimizers
 from airbench.optim.orthogonalize import svd
 from airbench.recipe import LoadedRecipe
 from airbench.studies.result import STYLE, Study
-from airbench.training.callback import Callback
-from airbench.training.loop import run_trial
-from airbench.training.results import TrialSeeds
-from airbench.training.setup import TrialSetup
+from airbench.studies.training import train_once
 
 WAYS = ("momentum", "flattened", "operator")
 """The momentum itself, its flattened filters orthogonalised, and its operator."""
-
-
-class _KeepOptimizers(Callback):
-    def on_start(self, setup: TrialSetup, optimizers: Optimizers) -> None:
-        self.optimizers = optimizers
 
 
 def study_operator(loaded: LoadedRecipe, seed: int = 0, method_side: int = 8, side: int = 16) -> Study:
@@ -74,11 +65,9 @@ def study_operator(loaded: LoadedRecipe, seed: int = 0, method_side: int = 8, si
 def _momenta(loaded: LoadedRecipe, seed: int) -> dict[str, Tensor]:
     """Train once; return the momentum of each filter bank that Muon trained, by name, ``(out, in, h, w)``."""
     setup = Worker().setup(loaded.recipe, str(loaded.path))
-    kept = _KeepOptimizers()
-    try:
-        run_trial(setup, TrialSeeds(seed, seed, seed), kept)
-    except TrialError as error:
-        raise AirbenchError(f"{loaded.path}: {error}") from None
+    kept = KeepOptimizers()
+    train_once(setup, loaded, seed, kept)
+    assert kept.optimizers is not None
     momenta = {
         name: t.optimizer.state[p]["momentum_buffer"].float().cpu()
         for t in kept.optimizers.trained

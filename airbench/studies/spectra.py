@@ -9,15 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from airbench.analysis.figures import COLOURS
-from airbench.errors import AirbenchError, TrialError
+from airbench.errors import AirbenchError
 from airbench.experiment.worker import Worker
 from airbench.optim.optimizers import Optimizers
 from airbench.optim.spectra import momentum_spectra
 from airbench.recipe import LoadedRecipe
 from airbench.studies.result import STYLE, Study
+from airbench.studies.training import train_once
 from airbench.training.callback import Callback
-from airbench.training.loop import run_trial
-from airbench.training.results import TrialSeeds
 from airbench.training.setup import TrialSetup
 
 
@@ -46,10 +45,7 @@ def study_spectra(loaded: LoadedRecipe, seed: int = 0, moments: int = 8) -> Stud
     if not any(g.config.name == "muon" for g in setup.groups):
         raise AirbenchError(f"{loaded.path}: no group is trained by muon, so there are no spectra to show")
     collector = _Collector(setup.total_steps, moments)
-    try:
-        run_trial(setup, TrialSeeds(seed, seed, seed), collector)
-    except TrialError as error:
-        raise AirbenchError(f"{loaded.path}: {error}") from None
+    train_once(setup, loaded, seed, collector)
     found = collector.found
     last = found[max(found)]
     numbers: dict[str, Any] = {

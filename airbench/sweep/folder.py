@@ -23,7 +23,7 @@ from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe, dump_recipe, load_recipe
 from airbench.runs import RunRecord, find_runs, read_run
 from airbench.runs.files import content
-from airbench.sweep.axes import Setting, overrides
+from airbench.sweep.axes import Setting, ends, overrides, parse_axis
 
 PLAN, RECIPE, BEST = "sweep.json", "recipe.yaml", "best.yaml"
 REFUSED = "refused.jsonl"
@@ -131,8 +131,9 @@ def create_at(path: Path, recipe: LoadedRecipe, plan: Sweep, *, exist_ok: bool =
     """Create the sweep's folder at ``path``, which may be there already if ``exist_ok``."""
     make(path, recipe, exist_ok=exist_ok)
     sweep = replace(plan, path=path)
+    extremes = [setting for text in plan.axes for setting in ends(parse_axis(text))]
     try:
-        check(path / RECIPE, plan.settings)
+        check(path / RECIPE, plan.settings if plan.count is None else extremes)
         sweep.write()
     except AirbenchError:
         shutil.rmtree(path)
@@ -153,15 +154,6 @@ def check(recipe: Path, settings: Sequence[Setting]) -> None:
     """Raise AirbenchError if a setting does not fit the recipe."""
     for setting in settings:
         load_recipe(recipe, overrides(setting))
-
-
-def check_or_remove(sweep: Sweep, settings: Sequence[Setting]) -> None:
-    """Check settings that the search may choose. If one does not fit, remove the folder and raise AirbenchError."""
-    try:
-        check(sweep.path / RECIPE, settings)
-    except AirbenchError:
-        shutil.rmtree(sweep.path)
-        raise
 
 
 def read(path: Path) -> Sweep:
