@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 
 from airbench.benchmark.step import build_step
-from airbench.data.sources import load_dataset
-from airbench.device import choose_machine, prepare
+from airbench.experiment.worker import Worker
 from airbench.recipe import Recipe
 from airbench.training.flops import count_flop
-from airbench.training.setup import image_shape
 from airbench.training.timing import seconds_of
 
 
@@ -20,16 +18,14 @@ class TrialCost:
     """Estimated from the time of a training step, launched kernel by kernel."""
 
 
-def cost_of_trial(recipe: Recipe) -> TrialCost:
+def cost_of_trial(recipe: Recipe, worker: Worker) -> TrialCost:
     """Count the arithmetic of a trial and measure a step of it, three times, of which the shortest counts."""
-    dataset = load_dataset(recipe.data)
-    machine = choose_machine(recipe.engine)
-    prepare(machine)
+    setup = worker.setup(recipe)
+    machine = setup.machine
     machine.use_threads()
-    images = min(recipe.data.train_images or len(dataset.train), len(dataset.train))
-    shape, steps = image_shape(dataset), recipe.train.total_steps(images)
-    flop = count_flop(recipe, steps, len(dataset.test), shape, recipe.train.steps_per_epoch(images))
-    step = build_step(recipe, machine, machine.dtype, recipe.train.batch_size, shape)
+    flop = count_flop(recipe, setup.total_steps, len(setup.test), setup.shape, setup.steps_per_epoch)
+    step = build_step(recipe, machine, machine.dtype, recipe.train.batch_size, setup.shape)
     step()
     seconds = min(seconds_of(step, machine.device) for _ in range(3))
+    worker.forget(recipe)
     return TrialCost(flop["trial"] / 1e15, seconds * flop["trial"] / flop["step"] / 3600)

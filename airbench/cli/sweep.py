@@ -148,8 +148,10 @@ def _telescope(plan: "Telescope", recipe: "LoadedRecipe", options: argparse.Name
 
     if options.plan:
         from airbench.benchmark.cost import cost_of_trial
+        from airbench.experiment.worker import Worker
 
-        costs = [cost_of_trial(each) for each in telescope.recipes(plan, recipe)]
+        worker = Worker()  # one for all levels, so that images are loaded once
+        costs = [cost_of_trial(each, worker) for each in telescope.recipes(plan, recipe)]
         print("\n".join(telescope.plan_lines(plan, [(cost.pflop, cost.hours) for cost in costs])))
         return 0
     return _finish_telescope(telescope.create(options.out, recipe, plan), options)
