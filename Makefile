@@ -10,10 +10,11 @@ BIN   := $(VENV)/bin
 TRAIN := $(BIN)/python train.py
 BASE  := $(VENV)/.installed
 DEV   := $(VENV)/.installed-dev
+PAGES := README.md configs/README.md runs/records/README.md runs/records/performance.md
 KERNELS := $(wildcard airbench/kernels/*.cpp airbench/kernels/*.h airbench/kernels/*.inc)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart speedrun bench gpu-check test test-slow lint format schema clean
+.PHONY: help setup quickstart speedrun bench gpu-check test test-slow lint format records schema clean
 
 help: ## print the targets
 	@echo "make TARGET   (variables: TRIALS=n SEED=$(SEED) PYTHON=$(PYTHON) ARGS=key=value)"
@@ -47,6 +48,9 @@ lint: $(DEV) ## run ruff and mypy
 format: $(DEV) ## format and fix the code with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+records: $(BASE) ## fill the tables and figures of the pages from the kept runs
+	$(BIN)/airbench fill $(PAGES)
 
 schema: $(BASE) ## regenerate configs/recipe.schema.json
 	$(BIN)/python -m airbench.recipe.jsonschema > configs/recipe.schema.json.new

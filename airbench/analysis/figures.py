@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import matplotlib
@@ -207,6 +208,24 @@ def _target_lines(axes: Axes, runs: Sequence[RunRecord], *, vertical: bool) -> N
     for target in sorted({run.target for run in runs if run.target is not None}):
         draw = axes.axvline if vertical else axes.axhline
         draw(target, color=_INK, linewidth=1, linestyle=":")
+
+
+def themed() -> Any:
+    """Return a context in which a figure is drawn in the colours that a page, or its own frame, fills in."""
+    return matplotlib.rc_context(_STYLE)
+
+
+def framed_svg(figure: Figure, description: str) -> str:
+    """Return a figure drawn when :func:`themed` as an SVG file of its own, light or dark as its reader prefers."""
+    svg = _svg(figure)
+    width, height = re.findall(r"[\d.]+", re.search(r'viewBox="([^"]*)"', svg)[1])[2:]  # type: ignore[index]
+    colours = "svg { --paper: #ffffff; --ink: #1c2126; --faint: #b9c0c7; font-family: system-ui, sans-serif }"
+    dark = "svg { --paper: #0d1117; --ink: #e4e8ec; --faint: #4b545c }"
+    frame = (
+        f"<desc>{escape(description)}</desc><style>{colours} @media (prefers-color-scheme: dark) {{ {dark} }}</style>"
+        f'<rect width="{width}" height="{height}" rx="6" fill="var(--paper)"/>'
+    )
+    return re.sub(r"(<svg[^>]*>)", lambda found: found[1] + frame, svg, count=1) + "\n"
 
 
 def _svg(figure: Figure) -> str:

@@ -1,0 +1,52 @@
+"""The command that fills the tables and figures of Markdown pages from kept runs."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+_HELP = """\
+Fill the marked tables and figures of Markdown pages from run folders, so that none of their numbers is copied by hand.
+
+  airbench fill README.md notes.md          fill them anew
+  airbench fill --check README.md           change nothing; exit code 1 if a page does not say what its runs say
+
+A block says in a comment what it shows, and airbench writes the rest:
+
+  <!-- airbench table
+  columns: [recipe, n, accuracy, interval, difference]
+  rows:
+  - {run: runs/<a>, id: a}
+  - {run: runs/<b>, against: a}
+  -->
+  <!-- end airbench -->
+
+Kinds of blocks: table, scatter, output (of a command that reads runs), summary, index.
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``fill``."""
+    fill = commands.add_parser(
+        "fill",
+        help="fill the tables of Markdown pages from runs",
+        description=_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    fill.add_argument("pages", nargs="+", type=Path, metavar="PAGE", help="Markdown files")
+    fill.add_argument("--check", action="store_true", help="only say whether they are up to date")
+    fill.set_defaults(command=_fill)
+
+
+def _fill(options: argparse.Namespace) -> int:
+    from airbench.pages import fill_page
+
+    stale = 0
+    for page in options.pages:
+        text = fill_page(page, draw=not options.check)
+        fresh = text == page.read_text("utf-8")
+        stale += not fresh
+        if not fresh and not options.check:
+            page.write_text(text, "utf-8")
+        state = "up to date" if fresh else "out of date: airbench fill writes it anew" if options.check else "filled"
+        print(f"{page}: {state}")
+    return 1 if options.check and stale else 0

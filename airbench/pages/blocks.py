@@ -1,0 +1,53 @@
+"""Marked blocks of a Markdown page: where they are, what they ask for, and what stands in them."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from airbench.errors import AirbenchError
+
+_BEGIN = re.compile(r"^<!-- airbench (?P<kind>[a-z]+)$")
+_END = "<!-- end airbench -->"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block: a comment that says what is wanted, the content, and a comment that ends it."""
+
+    page: Path
+    kind: str
+    line: int
+    """Where it begins, counted from 1."""
+    wanted: str
+    """YAML, preceded by as many empty lines as the page has before it, so that its line numbers are the page's."""
+
+
+def replace_blocks(page: Path, text: str, content: Callable[[Block], str]) -> str:
+    """Return the text of a page with ``content`` of each block in place of what stands there.
+
+    Raises AirbenchError for a block that does not end.
+    """
+    lines, out, at = text.split("\n"), [], 0
+    while at < len(lines):
+        found = _BEGIN.match(lines[at])
+        if not found:
+            out.append(lines[at])
+            at += 1
+            continue
+        opened = _find(lines, "-->", at, page, "its comment does not end: put --> on a line of its own")
+        closed = _find(lines, _END, opened, page, f"the block does not end: put {_END} on a line of its own")
+        wanted = "\n" * (at + 1) + "\n".join(lines[at + 1 : opened])
+        filled = content(Block(page, found["kind"], at + 1, wanted))
+        out += [*lines[at : opened + 1], "", *filled.rstrip("\n").split("\n"), "", _END]
+        at = closed + 1
+    return "\n".join(out)
+
+
+def _find(lines: list[str], mark: str, start: int, page: Path, problem: str) -> int:
+    for at in range(start + 1, len(lines)):
+        if lines[at] == mark:
+            return at
+        if _BEGIN.match(lines[at]):
+            break
+    raise AirbenchError(f"{page}:{start + 1}: {problem}")

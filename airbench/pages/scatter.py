@@ -1,0 +1,136 @@
+"""A figure of accuracy against arithmetic or time, drawn beside a page from the trials that its rows name."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+from matplotlib.transforms import offset_copy
+from pydantic import Field
+
+from airbench.analysis.figures import COLOURS, framed_svg, themed
+from airbench.analysis.statistics import Summary, summarize
+from airbench.errors import AirbenchError
+from airbench.pages.sources import Row, measure
+from airbench.pages.tables import NAME, mean_and_std
+from airbench.recipe.config import Config
+
+_LABELS = {"pflop": "PFLOP of a trial, evaluation included", "seconds": "median seconds of a trial"}
+_UNITS = {"pflop": "PFLOP", "seconds": "s"}
+
+
+class Scatter(Config):
+    """A figure: mean accuracy, with its 95% interval, against ``x``; a hollow mark where a paper or script has it."""
+
+    file: Annotated[str, Field(pattern=r"\.svg$")]
+    """Where it is drawn, relative to the page."""
+
+    x: Literal["pflop", "seconds"]
+    """The horizontal axis, logarithmic."""
+
+    rows: Annotated[list[Row], Field(min_length=1)]
+    """What is drawn. `ours: yes` in a row makes it stand out."""
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A row that is drawn."""
+
+    name: str
+    at: float
+    """Its place on the horizontal axis."""
+    accuracies: Summary
+    published: float | None
+    ours: bool
+
+    @property
+    def colour(self) -> str:
+        return COLOURS[1] if self.ours else COLOURS[0]
+
+
+def markdown_scatter(scatter: Scatter, page: Path, *, draw: bool) -> str:
+    """Draw the figure if ``draw``, and return Markdown that shows it; its alternative text has every number in it.
+
+    Raises AirbenchError for a row without trials, or whose trials do not say what is drawn.
+    """
+    points = [_point(row, scatter, page) for row in scatter.rows]
+    alternative = "; ".join(
+        f"{p.name}: {mean_and_std(p.accuracies)}, n = {p.accuracies.n}, {p.at:.3g} {_UNITS[scatter.x]}" for p in points
+    )
+    if draw:
+        _write(scatter, points, alternative, page.parent / scatter.file)
+    return f"![Mean accuracy. {alternative}]({scatter.file})"
+
+
+def _write(scatter: Scatter, points: Sequence[_Point], description: str, file: Path) -> None:
+    with themed():
+        figure = Figure(figsize=(7.6, 3.6), layout="constrained")
+        _draw(figure.subplots(), points, scatter.x)
+        file.write_text(framed_svg(figure, description), "utf-8")
+
+
+def _point(row: Row, scatter: Scatter, page: Path) -> _Point:
+    own, texts = measure(row, page), row.model_extra or {}
+    at = own and (own.pflop if scatter.x == "pflop" else statistics.median(own.seconds) if own.seconds else None)
+    if own is None or not at:
+        raise AirbenchError(f"{page}: {texts or row.runs} has no {scatter.x}; leave the row out of {scatter.file}")
+    return _Point(
+        str(texts.get(NAME) or own.name), at, summarize(own.accuracies), row.published_accuracy, bool(texts.get("ours"))
+    )
+
+
+def _draw(axes: Axes, points: Sequence[_Point], x: str) -> None:
+    for point in points:
+        at, s = point.at, point.accuracies
+        if not math.isnan(s.low):
+            axes.plot([at, at], [s.low, s.high], color=point.colour, linewidth=2)
+        axes.plot([at], [s.mean], "o", color=point.colour, markersize=8 if point.ours else 6)
+        if point.published is not None:
+            axes.plot([at], [point.published], "_", color=point.colour, markersize=13, markeredgewidth=1.5)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(x=0.12, y=0.12)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    axes.set_xlabel(_LABELS[x])
+    axes.set_ylabel("mean accuracy")
+    for group in neighbours([(math.log(p.at), p.accuracies.mean) for p in points]):
+        _name(axes, sorted((points[i] for i in group), key=lambda p: -p.accuracies.mean))
+
+
+def _name(axes: Axes, points: Sequence[_Point]) -> None:
+    """Write the names of neighbouring points one below the other, to the right of all of them, or left of the edge."""
+    middle = statistics.fmean(p.accuracies.mean for p in points)
+    edge = max(p.at for p in points)
+    figure = axes.get_figure(root=True)
+    right = edge < math.sqrt(math.prod(axes.get_xlim()))
+    edge = edge if right else min(p.at for p in points)
+    for place, point in enumerate(points):
+        lower = 15 * (place - (len(points) - 1) / 2)
+        axes.annotate(
+            f"{point.name}, n = {point.accuracies.n}", (point.at, point.accuracies.mean), (edge, middle),
+            textcoords=offset_copy(axes.transData, figure, 22 if right else -22, -lower, "points"),
+            ha="left" if right else "right", va="center", fontsize=9.5, color=point.colour,
+            fontweight="bold" if point.ours else "normal",
+            arrowprops={"arrowstyle": "-", "color": point.colour, "linewidth": 0.6, "alpha": 0.7},
+        )  # fmt: skip
+
+
+def neighbours(points: Sequence[tuple[float, float]], near: float = 0.18) -> list[list[int]]:
+    """Group points whose names would overlap: linked by steps of less than ``near`` of the whole extent, both ways."""
+    spans = [max(values) - min(values) or 1.0 for values in zip(*points, strict=True)]
+    groups: list[list[int]] = []
+    for i, point in enumerate(points):
+
+        def is_near(j: int, point: tuple[float, float] = point) -> bool:
+            return all(abs(a - b) < near * span for a, b, span in zip(point, points[j], spans, strict=True))
+
+        close = [group for group in groups if any(is_near(j) for j in group)]
+        groups = [group for group in groups if group not in close] + [[i, *(j for group in close for j in group)]]
+    return groups

@@ -1,0 +1,146 @@
+"""What a row of a table was measured by: run folders, or lines of a file of trials."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict
+
+from airbench.analysis.machines import why_no_time
+from airbench.data.transforms import ImageShape
+from airbench.errors import AirbenchError
+from airbench.recipe import load_recipe
+from airbench.recipe.config import Config
+from airbench.runs import RunRecord, read_run
+from airbench.runs.files import RECIPE
+from airbench.training.flops import count_flop
+
+CIFAR = ImageShape(side=32, channels=3, classes=10)
+CIFAR_TEST_IMAGES = 10_000
+
+
+class Row(Config):
+    """A row: what was measured, and under further keys the text of columns that hold no measurement."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, use_attribute_docstrings=True)
+
+    run: str | list[str] = []  # noqa: RUF012
+    """Run folder, or several whose trials are pooled; relative to the page."""
+
+    trials: str | None = None
+    """Instead: a file of trials, one JSON object a line with `recipe`, `accuracy`, `plain` and `seconds`."""
+
+    where: dict[str, Any] = {}  # noqa: RUF012
+    """With `trials`: keys and values of the lines that are meant."""
+
+    seconds_from: str | None = None
+    """Run folder that the seconds are taken from instead."""
+
+    id: str | None = None
+    """By which other rows refer to this one."""
+
+    against: str | None = None
+    """`id` of the row that accuracies are compared with."""
+
+    timed_against: str | None = None
+    """`id` of the row that seconds are divided by."""
+
+    published_accuracy: float | None = None
+    """Drawn as a dash in a figure."""
+
+    @property
+    def runs(self) -> list[str]:
+        """The run folders."""
+        return [self.run] if isinstance(self.run, str) else self.run
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Trials of a row."""
+
+    name: str
+    """Of the recipe."""
+    folder: str
+    """Run folder, as the page names it; empty if there is none, or more than one."""
+    accuracies: list[float]
+    plain: list[float]
+    seconds: list[float]
+    """Empty if they are no record of time."""
+    pflop: float | None
+
+
+def measure(row: Row, page: Path) -> Measured | None:
+    """Read the trials of a row; None if it names none. Raises AirbenchError if those it names are not there."""
+    if row.trials is not None:
+        found = _of_lines(page.parent / row.trials, row.where)
+    elif row.runs:
+        found = _of_runs([_read(page, name) for name in row.runs], row.runs)
+    else:
+        return None
+    if row.seconds_from is not None:
+        timed = _of_runs([_read(page, row.seconds_from)], [row.seconds_from])
+        found = Measured(found.name, found.folder, found.accuracies, found.plain, timed.seconds, found.pflop)
+    return found
+
+
+def _read(page: Path, name: str) -> RunRecord:
+    run = read_run(page.parent / name)
+    if run.problems or not run.finished:
+        raise AirbenchError(f"{run.path}: {run.problems[0] if run.problems else 'no trial finished'}; name another run")
+    return run
+
+
+def _of_runs(runs: list[RunRecord], names: list[str]) -> Measured:
+    trials = [trial for run in runs for trial in run.finished]
+    timed = len(runs) == 1 and not why_no_time(runs[0])
+    return Measured(
+        runs[0].name,
+        names[0] if len(names) == 1 else "",
+        [t.accuracy for t in trials],
+        [t.plain_accuracy for t in trials],
+        [t.seconds for t in trials] if timed else [],
+        _pflop_of_run(runs[0]),
+    )
+
+
+def _pflop_of_run(run: RunRecord) -> float | None:
+    """Return the arithmetic of a trial that a run recorded; where an early run on CIFAR-10 did not, count it."""
+    flop, steps = run.number("flop", "trial"), run.number("steps")
+    if flop:
+        return flop / 1e15
+    if not steps or run.text("data", "name") != "cifar10":
+        return None
+    return _count_pflop(str(run.path / RECIPE), (), int(steps))
+
+
+def _of_lines(file: Path, where: dict[str, Any]) -> Measured:
+    lines = [line for line in _lines(file) if all(line.get(key) == value for key, value in where.items())]
+    if not lines:
+        raise AirbenchError(f"{file}: no line has {json.dumps(where)}")
+    kinds = {(line["recipe"], tuple(line["overrides"]), line["steps"]) for line in lines}
+    if len(kinds) > 1:
+        raise AirbenchError(f"{file}: {json.dumps(where)} are lines of several recipes; say more under where")
+    name, overrides, steps = kinds.pop()
+    return Measured(
+        name, "", [line["accuracy"] for line in lines], [line["plain"] for line in lines if line["plain"]],
+        [line["seconds"] for line in lines], _count_pflop(name, overrides, steps),
+    )  # fmt: skip
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in file.read_text("utf-8").splitlines() if line]
+    except (OSError, ValueError) as error:
+        raise AirbenchError(f"{file}: cannot be read as JSON lines ({error})") from None
+
+
+@cache
+def _count_pflop(recipe: str, overrides: tuple[str, ...], steps: int) -> float | None:
+    """Count a trial's arithmetic on CIFAR-10, which files of trials do not record; None for what is no recipe."""
+    try:
+        loaded = load_recipe(recipe, overrides)
+    except AirbenchError:
+        return None
+    return count_flop(loaded.recipe, steps, CIFAR_TEST_IMAGES, CIFAR)["trial"] / 1e15
