@@ -4,12 +4,13 @@ import glob
 import re
 import shlex
 import subprocess
+from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from airbench.cli import build_parser
+from airbench.cli import build_parser, main
 from airbench.cli.train import read_recipes
 from tests.conftest import CONFIGS
 
@@ -20,6 +21,9 @@ PAGES = [
     ROOT / "runs" / "records" / "README.md",
     *sorted((ROOT / "airbench" / "docs").glob("*.md")),
 ]
+FILLED = [ROOT / name for name in re.findall(r"^PAGES := (.*)$", (ROOT / "Makefile").read_text(), re.M)[0].split()]
+"""Pages with tables and figures from kept runs."""
+
 OTHERS = ("#", "git", "cd ", "ray ", "pip ")
 """Beginnings of lines that are not ours to test."""
 
@@ -37,6 +41,22 @@ def commands(page: Path) -> list[str]:
 
 def test_readme_has_commands() -> None:
     assert {"make quickstart", "make test", "make speedrun"} <= set(commands(PAGES[0]))
+
+
+@pytest.mark.parametrize("page", FILLED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_says_what_its_runs_say(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables, shown output and the descriptions of figures; `make records` fills them anew."""
+    monkeypatch.chdir(ROOT)
+    assert main(["fill", "--check", str(page.relative_to(ROOT))]) == 0
+    for description, file in re.findall(r"!\[Mean accuracy\. ([^]]*)\]\(([^)]*\.svg)\)", page.read_text()):
+        assert f"<desc>{escape(description)}</desc>" in (page.parent / file).read_text()
+
+
+def test_make_records_fills_every_page_that_has_something_to_fill() -> None:
+    marked = {
+        page for page in ROOT.rglob("*.md") if ".venv" not in page.parts and "\n<!-- airbench " in page.read_text()
+    }
+    assert marked <= set(FILLED)
 
 
 def test_the_readme_is_short() -> None:

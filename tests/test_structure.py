@@ -20,7 +20,7 @@ FLOORS = (
     {"data", "net", "optim", "analysis"},
     {"training"},
     {"experiment"},
-    {"benchmark", "studies", "api", "sweep"},
+    {"benchmark", "studies", "api", "sweep", "pages"},
     {"cli"},
 )
 """Rooms by floor, the lowest first. A room imports from itself and from lower floors only."""

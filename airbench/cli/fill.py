@@ -1,8 +1,13 @@
 """The command that fills the tables and figures of Markdown pages from kept runs."""
 
 import argparse
+import io
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+
+from airbench.errors import AirbenchError
 
 _HELP = """\
 Fill the marked tables and figures of Markdown pages from run folders, so that none of their numbers is copied by hand.
@@ -42,7 +47,7 @@ def _fill(options: argparse.Namespace) -> int:
 
     stale = 0
     for page in options.pages:
-        text = fill_page(page, draw=not options.check)
+        text = fill_page(page, _printed, draw=not options.check)
         fresh = text == page.read_text("utf-8")
         stale += not fresh
         if not fresh and not options.check:
@@ -50,3 +55,15 @@ def _fill(options: argparse.Namespace) -> int:
         state = "up to date" if fresh else "out of date: airbench fill writes it anew" if options.check else "filled"
         print(f"{page}: {state}")
     return 1 if options.check and stale else 0
+
+
+def _printed(words: Sequence[str]) -> str:
+    """Return what a command prints; its verdict may be no. Raises AirbenchError for what it could not do."""
+    from airbench.cli import main
+
+    printed, errors = io.StringIO(), io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(errors):
+        code = main(words)
+    if code > 1:
+        raise AirbenchError(errors.getvalue().strip().removeprefix("airbench: "))
+    return printed.getvalue()

@@ -35,8 +35,9 @@ def replace_blocks(page: Path, text: str, content: Callable[[Block], str]) -> st
             out.append(lines[at])
             at += 1
             continue
-        opened = _find(lines, "-->", at, page, "its comment does not end: put --> on a line of its own")
-        closed = _find(lines, _END, opened, page, f"the block does not end: put {_END} on a line of its own")
+        place = f"{page}:{at + 1}"
+        opened = _find(lines, "-->", at, f"{place}: its comment does not end: put --> on a line of its own")
+        closed = _find(lines, _END, opened, f"{place}: the block does not end: put {_END} on a line of its own")
         wanted = "\n" * (at + 1) + "\n".join(lines[at + 1 : opened])
         filled = content(Block(page, found["kind"], at + 1, wanted))
         out += [*lines[at : opened + 1], "", *filled.rstrip("\n").split("\n"), "", _END]
@@ -44,10 +45,10 @@ def replace_blocks(page: Path, text: str, content: Callable[[Block], str]) -> st
     return "\n".join(out)
 
 
-def _find(lines: list[str], mark: str, start: int, page: Path, problem: str) -> int:
+def _find(lines: list[str], mark: str, start: int, problem: str) -> int:
     for at in range(start + 1, len(lines)):
         if lines[at] == mark:
             return at
         if _BEGIN.match(lines[at]):
             break
-    raise AirbenchError(f"{page}:{start + 1}: {problem}")
+    raise AirbenchError(problem)

@@ -11,10 +11,8 @@ A block is a comment, which says what is wanted, what stands there, and a commen
     <!-- end airbench -->
 """
 
-import io
 import shlex
-from collections.abc import Callable, Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -38,7 +36,7 @@ class Output(Config):
     """What a command prints."""
 
     command: str
-    """`airbench compare RUN RUN`, run where the page is filled."""
+    """As `airbench compare RUN RUN`; paths in it are relative to where the page is filled."""
 
 
 class Summary(Config):
@@ -55,45 +53,46 @@ class Index(Config):
     """Relative to the page."""
 
 
-def fill_page(page: Path, *, draw: bool = True) -> str:
+Run = Callable[[Sequence[str]], str]
+"""Runs a command of airbench, given its words, and returns what it prints. Raises AirbenchError if it fails."""
+
+
+def fill_page(page: Path, run: Run, *, draw: bool = True) -> str:
     """Return the text of a page with its blocks filled anew. Figures are drawn beside it if ``draw``.
 
-    Raises AirbenchError, in one line that names page and line, for what cannot be filled.
+    ``run`` runs the commands whose output it shows. Raises AirbenchError, in one line that names page and line, for
+    what cannot be filled.
     """
     try:
         text = page.read_text("utf-8")
     except (OSError, ValueError) as error:
         raise AirbenchError(f"{page}: cannot be read ({error})") from None
-    return replace_blocks(page, text, lambda block: _content(block, draw))
 
+    def content(block: Block) -> str:
+        if block.kind == "scatter":
+            return markdown_scatter(_wanted(Scatter, block), block.page, draw=draw)
+        if block.kind == "output":
+            return _output(block, run)
+        if block.kind not in _OTHERS:
+            kinds = ", ".join(("scatter", "output", *_OTHERS))
+            raise AirbenchError(f"{page}:{block.line}: {block.kind}: no such kind of block; kinds: {kinds}")
+        return _OTHERS[block.kind](block)
 
-def _content(block: Block, draw: bool) -> str:
-    if block.kind == "scatter":
-        return markdown_scatter(_wanted(Scatter, block), block.page, draw=draw)
-    if block.kind not in _KINDS:
-        raise AirbenchError(
-            f"{block.page}:{block.line}: no block is called {block.kind}; there are {', '.join(_KINDS)}"
-        )
-    return _KINDS[block.kind](block)
+    return replace_blocks(page, text, content)
 
 
 def _table(block: Block) -> str:
     return markdown_table(_wanted(Table, block), block.page)
 
 
-def _output(block: Block) -> str:
-    from airbench.cli import main
-
+def _output(block: Block, run: Run) -> str:
     command = _wanted(Output, block).command
     words = shlex.split(command)
     if words[:1] != ["airbench"] or words[1:2] == [] or words[1] not in READING:
-        raise AirbenchError(f"{block.page}:{block.line}: command = {command}: give airbench and {', '.join(READING)}")
-    printed, errors = io.StringIO(), io.StringIO()
-    with redirect_stdout(printed), redirect_stderr(errors):
-        code = main(words[1:])
-    if code > 1:
-        raise AirbenchError(f"{block.page}:{block.line}: {command}: {errors.getvalue().strip()}")
-    return f"```\n$ {command}\n{printed.getvalue().rstrip()}\n```"
+        raise AirbenchError(
+            f"{block.page}:{block.line}: command = {command}: give airbench and one of {', '.join(READING)}"
+        )
+    return f"```\n$ {command}\n{run(words[1:]).rstrip()}\n```"
 
 
 def _summary(block: Block) -> str:
@@ -120,9 +119,8 @@ def _wanted(model: type[Model], block: Block) -> Model:
     return validate(model, parse_yaml(block.wanted, str(block.page)), block.page)
 
 
-_KINDS: Mapping[str, Callable[[Block], str]] = {
+_OTHERS: Mapping[str, Callable[[Block], str]] = {
     "table": _table,
-    "output": _output,
     "summary": _summary,
     "index": _index,
 }

@@ -1,0 +1,205 @@
+"""Marked blocks of pages: filled from runs, with the numbers that the statistics give, and nothing else touched."""
+
+import json
+import statistics
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airbench.analysis.statistics import summarize, welch
+from airbench.cli import main
+from airbench.errors import AirbenchError
+from airbench.pages import fill_page
+from airbench.pages.blocks import replace_blocks
+from airbench.pages.scatter import neighbours
+from tests.analysis.fake_runs import fake_run
+
+A, B = [0.9398, 0.9412, 0.9405], [0.9371, 0.9383, 0.9390, 0.9366]
+TABLE = """\
+Before.
+
+<!-- airbench table
+columns: [recipe, n, accuracy, interval, seconds, times, pflop, difference, lead: a's lead, note]
+rows:
+- {run: a, id: a, note: the first}
+- {run: b, recipe: "theirs, longer", against: a, timed_against: a}
+-->
+<!-- end airbench -->
+
+After.
+"""
+
+
+def fill(page: Path) -> str:
+    return fill_page(page, lambda words: f"ran {' '.join(words)}\n")
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    fake_run(tmp_path / "a", A, seconds=[10.0, 11.0, 12.0])
+    fake_run(tmp_path / "b", B, seconds=[22.0, 22.0, 22.0, 22.0])
+    (tmp_path / "page.md").write_text(TABLE)
+    return tmp_path / "page.md"
+
+
+def cells(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line[1:-1].split("|")] for line in text.splitlines() if line.startswith("|")]
+
+
+def test_a_table_has_the_numbers_of_its_runs(page: Path) -> None:
+    head, _, a, b = cells(fill(page))
+    assert head[:2] == ["recipe", "n"]
+    assert head[-2:] == ["a's lead", "note"]
+    assert a[:3] == ["[airbench94_muon](a)", "3", f"{statistics.fmean(A):.2%} ± {statistics.stdev(A):.2%}"]
+    s = summarize(A)
+    assert a[3:] == [f"{s.low:.2%} to {s.high:.2%}", "11.0", "", "0.290", "", "", "the first"]
+    d = welch(B, A)
+    assert b[0] == "[theirs](b), longer"
+    assert b[4:6] == ["22.0", "2.00"]
+    assert b[7] == f"{d.difference:+.2%} ({d.low:+.2%} to {d.high:+.2%})"
+    assert b[8] == f"{-d.difference:+.2%} ({-d.high:+.2%} to {-d.low:+.2%})"
+
+
+def test_intervals_of_several_differences_hold_jointly(page: Path) -> None:
+    fake_run(page.parent / "c", [0.93, 0.931])
+    page.write_text(page.read_text().replace("-->\n", "- {run: c, against: a}\n-->\n", 1))
+    *_, b, c = cells(fill(page))
+    for row, values in ((b, B), (c, [0.93, 0.931])):
+        d = welch(values, A, 2)
+        assert row[7] == f"{d.difference:+.2%} ({d.low:+.2%} to {d.high:+.2%})"
+
+
+def test_filling_again_changes_nothing_and_what_is_around_stays(page: Path) -> None:
+    once = fill(page)
+    page.write_text(once)
+    assert fill(page) == once
+    assert once.startswith("Before.\n\n<!-- airbench table\n")
+    assert once.endswith("<!-- end airbench -->\n\nAfter.\n")
+
+
+def test_a_changed_number_is_found(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fill", str(page)]) == 0
+    assert main(["fill", "--check", str(page)]) == 0
+    page.write_text(page.read_text().replace("94.05%", "94.06%"))
+    assert main(["fill", "--check", str(page)]) == 1
+    assert "94.06%" in page.read_text()  # --check changes nothing
+    assert "out of date" in capsys.readouterr().out
+
+
+def test_trials_of_several_runs_are_pooled_without_their_seconds(page: Path) -> None:
+    fake_run(page.parent / "c", [0.95, 0.951], seconds=[1.0, 1.0])
+    page.write_text(
+        "<!-- airbench table\ncolumns: [n, accuracy, seconds]\nrows: [{run: [a, c]}]\n-->\n<!-- end airbench -->"
+    )
+    assert cells(fill(page))[2] == [
+        "5",
+        f"{statistics.fmean([*A, 0.95, 0.951]):.2%} ± {statistics.stdev([*A, 0.95, 0.951]):.2%}",
+        "",
+    ]
+
+
+def test_lines_of_a_file_of_trials_are_chosen_by_their_keys(page: Path) -> None:
+    line = {"recipe": "airbench94_muon", "overrides": [], "steps": 200, "plain": 0.93, "seconds": 1.5}
+    lines = [{**line, "gpu": gpu, "accuracy": a} for gpu, a in (("x", 0.94), ("x", 0.941), ("y", 0.95))]
+    (page.parent / "trials.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    page.write_text(
+        "<!-- airbench table\ncolumns: [recipe, n, accuracy, pflop]\n"
+        "rows: [{trials: trials.jsonl, where: {gpu: x}}]\n-->\n<!-- end airbench -->"
+    )
+    assert cells(fill(page))[2] == ["airbench94_muon", "2", "94.05% ± 0.07%", "0.299"]  # counted from the recipe
+
+
+def test_a_figure_says_in_words_what_it_shows(page: Path) -> None:
+    page.write_text(
+        "<!-- airbench scatter\nfile: front.svg\nx: seconds\n"
+        "rows: [{run: a, recipe: a < b, published_accuracy: 0.94}, {run: b, ours: yes}]\n-->\n<!-- end airbench -->"
+    )
+    text = fill(page)
+    told = f"a < b: {statistics.fmean(A):.2%} ± {statistics.stdev(A):.2%}, n = 3, 11 s"
+    assert told in text
+    assert "](front.svg)" in text
+    root = ET.parse(page.parent / "front.svg").getroot()
+    description = root.find("{http://www.w3.org/2000/svg}desc")
+    assert description is not None
+    assert description.text is not None
+    assert description.text.startswith(told)
+    assert f"![Mean accuracy. {description.text}]" in text
+
+
+def test_output_is_what_the_command_prints(page: Path) -> None:
+    page.write_text("<!-- airbench output\ncommand: airbench compare a b\n-->\n<!-- end airbench -->")
+    assert "```\n$ airbench compare a b\nran compare a b\n```" in fill(page)
+
+
+def test_an_index_lists_every_run(page: Path) -> None:
+    fake_run(page.parent / "sweep" / "one", [0.9])
+    fake_run(page.parent / "sweep" / "two", [0.9])
+    page.write_text("<!-- airbench index\nfolder: .\n-->\n<!-- end airbench -->")
+    rows = cells(fill(page))[2:]
+    assert [row[0] for row in rows] == ["[a](a)", "[b](b)", "[sweep](sweep), 2 runs"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("id: a, ", ""), "no row of the table has id: a"),
+        (("note: the first", "notes: the first"), "page.md: notes: no column of the table"),
+        (("note: the first", "pflop: '1'"), "pflop is computed from trials"),
+        (("run: a, id", "run: nowhere, id"), "not a run folder"),
+        (("columns: [", "colums: ["), "page.md:4: colums"),
+        (("airbench table", "airbench tabel"), "page.md:3: tabel: no such kind of block"),
+        (("<!-- end airbench -->", ""), "page.md:3: the block does not end"),
+        (("\n-->\n", "\n"), "page.md:3: its comment does not end"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_answered_in_one_line(
+    page: Path, change: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page.write_text(page.read_text().replace(*change))
+    before = page.read_text()
+    assert main(["fill", str(page)]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert len(printed.splitlines()) == 1
+    assert page.read_text() == before
+
+
+def test_only_commands_that_read_can_be_shown(page: Path) -> None:
+    page.write_text("<!-- airbench output\ncommand: airbench train quickstart\n-->\n<!-- end airbench -->")
+    with pytest.raises(AirbenchError, match="compare"):
+        fill(page)
+
+
+def test_a_damaged_run_is_refused(page: Path) -> None:
+    trials = page.parent / "a" / "trials.jsonl"
+    trials.write_text(trials.read_text().replace("0.9398", "0.9598"))
+    with pytest.raises(AirbenchError, match="changed"):
+        fill(page)
+
+
+LINES = st.lists(st.sampled_from(["", "text", "| a | b |", "<!-- other -->", "-->", "```"]), max_size=8)
+
+
+@given(LINES, LINES, LINES)
+def test_text_outside_of_blocks_is_kept(before: Sequence[str], inside: Sequence[str], after: Sequence[str]) -> None:
+    block = ["<!-- airbench table", "x: 1", "-->", *inside, "<!-- end airbench -->"]
+    text = "\n".join([*before, *block, *after])
+    found = replace_blocks(Path("page.md"), text, lambda block: f"{block.kind} at {block.line}")
+    filled = ["<!-- airbench table", "x: 1", "-->", "", f"table at {len(before) + 1}", "", "<!-- end airbench -->"]
+    assert found == "\n".join([*before, *filled, *after])
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=8))
+def test_neighbours_are_a_partition_in_which_what_is_near_is_together(points: list[tuple[float, float]]) -> None:
+    groups = neighbours(points, near=0.2)
+    assert sorted(i for group in groups for i in group) == list(range(len(points)))
+    spans = [max(values) - min(values) or 1.0 for values in zip(*points, strict=True)]
+    group_of = {i: number for number, group in enumerate(groups) for i in group}
+    for i, a in enumerate(points):
+        for j, b in enumerate(points):
+            if all(abs(x - y) < 0.2 * span for x, y, span in zip(a, b, spans, strict=True)):
+                assert group_of[i] == group_of[j]
