@@ -69,6 +69,11 @@ def _interval(own: Measured, line: Line) -> str:
     return f"{s.low:.2%} to {s.high:.2%}" if s.low == s.low else ""
 
 
+def _accuracy_and_interval(own: Measured, line: Line) -> str:
+    s = summarize(own.accuracies)
+    return f"{s.mean:.2%}" + (f" ({s.low:.2%} to {s.high:.2%})" if s.low == s.low else "")
+
+
 def _each(own: Measured, line: Line) -> str:
     return ", ".join(f"{100 * value:.2f}" for value in own.accuracies)
 
@@ -122,6 +127,7 @@ COLUMNS: Mapping[str, tuple[str, Cell]] = {
     "n": ("n", _number_of_trials),
     "accuracy": ("mean accuracy", _accuracy),
     "interval": ("95% interval", _interval),
+    "accuracy_interval": ("mean accuracy (95% interval)", _accuracy_and_interval),
     "each": ("each, %", _each),
     "plain": ("without TTA", _plain),
     "seconds": ("median seconds", _seconds),
