@@ -10,7 +10,7 @@ BIN   := $(VENV)/bin
 TRAIN := $(BIN)/python train.py
 BASE  := $(VENV)/.installed
 DEV   := $(VENV)/.installed-dev
-PAGES := README.md configs/README.md runs/records/README.md runs/records/performance.md
+PAGES := README.md configs/README.md runs/records/README.md runs/records/performance.md runs/records/studies/README.md
 KERNELS := $(wildcard airbench/kernels/*.cpp airbench/kernels/*.h airbench/kernels/*.inc)
 
 .DEFAULT_GOAL := help

@@ -19,6 +19,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "configs" / "README.md",
     ROOT / "runs" / "records" / "README.md",
+    ROOT / "runs" / "records" / "studies" / "README.md",
     *sorted((ROOT / "airbench" / "docs").glob("*.md")),
 ]
 FILLED = [ROOT / name for name in re.findall(r"^PAGES := (.*)$", (ROOT / "Makefile").read_text(), re.M)[0].split()]
@@ -89,6 +90,9 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
 
 
 def test_every_page_is_found_from_the_readme() -> None:
-    linked = set(re.findall(r"\]\(([^)#]+\.md)\)", "".join(page.read_text() for page in PAGES[:2])))
-    for page in PAGES[1:]:
-        assert any(target.endswith(page.name) for target in linked), page
+    found, new = set(), {PAGES[0].resolve()}
+    while new:
+        found |= new
+        links = [(page, link) for page in new for link in re.findall(r"\]\(([^):#]+\.md)", page.read_text())]
+        new = {(page.parent / link).resolve() for page, link in links} - found
+    assert {page.resolve() for page in PAGES} <= found

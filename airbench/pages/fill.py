@@ -11,6 +11,7 @@ A block is a comment, which says what is wanted, what stands there, and a commen
     <!-- end airbench -->
 """
 
+import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,10 @@ from airbench.runs import find_runs, read_run
 
 READING = ("compare", "power", "runs", "time-to-target", "variance", "verify")
 """Commands whose output a page can show: they only read runs."""
+
+
+Run = Callable[[Sequence[str]], str]
+"""Runs a command of airbench, given its words, and returns what it prints. Raises AirbenchError if it fails."""
 
 
 class Output(Config):
@@ -53,8 +58,11 @@ class Index(Config):
     """Relative to the page."""
 
 
-Run = Callable[[Sequence[str]], str]
-"""Runs a command of airbench, given its words, and returns what it prints. Raises AirbenchError if it fails."""
+class Studies(Config):
+    """Every study in a folder: what was seen, and its figure."""
+
+    folder: str = "."
+    """Relative to the page."""
 
 
 def fill_page(page: Path, run: Run, *, draw: bool = True) -> str:
@@ -115,6 +123,28 @@ def _index(block: Block) -> str:
     return "\n".join(rows)
 
 
+def _studies(block: Block) -> str:
+    folder = block.page.parent / _wanted(Studies, block).folder
+    shown = []
+    for file in sorted(folder.glob("*.json")):
+        try:
+            study = json.loads(file.read_text("utf-8"))
+            name, seen = study["study"], study["seen"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise AirbenchError(f"{file}: not the numbers of a study; airbench study writes them") from None
+        picture = file.with_suffix(".png").relative_to(block.page.parent)
+        numbers = file.relative_to(block.page.parent)
+        shown += [
+            f"## {name}",
+            "",
+            f"{seen} ([numbers]({numbers}))",
+            "",
+            f"![Figure of the study {name}]({picture})",
+            "",
+        ]
+    return "\n".join(shown)
+
+
 def _wanted(model: type[Model], block: Block) -> Model:
     return validate(model, parse_yaml(block.wanted, str(block.page)), block.page)
 
@@ -123,4 +153,5 @@ _OTHERS: Mapping[str, Callable[[Block], str]] = {
     "table": _table,
     "summary": _summary,
     "index": _index,
+    "studies": _studies,
 }

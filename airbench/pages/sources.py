@@ -1,13 +1,15 @@
 """What a row of a table was measured by: run folders, or lines of a file of trials."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict
 
+from airbench.analysis.compare import same_images
+from airbench.analysis.experiments import refuse_duplicates
 from airbench.analysis.machines import why_no_time
 from airbench.data.transforms import ImageShape
 from airbench.errors import AirbenchError
@@ -69,6 +71,8 @@ class Measured:
     seconds: list[float]
     """Empty if they are no record of time."""
     pflop: float | None
+    images: str
+    """Fingerprint of the images that it was evaluated on; empty if that is not recorded."""
 
 
 def measure(row: Row, page: Path) -> Measured | None:
@@ -81,7 +85,7 @@ def measure(row: Row, page: Path) -> Measured | None:
         return None
     if row.seconds_from is not None:
         timed = _of_runs([_read(page, row.seconds_from)], [row.seconds_from])
-        found = Measured(found.name, found.folder, found.accuracies, found.plain, timed.seconds, found.pflop)
+        found = replace(found, seconds=timed.seconds)
     return found
 
 
@@ -93,6 +97,10 @@ def _read(page: Path, name: str) -> RunRecord:
 
 
 def _of_runs(runs: list[RunRecord], names: list[str]) -> Measured:
+    refuse_duplicates(runs)
+    for run in runs[1:]:
+        if run.name != runs[0].name or len(same_images([runs[0], run])) > 1:  # older recipes lack newer settings
+            raise AirbenchError(f"{run.path}: not the recipe and images of {runs[0].path}, so they cannot be pooled")
     trials = [trial for run in runs for trial in run.finished]
     timed = len(runs) == 1 and not why_no_time(runs[0])
     return Measured(
@@ -102,6 +110,7 @@ def _of_runs(runs: list[RunRecord], names: list[str]) -> Measured:
         [t.plain_accuracy for t in trials],
         [t.seconds for t in trials] if timed else [],
         _pflop_of_run(runs[0]),
+        runs[0].text("data", "test_fingerprint"),
     )
 
 
@@ -125,7 +134,7 @@ def _of_lines(file: Path, where: dict[str, Any]) -> Measured:
     name, overrides, steps = kinds.pop()
     return Measured(
         name, "", [line["accuracy"] for line in lines], [line["plain"] for line in lines if line["plain"]],
-        [line["seconds"] for line in lines], _count_pflop(name, overrides, steps),
+        [line["seconds"] for line in lines], _count_pflop(name, overrides, steps), "",
     )  # fmt: skip
 
 

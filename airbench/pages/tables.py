@@ -146,9 +146,8 @@ def markdown_table(table: Table, page: Path) -> str:
     lines = _lines(table, page)
     head = [text or (COLUMNS[key][0] if key in COLUMNS else key) for key, text in table.headings.items()]
     body = [[_cell(key, line) for key in table.headings] for line in lines]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *body)).replace(
-        "| --- ", "|---"
-    ).replace("|--- |", "|---|")  # fmt: skip
+    rows = [" | ".join(cell.replace("|", r"\|") for cell in cells) for cells in (head, *body)]
+    return "\n".join([f"| {rows[0]} |", "|" + "---|" * len(head), *(f"| {row} |" for row in rows[1:])])
 
 
 def _lines(table: Table, page: Path) -> list[Line]:
@@ -159,6 +158,13 @@ def _lines(table: Table, page: Path) -> list[Line]:
     def referred(name: str | None) -> Measured | None:
         return measured[id(by_id[name])] if name else None
 
+    for row in table.rows:
+        own, other = measured[id(row)], referred(row.against)
+        if own and other and own.images and other.images and own.images != other.images:
+            raise AirbenchError(
+                f"{page}: {own.name} and {other.name} were evaluated on different images; compare neither"
+            )
+
     shown = {"difference", "lead"} & set(table.headings)
     comparisons = table.comparisons or (sum(row.against is not None for row in table.rows) if shown else 0) or 1
     return [
@@ -168,6 +174,9 @@ def _lines(table: Table, page: Path) -> list[Line]:
 
 
 def _check(table: Table, by_id: Mapping[str, Row], page: Path) -> None:
+    ids = [row.id for row in table.rows if row.id]
+    for twice in {name for name in ids if ids.count(name) > 1}:
+        raise AirbenchError(f"{page}: id: {twice}: two rows of a table have it; name each differently")
     for row in table.rows:
         for name in (row.against, row.timed_against):
             if name and name not in by_id:

@@ -32,12 +32,8 @@ class Study:
     def save(self, folder: Path) -> list[Path]:
         """Write ``NAME.json`` and ``NAME.png`` into ``folder``, replacing files atomically. Return their paths."""
         folder.mkdir(parents=True, exist_ok=True)
-        text = (
-            json.dumps(
-                {"study": self.name, "settings": self.settings, "results": self.numbers}, indent=1, allow_nan=False
-            )
-            + "\n"
-        )
+        what = {"study": self.name, "settings": self.settings, "seen": self.conclusion, "results": self.numbers}
+        text = json.dumps(what, indent=1, allow_nan=False) + "\n"
         written = [folder / f"{self.name}.json", folder / f"{self.name}.png"]
         half = [path.with_name(f".{path.name}") for path in written]
         half[0].write_text(text, encoding="utf-8")

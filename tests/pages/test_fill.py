@@ -147,6 +147,7 @@ def test_an_index_lists_every_run(page: Path) -> None:
     ("change", "message"),
     [
         (("id: a, ", ""), "no row of the table has id: a"),
+        (("{run: b,", "{run: b, id: a,"), "id: a: two rows"),
         (("note: the first", "notes: the first"), "page.md: notes: no column of the table"),
         (("note: the first", "pflop: '1'"), "pflop is computed from trials"),
         (("run: a, id", "run: nowhere, id"), "not a run folder"),
@@ -203,3 +204,31 @@ def test_neighbours_are_a_partition_in_which_what_is_near_is_together(points: li
         for j, b in enumerate(points):
             if all(abs(x - y) < 0.2 * span for x, y, span in zip(a, b, spans, strict=True)):
                 assert group_of[i] == group_of[j]
+
+
+def test_studies_are_shown_with_what_was_seen(page: Path) -> None:
+    study = {"study": "decay", "settings": {}, "seen": "It decays.", "results": []}
+    (page.parent / "decay.json").write_text(json.dumps(study))
+    page.write_text("<!-- airbench studies\nfolder: .\n-->\n<!-- end airbench -->")
+    text = fill(page)
+    assert "## decay\n\nIt decays. ([numbers](decay.json))" in text
+    assert "](decay.png)" in text
+    (page.parent / "other.json").write_text("{}")
+    with pytest.raises(AirbenchError, match=r"other\.json: not the numbers of a study"):
+        fill(page)
+
+
+def test_runs_on_other_images_are_neither_compared_nor_pooled(page: Path) -> None:
+    data = {"name": "cifar10", "test_fingerprint": "other"}
+    fake_run(page.parent / "c", [0.93, 0.931], data=data)
+    page.write_text(page.read_text().replace("-->\n", "- {run: c, against: a}\n-->\n", 1))
+    with pytest.raises(AirbenchError, match="different images"):
+        fill(page)
+    page.write_text("<!-- airbench table\ncolumns: [n]\nrows: [{run: [a, c]}]\n-->\n<!-- end airbench -->")
+    with pytest.raises(AirbenchError, match="cannot be pooled"):
+        fill(page)
+
+
+def test_a_bar_in_a_cell_does_not_end_it(page: Path) -> None:
+    page.write_text(page.read_text().replace("the first", '"a | b"'))
+    assert "| a \\| b |" in fill(page)
