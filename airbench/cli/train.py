@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airbench.cli.vary import load_varied
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe, dump_recipe, load_recipe, load_recipes
 from airbench.recipe.load import data_override
@@ -26,6 +27,7 @@ Train recipes on one device, timed, and keep a run folder for each.
   airbench train airbench94 --trials 3 --seed 0 three trials, seeds 0, 1 and 2
   airbench train speedrun train.epochs=6        override any setting by its path
   airbench train speedrun train.epochs=[4,6,8]  the same recipe at three lengths
+  airbench train speedrun --vary KEY=a,b,c      the same recipe at several values of a setting, interleaved
   airbench train A.yaml B.yaml --trials 3       interleaved: A B A B A B
   airbench train runs/<run>/recipe.yaml         repeat a run
   airbench train --resume runs/<run>            train the missing trials of a run
@@ -71,6 +73,7 @@ def add_commands(commands: Any) -> None:
         "--out", type=Path, default=Path("runs"), metavar="DIR", help="where run folders go (default runs)"
     )
     train.add_argument("--print-recipe", action="store_true", help="print the recipe with all its defaults and exit")
+    train.add_argument("--vary", metavar="KEY=A,B", help="train each recipe at these values of a setting, interleaved")
     train.add_argument("--resume", type=Path, nargs="+", metavar="RUN", help="resume runs: see airbench resume")
     train.add_argument("--force", action="store_true", help="with --resume: even if code or machine have changed")
     add_execution(train)
@@ -198,12 +201,15 @@ def read_recipes(options: argparse.Namespace) -> list[LoadedRecipe]:
         )
     if options.data is not None:
         overrides.append(data_override(options.data))
+    vary = getattr(options, "vary", None)
+    if vary is not None:
+        return [loaded for file in files for loaded in load_varied(file, overrides, vary)]
     return [loaded for file in files for loaded in load_recipes(file, overrides)]
 
 
 def _train(options: argparse.Namespace) -> int:
     if options.resume:
-        fixed = ("items", "trials", "seed", "epochs", "device", "precision", "threads", "save")
+        fixed = ("items", "trials", "seed", "vary", "epochs", "device", "precision", "threads", "save")
         if any(getattr(options, name) not in (None, []) for name in fixed):
             raise AirbenchError(
                 "--resume takes recipe, trials and seed from the run; combine it only with --data and --force"
