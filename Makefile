@@ -25,7 +25,7 @@ help: ## print the targets
 setup: $(BASE) ## set up .venv for training
 
 quickstart: $(BASE) ## Muon against SGD on built-in images: no download, minutes on a CPU
-	$(TRAIN) configs/quickstart.yaml configs/quickstart_sgd.yaml --trials $(or $(TRIALS),2) --seed $(SEED) $(ARGS)
+	$(TRAIN) configs/quickstart.yaml configs/quickstart_sgd.yaml --trials $(or $(TRIALS),2) --seed $(SEED) --explain $(ARGS)
 
 speedrun: $(BASE) ## timed trial of our best recipe on CIFAR-10; TRIALS=5 for five trials
 	$(TRAIN) configs/speedrun.yaml --trials $(or $(TRIALS),1) --seed $(SEED) $(ARGS)

@@ -3,11 +3,14 @@
 import argparse
 import os
 import re
+import sys
 import textwrap
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airbench.cli.explain import first_sentence, head_lines, result_lines
 from airbench.cli.vary import load_varied
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe, dump_recipe, load_recipe, load_recipes
@@ -72,6 +75,7 @@ def add_commands(commands: Any) -> None:
     train.add_argument(
         "--out", type=Path, default=Path("runs"), metavar="DIR", help="where run folders go (default runs)"
     )
+    train.add_argument("--explain", action="store_true", help="say what is trained, how to read it and what to do next")
     train.add_argument("--print-recipe", action="store_true", help="print the recipe with all its defaults and exit")
     train.add_argument("--vary", metavar="KEY=A,B", help="train each recipe at these values of a setting, interleaved")
     train.add_argument("--resume", type=Path, nargs="+", metavar="RUN", help="resume runs: see airbench resume")
@@ -221,22 +225,30 @@ def _train(options: argparse.Namespace) -> int:
         return 0
     from airbench.experiment.run import run_experiment  # loads torch, which --help and a mistyped key need not wait for
 
-    return exit_code(
-        run_experiment(
-            recipes,
-            trials=options.trials or 1,
-            seed=options.seed or 0,
-            out=options.out,
-            options=execution(options),
-        )
-    )
+    trials, seed = options.trials or 1, options.seed or 0
+    _say(head_lines(recipes, trials, seed) if options.explain else ())
+    runs = run_experiment(recipes, trials=trials, seed=seed, out=options.out, options=execution(options))
+    _say(result_lines(runs, explain=options.explain))
+    return exit_code(runs)
 
 
 def _resume(runs: list[Path], options: argparse.Namespace) -> int:
     load_plugins(options)
     from airbench.experiment.run import resume_experiment
 
-    return exit_code(resume_experiment(runs, force=options.force, data=options.data, options=execution(options)))
+    records = resume_experiment(runs, force=options.force, data=options.data, options=execution(options))
+    _say(result_lines(records, explain=getattr(options, "explain", False)))
+    return exit_code(records)
+
+
+def _say(lines: Sequence[str]) -> None:
+    """Print lines. That the reader is gone (``… | head``) changes nothing: what was trained is in the run folders."""
+    try:
+        for line in lines:
+            print(line, flush=True)
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_code(runs: "list[RunRecord]") -> int:
@@ -270,8 +282,8 @@ def _list_recipes() -> int:
         if (kind := file.parent.relative_to(folder).as_posix()) != heading:
             heading = kind
             print(f"\n{heading}/")
-        sentence = load_recipe(file).recipe.description.split(". ")[0].rstrip(".:")
-        print(f"  {name:<{width}}  {textwrap.shorten(sentence, 110, placeholder=' …')}")
+        sentence = textwrap.shorten(first_sentence(load_recipe(file).recipe.description), 110, placeholder=" …")
+        print(f"  {name:<{width}}  {sentence}")
     print(f"\nTheir files are in {folder}")
     return 0
 
