@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from airbench.recipe.config import Config, Count, Epochs, Fraction, Momentum, NonNegative, Positive
-from airbench.recipe.orthogonalizers import NewtonSchulz, Orthogonalizer
+from airbench.recipe.orthogonalizers import Kernel, NewtonSchulz, Orthogonalizer
 from airbench.recipe.registry import Component, Registry
 from airbench.recipe.schedules import Linear, Schedule
 
@@ -87,9 +87,9 @@ class Group(Config):
         """Return what prevents CUDA graph capture of the update, by making the host wait; None if nothing does."""
         return None
 
-    def wants_triton(self) -> bool:
-        """Return whether the optimizer's settings ask for a Triton kernel."""
-        return False
+    def symmetric_kernel(self) -> Kernel:
+        """Return what multiplies symmetric products; ``torch`` for an optimizer that does not choose."""
+        return "torch"
 
 
 class MomentumGroup(Group):
@@ -239,9 +239,9 @@ class Muon(MomentumGroup):
         """Return the orthogonalisation method, if it makes the host wait."""
         return None if self.orthogonalize.capturable else f"orthogonalize.method = {self.orthogonalize.method}"
 
-    def wants_triton(self) -> bool:
-        """Return whether orthogonalisation is to use a Triton kernel."""
-        return self.orthogonalize.wants_triton()
+    def symmetric_kernel(self) -> Kernel:
+        """Return what multiplies the symmetric products of orthogonalisation."""
+        return self.orthogonalize.symmetric_kernel()
 
 
 class NorMuon(Muon):
@@ -288,9 +288,9 @@ class Scion(MomentumGroup):
         """Return the orthogonalisation method, if it makes the host wait."""
         return None if self.orthogonalize.capturable else f"orthogonalize.method = {self.orthogonalize.method}"
 
-    def wants_triton(self) -> bool:
-        """Return whether orthogonalisation is to use a Triton kernel."""
-        return self.orthogonalize.wants_triton()
+    def symmetric_kernel(self) -> Kernel:
+        """Return what multiplies the symmetric products of orthogonalisation."""
+        return self.orthogonalize.symmetric_kernel()
 
 
 class Dion(MomentumGroup):
