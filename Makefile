@@ -5,6 +5,9 @@ TRIALS ?=
 SEED   ?= 0
 ARGS   ?=
 PEER   ?=
+RECIPE ?=
+A      ?=
+B      ?=
 
 BIN   := $(VENV)/bin
 TRAIN := $(BIN)/python train.py
@@ -14,7 +17,7 @@ PAGES := README.md configs/README.md runs/records/README.md runs/records/perform
 KERNELS := $(wildcard airbench/kernels/*.cpp airbench/kernels/*.h airbench/kernels/*.inc)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart speedrun bench gpu-check test test-slow lint format records schema clean
+.PHONY: help setup quickstart speedrun ablate compare bench gpu-check test test-slow lint format records schema clean
 
 help: ## print the targets
 	@echo "make TARGET   (variables: TRIALS=n SEED=$(SEED) PYTHON=$(PYTHON) ARGS=key=value)"
@@ -23,10 +26,32 @@ help: ## print the targets
 setup: $(BASE) ## set up .venv for training
 
 quickstart: $(BASE) ## Muon against SGD on built-in images: no download, minutes on a CPU
-	$(TRAIN) configs/quickstart.yaml configs/quickstart_sgd.yaml --trials $(or $(TRIALS),2) --seed $(SEED) $(ARGS)
+	$(TRAIN) configs/quickstart.yaml configs/quickstart_sgd.yaml --trials $(or $(TRIALS),2) --seed $(SEED) --explain $(ARGS)
 
 speedrun: $(BASE) ## timed trial of our best recipe on CIFAR-10; TRIALS=5 for five trials
 	$(TRAIN) configs/speedrun.yaml --trials $(or $(TRIALS),1) --seed $(SEED) $(ARGS)
+
+# Variables of the command line whose name has a dot are settings of a recipe: make ablate train.epochs=4,8
+DOTTED   := $(foreach name,$(.VARIABLES),$(if $(findstring .,$(name)),$(name)))
+SETTINGS := $(strip $(foreach name,$(DOTTED),$(if $(findstring command,$(origin $(name))),$(name))))
+
+ablate: $(BASE) ## train a recipe at several values of a setting, in turn: RECIPE=airbench94_muon train.epochs=4,8
+	$(TRAIN) $(RECIPE) --vary '$(SETTINGS)=$($(SETTINGS))' --trials $(or $(TRIALS),3) --seed $(SEED) $(ARGS)
+
+compare: $(BASE) ## compare two recipes, trained in turn, or two run folders: A=airbench94_muon B=airbench94
+	$(BIN)/airbench compare $(A) $(B) --trials $(or $(TRIALS),3) --seed $(SEED) $(ARGS)
+
+# Before anything is installed:
+ifneq ($(filter ablate,$(MAKECMDGOALS)),)
+  ifneq ($(words $(RECIPE)) $(words $(SETTINGS)),1 1)
+    $(error make ablate needs a recipe and one setting with its values, as in: make ablate RECIPE=airbench94_muon optimizers.filters.orthogonalize.steps=1,2,3)
+  endif
+endif
+ifneq ($(filter compare,$(MAKECMDGOALS)),)
+  ifneq ($(words $(A)) $(words $(B)),1 1)
+    $(error make compare needs two recipes or two run folders, as in: make compare A=airbench94_muon B=airbench94)
+  endif
+endif
 
 bench: $(BASE) ## benchmark fast implementations against slow ones, in minutes
 	$(BIN)/airbench bench $(ARGS)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airbench.analysis.experiments import engine_differences, refuse_duplicates, same_experiment
-from airbench.analysis.machines import time_notes, why_no_time
+from airbench.analysis.machines import NO_TIME, time_notes, why_no_time
 from airbench.analysis.statistics import (
     ALPHA,
     Difference,
@@ -241,7 +241,7 @@ def _time_line(comparison: Comparison) -> str:
     a, b, ratio = comparison.a, comparison.b, comparison.log_seconds
     without = [name for run, name in zip((a, b), comparison.names, strict=True) if why_no_time(run)]
     if without:
-        return f"  time      not compared: the seconds of {' and '.join(without)} are no record of time"
+        return f"  time      not compared: the seconds of {' and '.join(without)} are {NO_TIME}"
     times = "" if math.isnan(ratio.low) else f" ({math.exp(ratio.low):.3f} to {math.exp(ratio.high):.3f})"
     medians = " and ".join(f"{statistics.median(_seconds(run)):.2f} s" for run in (a, b))
     return f"  time      {math.exp(ratio.difference):.3f} times as long{times}{_p(ratio.p)}; medians {medians}"

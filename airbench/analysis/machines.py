@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from airbench.runs import RunRecord
 from airbench.runs.record import one_line
 
+NO_TIME = "no record of time"
+"""What seconds are that cannot be compared."""
+
 _NOT_COMPARED = ("node", "concurrent", "memory_gib", "system", "note")
 """Entries of a trial's machine that say nothing about its speed, or differ by a trifle between equal machines."""
 
@@ -41,7 +44,7 @@ def time_notes(runs: Sequence[RunRecord], names: Sequence[str]) -> list[str]:
     for run, name in zip(runs, names, strict=True):
         reasons = why_no_time(run)
         if reasons:
-            lines.append(f"{name}: accuracies only, its seconds are no record of time: {'; '.join(reasons)}")
+            lines.append(f"{name}: accuracies only, its seconds are {NO_TIME}: {'; '.join(reasons)}")
     return lines
 
 

@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from airbench.analysis.machines import time_notes, why_no_time
+from airbench.analysis.machines import NO_TIME, time_notes, why_no_time
 from airbench.analysis.statistics import Summary, reaches, summarize
 from airbench.runs import RunRecord
-
-NO_TIME = "no record"
-"""Stands for seconds that are no record of time."""
 
 
 def summarize_run(run: RunRecord) -> dict[str, Any]:

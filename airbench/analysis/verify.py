@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from airbench.analysis.consistency import contradictions
-from airbench.analysis.machines import why_no_time
+from airbench.analysis.machines import NO_TIME, why_no_time
 from airbench.analysis.reruns import Rerun, judge
 from airbench.analysis.skewed_t import LEVEL, margin, p_mean_reaches, share_that_may_be_missed, skewness
 from airbench.analysis.statistics import Summary, summarize
@@ -18,7 +18,7 @@ P_VALUE = LEVEL
 MIN_TRIALS = 8
 """With fewer trials, left-skewed accuracies produce false records more often than P_VALUE: see skewed_t."""
 
-NO_TIME = "its seconds are no record of time"
+_NO_TIME = f"its seconds are {NO_TIME}"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Verdict:
         figures = (
             f"{self.run.name}: {self.accuracy.mean:.3%} over n = {self.accuracy.n} against {self.target:.2%} "
             f"({'no p-value' if math.isnan(self.p) else f'one-sided p = {self.p:.2g}'}), "
-            + (NO_TIME if why_no_time(self.run) else f"median {self.seconds.median:.2f} s")
+            + (_NO_TIME if why_no_time(self.run) else f"median {self.seconds.median:.2f} s")
         )
         if self.is_record:
             return f"RECORD: {figures}"
@@ -103,7 +103,7 @@ def verify(run: RunRecord, target: float, reruns: Sequence[Rerun] = ()) -> Verdi
             f"source committed: {_yes(run.fact('source', 'committed'))}",
         ),
         Check(not _changes(run), _found("code and machine did not change", "resumed after a change", _changes(run))),
-        Check(not no_time, _found("trained on like machines, one at a time", NO_TIME, no_time)),
+        Check(not no_time, _found("trained on like machines, one at a time", _NO_TIME, no_time)),
         *(Check(*judge(run, rerun, len(reruns))) for rerun in reruns),
     )
     return Verdict(

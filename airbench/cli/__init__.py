@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from airbench.cli import analyze, benchmark, devices, fill, gpu_check, predict, study, sweep, train
+from airbench.cli.version import Version
 from airbench.errors import OUT_OF_MEMORY, AirbenchError, is_out_of_memory
 
 LONGEST = 2000
@@ -122,6 +123,9 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the parser of ``airbench``; ``train.py`` uses its ``train`` command."""
     parser = argparse.ArgumentParser(
         prog="airbench", description="Timed CIFAR-10 training runs, and statistics on them."
+    )
+    parser.add_argument(
+        "--version", action=Version, nargs=0, default=argparse.SUPPRESS, help="version, code, PyTorch, kernels"
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     train.add_commands(commands)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airbench.cli.sweep_plan import judged_recipe, sweep_config, sweep_plan, telescope_plan
+from airbench.cli.sweep_plan import judged_recipe, sweep_config, sweep_plan, telescope_plan, varied_recipe
 from airbench.cli.train import (
     add_execution,
     add_overrides,
@@ -125,11 +125,16 @@ def _sweep(options: argparse.Namespace) -> int:
     execution(options)  # before anything is written: it may be impossible
     config = sweep_config(options)
     if config.telescope is not None:
-        return _telescope(telescope_plan(config), judged_recipe(config, options), options)
+        narrowing, recipe = telescope_plan(config), judged_recipe(config, options)
+        if options.plan:
+            telescope.check(recipe, narrowing, config.origins)
+            return _print_costs(narrowing, recipe)
+        return _finish_telescope(telescope.create(options.out, recipe, narrowing, config.origins), options)
     plan = sweep_plan(config)
     if options.plan:
+        folder.check(varied_recipe(options), plan, config.origins)
         return _print_plan(plan)
-    return _finish(folder.create(options.out, judged_recipe(config, options), plan), options)
+    return _finish(folder.create(options.out, judged_recipe(config, options), plan, config.origins), options)
 
 
 def _print_plan(plan: "Sweep") -> int:
@@ -143,18 +148,15 @@ def _print_plan(plan: "Sweep") -> int:
     return 0
 
 
-def _telescope(plan: "Telescope", recipe: "LoadedRecipe", options: argparse.Namespace) -> int:
+def _print_costs(plan: "Telescope", recipe: "LoadedRecipe") -> int:
+    from airbench.benchmark.cost import cost_of_trial
+    from airbench.experiment.worker import Worker
     from airbench.sweep import telescope
 
-    if options.plan:
-        from airbench.benchmark.cost import cost_of_trial
-        from airbench.experiment.worker import Worker
-
-        worker = Worker()  # one for all levels, so that images are loaded once
-        costs = [cost_of_trial(each, worker) for each in telescope.recipes(plan, recipe)]
-        print("\n".join(telescope.plan_lines(plan, [(cost.pflop, cost.hours) for cost in costs])))
-        return 0
-    return _finish_telescope(telescope.create(options.out, recipe, plan), options)
+    worker = Worker()  # one for all levels, so that images are loaded once
+    costs = [cost_of_trial(each, worker) for each in telescope.recipes(plan, recipe)]
+    print("\n".join(telescope.plan_lines(plan, [(cost.pflop, cost.hours) for cost in costs])))
+    return 0
 
 
 def _say(text: str) -> None:

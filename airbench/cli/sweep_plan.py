@@ -82,12 +82,11 @@ def _changed(config: "SweepConfig", options: argparse.Namespace) -> "SweepConfig
 
 def sweep_plan(config: "SweepConfig") -> "Sweep":
     """Return the sweep that ``config`` describes, not yet in a folder."""
-    from airbench.sweep.axes import parse_axis, settings
+    from airbench.sweep.axes import settings
     from airbench.sweep.folder import Sweep
     from airbench.sweep.tpe import require_optuna
 
-    words = config.axis_words()
-    axes = [parse_axis(word) for word in words]
+    axes = config.parsed_axes()
     by_tpe = config.method == "tpe"
     if by_tpe:
         require_optuna()  # before anything is written
@@ -99,7 +98,7 @@ def sweep_plan(config: "SweepConfig") -> "Sweep":
         top=config.top,
         again=config.again,
         on_test=config.on_test,
-        axes=tuple(words),
+        axes=tuple(config.axis_words()),
         count=config.settings if by_tpe else None,
         prune=config.prune and not {"train.epochs", "train.batch_size"} & set(config.axes),
     )
@@ -127,11 +126,16 @@ def telescope_plan(config: "SweepConfig") -> "Telescope":
 
 
 def judged_recipe(config: "SweepConfig", options: argparse.Namespace) -> "LoadedRecipe":
-    """Load the recipe, with images held out to judge on."""
+    """Load the recipe, with images held out to judge on. To count them, they are read."""
     from airbench.experiment.held_out import holding_out, with_held_out
 
+    loaded = varied_recipe(options)
+    return holding_out(loaded, None) if config.on_test else with_held_out(loaded, config.held_out)
+
+
+def varied_recipe(options: argparse.Namespace) -> "LoadedRecipe":
+    """Load the recipe whose settings vary."""
     recipes = read_recipes(options)
     if len(recipes) != 1:
         raise AirbenchError("a sweep varies one recipe; for several lengths: --axis train.epochs=4,8")
-    (loaded,) = recipes
-    return holding_out(loaded, None) if config.on_test else with_held_out(loaded, config.held_out)
+    return recipes[0]

@@ -3,11 +3,15 @@
 import argparse
 import os
 import re
+import sys
 import textwrap
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airbench.cli.explain import first_sentence, head_lines, result_lines
+from airbench.cli.vary import load_varied
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe, dump_recipe, load_recipe, load_recipes
 from airbench.recipe.load import data_override
@@ -26,6 +30,7 @@ Train recipes on one device, timed, and keep a run folder for each.
   airbench train airbench94 --trials 3 --seed 0 three trials, seeds 0, 1 and 2
   airbench train speedrun train.epochs=6        override any setting by its path
   airbench train speedrun train.epochs=[4,6,8]  the same recipe at three lengths
+  airbench train speedrun --vary KEY=a,b,c      the same recipe at several values of a setting, interleaved
   airbench train A.yaml B.yaml --trials 3       interleaved: A B A B A B
   airbench train runs/<run>/recipe.yaml         repeat a run
   airbench train --resume runs/<run>            train the missing trials of a run
@@ -70,7 +75,9 @@ def add_commands(commands: Any) -> None:
     train.add_argument(
         "--out", type=Path, default=Path("runs"), metavar="DIR", help="where run folders go (default runs)"
     )
+    train.add_argument("--explain", action="store_true", help="say what is trained, how to read it and what to do next")
     train.add_argument("--print-recipe", action="store_true", help="print the recipe with all its defaults and exit")
+    train.add_argument("--vary", metavar="KEY=A,B", help="train each recipe at these values of a setting, interleaved")
     train.add_argument("--resume", type=Path, nargs="+", metavar="RUN", help="resume runs: see airbench resume")
     train.add_argument("--force", action="store_true", help="with --resume: even if code or machine have changed")
     add_execution(train)
@@ -198,12 +205,15 @@ def read_recipes(options: argparse.Namespace) -> list[LoadedRecipe]:
         )
     if options.data is not None:
         overrides.append(data_override(options.data))
+    vary = getattr(options, "vary", None)
+    if vary is not None:
+        return [loaded for file in files for loaded in load_varied(file, overrides, vary)]
     return [loaded for file in files for loaded in load_recipes(file, overrides)]
 
 
 def _train(options: argparse.Namespace) -> int:
     if options.resume:
-        fixed = ("items", "trials", "seed", "epochs", "device", "precision", "threads", "save")
+        fixed = ("items", "trials", "seed", "vary", "epochs", "device", "precision", "threads", "save")
         if any(getattr(options, name) not in (None, []) for name in fixed):
             raise AirbenchError(
                 "--resume takes recipe, trials and seed from the run; combine it only with --data and --force"
@@ -215,22 +225,30 @@ def _train(options: argparse.Namespace) -> int:
         return 0
     from airbench.experiment.run import run_experiment  # loads torch, which --help and a mistyped key need not wait for
 
-    return exit_code(
-        run_experiment(
-            recipes,
-            trials=options.trials or 1,
-            seed=options.seed or 0,
-            out=options.out,
-            options=execution(options),
-        )
-    )
+    trials, seed = options.trials or 1, options.seed or 0
+    _say(head_lines(recipes, trials, seed) if options.explain else ())
+    runs = run_experiment(recipes, trials=trials, seed=seed, out=options.out, options=execution(options))
+    _say(result_lines(runs, explain=options.explain))
+    return exit_code(runs)
 
 
 def _resume(runs: list[Path], options: argparse.Namespace) -> int:
     load_plugins(options)
     from airbench.experiment.run import resume_experiment
 
-    return exit_code(resume_experiment(runs, force=options.force, data=options.data, options=execution(options)))
+    records = resume_experiment(runs, force=options.force, data=options.data, options=execution(options))
+    _say(result_lines(records, explain=getattr(options, "explain", False)))
+    return exit_code(records)
+
+
+def _say(lines: Sequence[str]) -> None:
+    """Print lines. That the reader is gone (``… | head``) changes nothing: what was trained is in the run folders."""
+    try:
+        for line in lines:
+            print(line, flush=True)
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_code(runs: "list[RunRecord]") -> int:
@@ -264,8 +282,8 @@ def _list_recipes() -> int:
         if (kind := file.parent.relative_to(folder).as_posix()) != heading:
             heading = kind
             print(f"\n{heading}/")
-        sentence = load_recipe(file).recipe.description.split(". ")[0].rstrip(".:")
-        print(f"  {name:<{width}}  {textwrap.shorten(sentence, 110, placeholder=' …')}")
+        sentence = textwrap.shorten(first_sentence(load_recipe(file).recipe.description), 110, placeholder=" …")
+        print(f"  {name:<{width}}  {sentence}")
     print(f"\nTheir files are in {folder}")
     return 0
 

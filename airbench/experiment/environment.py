@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 
+from airbench import __version__
 from airbench.device import Machine, cpu_count, cpu_name
 from airbench.kernels import kernels_hash
 from airbench.recipe.plugins import loaded_plugins
 from airbench.runs import RUN
 
 SOURCE = Path(__file__).resolve().parent.parent
-_PACKAGES = ("airbench", "torch", "torchvision", "numpy", "pydantic", "scipy")
+_PACKAGES = ("torch", "torchvision", "numpy", "pydantic", "scipy")
 _VARIABLES = ("PYTHONPATH", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ONEDNN_MAX_CPU_ISA")
 
 
@@ -40,7 +41,8 @@ def describe_environment(machine: Machine) -> dict[str, Any]:
 
 def describe_software() -> dict[str, Any]:
     """Return the versions of Python and of the packages that results depend on."""
-    return {"python": platform.python_version(), "packages": {name: _version(name) for name in _PACKAGES}}
+    packages = {"airbench": __version__, **{name: _version(name) for name in _PACKAGES}}
+    return {"python": platform.python_version(), "packages": packages}
 
 
 def describe_command() -> dict[str, Any]:

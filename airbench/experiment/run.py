@@ -1,7 +1,7 @@
 """Run interleaved trials of one or more recipes, with one run folder per recipe, and resume runs."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from typing import Any
 from airbench.analysis.compare import against_first
 from airbench.analysis.summary import arithmetic_lines, summarize_run, summary_rows, table
 from airbench.data.dataset import Dataset
-from airbench.errors import AirbenchError
+from airbench.errors import AirbenchError, RecipeError
 from airbench.experiment.cluster.connect import Cluster
 from airbench.experiment.cluster.executor import RayExecutor
 from airbench.experiment.executors import Executor, SerialExecutor, Watch
@@ -177,21 +177,30 @@ def run_experiment(
     seed: int | Sequence[int],
     out: Path,
     options: Options | None = None,
+    refused: Callable[[LoadedRecipe, str], None] | None = None,
 ) -> list[RunRecord]:
     """Run ``trials`` interleaved trials per recipe.
 
     Trial i of a recipe has seed ``seed`` + i: the same for all recipes, so that comparisons are paired, unless
     ``seed`` is a sequence with one seed per recipe. A failed trial is recorded, and the others continue. Returns the
-    runs in the order of the recipes.
+    runs in the order of the recipes. Raises RecipeError for a recipe that does not fit the images or the device; with
+    ``refused``, which is told why, it is left out instead.
     """
     experiment = Experiment([each.recipe.name for each in recipes], trials, options)
     seeds = [seed] * len(recipes) if isinstance(seed, int) else list(seed)
-    facts = [
-        experiment.facts(loaded, trials, first, measure=True) for loaded, first in zip(recipes, seeds, strict=True)
-    ]
+    fitting = []
+    for loaded, first in zip(recipes, seeds, strict=True):
+        try:
+            fitting.append((loaded, first, experiment.facts(loaded, trials, first, measure=True)))
+        except RecipeError as error:
+            if refused is None:
+                raise
+            refused(loaded, str(error))
+    if not fitting:
+        return []
     runs = []
     with ExitStack() as locks:
-        for loaded, (known, difference), first in zip(recipes, facts, seeds, strict=True):
+        for loaded, first, (known, difference) in fitting:
             folder = RunFolder.create(out, loaded.recipe, known, difference)
             locks.enter_context(folder.locked())
             runs.append(Run(loaded, folder, first, tuple(range(trials))))

@@ -100,8 +100,9 @@ class Worker:
             callback.on_fail(str(error))
             yield TrialOutcome(job, machine, reason=str(error))
             return
-        if _chooses_kernels(job.recipe):  # measured in the warm-up
-            machine["orthogonalize_kernels"] = choices()
+        chosen = choices()  # measured in the warm-up
+        if chosen and any(group.symmetric_kernel() == "auto" for group in job.recipe.optimizers.values()):
+            machine["orthogonalize_kernels"] = chosen
         yield TrialOutcome(job, machine, result)
         save = job.recipe.engine.save
         if save in ("weights", "both"):
@@ -113,11 +114,6 @@ class Worker:
                 spectra = momentum_spectra(keeper.optimizers)
                 if spectra:  # empty if the recipe has no Muon
                     yield TrialExtra(job, "spectra", spectra)
-
-
-def _chooses_kernels(recipe: Recipe) -> bool:
-    methods = (getattr(group, "orthogonalize", None) for group in recipe.optimizers.values())
-    return bool(choices()) and any(getattr(method, "kernel", None) == "auto" for method in methods)
 
 
 class KeepOptimizers(Callback):

@@ -18,15 +18,39 @@ _VERSION = 3
 _FILE = Path(__file__).with_name("_kernels" + (sysconfig.get_config_var("EXT_SUFFIX") or ".so"))
 
 
+_PROCESSORS = ("any processor", "AVX2", "AVX-512", "AVX-512 with bfloat16")
+"""Kinds of processor that the kernels have loops for, by the number that they give it."""
+
+
 @cache
 def kernels() -> ctypes.CDLL | None:
     """Return the compiled kernels; None if they were not built, or with another interface."""
+    library = _load()
+    return None if isinstance(library, str) else library
+
+
+@cache
+def _load() -> ctypes.CDLL | str:
+    """Return the compiled kernels, or why they are not used."""
+    if not _FILE.exists():
+        return "not compiled; install airbench again where there is a C++ compiler"
     try:
         # PyTorch has loaded its OpenMP already, so that the kernels run on its threads instead of starting more.
         library = ctypes.CDLL(str(_FILE))
-        return library if library.airbench_kernels_version() == _VERSION else None
-    except (OSError, AttributeError):
-        return None
+        fits = library.airbench_kernels_version() == _VERSION
+    except (OSError, AttributeError) as error:
+        return f"not used: {_FILE.name} cannot be loaded ({' '.join(str(error).split())})"
+    return library if fits else "not used: compiled for another version; install airbench again"
+
+
+def describe_kernels() -> str:
+    """Return which kernels a CPU runs, or why it has none."""
+    library = _load()
+    if isinstance(library, str):
+        return library
+    kind = _PROCESSORS[library.airbench_use_processor(len(_PROCESSORS) - 1)]  # what this machine's can run
+    amx = "AMX, which convolves in bfloat16 instead" if library.airbench_has_amx() else "AMX not on this CPU"
+    return f"compiled, for {kind}; {amx}"
 
 
 def kernels_hash() -> str | None:

@@ -17,7 +17,7 @@ from airbench.recipe.explain import models_in, show, validate
 from airbench.recipe.moved import move_settings
 from airbench.recipe.schema import Recipe
 from airbench.recipe.shipped import find_shipped, locate
-from airbench.recipe.source import COMMAND_LINE, Node, merge, parse_override, read_yaml
+from airbench.recipe.source import COMMAND_LINE, Node, merge, parse_override, parse_yaml, read_yaml
 from airbench.recipe.transforms import TRANSFORMS, TransformConfig
 
 
@@ -69,6 +69,13 @@ def load_recipes(path: str | Path, overrides: Sequence[str] = ()) -> list[Loaded
     return loaded
 
 
+def with_overrides(loaded: LoadedRecipe, overrides: Sequence[str | Node]) -> LoadedRecipe:
+    """Return a recipe that was loaded before with overrides applied. Raises RecipeError."""
+    node = parse_yaml(dump_recipe(loaded.recipe), str(loaded.path)).moved_to(str(loaded.path))
+    node, moved = _overridden(node, overrides)
+    return LoadedRecipe(_validate(node, loaded.path), loaded.path, (*loaded.moved, *moved))
+
+
 def data_override(path: str) -> str:
     """Return the override that names a copy of the images: ``data.path=…``."""
     quoted = path.replace("'", "''")
@@ -84,12 +91,18 @@ def _resolve(path: Path, overrides: Sequence[str]) -> tuple[Node, Moved]:
     if isinstance(node.value, dict) and "name" not in node.value:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-") or "recipe"
         node = Node({"name": Node(name, str(path)), **node.value}, node.file, node.line)
-    over = Node({}, COMMAND_LINE)
+    node, renamed = _overridden(node, overrides)
+    return node, (*moved, *renamed)
+
+
+def _overridden(node: Node, overrides: Sequence[str | Node]) -> tuple[Node, Moved]:
+    """Apply overrides, which are written as on the command line or parsed already, to a whole recipe."""
+    over, moved = Node({}, COMMAND_LINE), tuple[tuple[str, str], ...]()
     for override in overrides:  # merged with each other first, so that their order does not matter
-        parsed, renamed = move_settings(parse_override(override))
+        parsed, renamed = move_settings(parse_override(override) if isinstance(override, str) else override)
         assert isinstance(parsed.value, dict)
         if "extends" in parsed.value:
-            raise RecipeError(f"{COMMAND_LINE}: {override}: 'extends' belongs in a recipe file")
+            raise RecipeError(f"{parsed.place}: 'extends' belongs in a recipe file")
         over = merge(over, parsed, start_over=False)
         moved = (*moved, *renamed)
     assert isinstance(over.value, dict)

@@ -2,10 +2,10 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from airbench.recipe.config import Config, Count, Epochs, Fraction, Momentum, NonNegative, Positive
-from airbench.recipe.orthogonalizers import NewtonSchulz, Orthogonalizer
+from airbench.recipe.orthogonalizers import Kernel, NewtonSchulz, Orthogonalizer
 from airbench.recipe.registry import Component, Registry
 from airbench.recipe.schedules import Linear, Schedule
 
@@ -68,18 +68,28 @@ class Group(Config):
 
     qk_clip: QKClip | None = None
     """Bound the attention logits that the group's fused query, key and value weights (`*.qkv.weight` of net `vit`)
-    give, after each step. Not with `net.qk_norm`. Unset: do not."""
+    give, after each step. Not with `net.qk_norm`, nor with `rescale`, which would undo it. Unset: do not."""
 
     master_weights: bool = False
     """If the net is in half precision, update a float32 copy of its weights, with float32 optimizer state."""
+
+    @field_validator("qk_clip")
+    @classmethod
+    def _stays_clipped(cls, value: QKClip | None, others: ValidationInfo) -> QKClip | None:
+        if value is not None and others.data.get("rescale") is not None:
+            raise ValueError(
+                "rescale of the same group gives the weights their norm back, which undoes the clip; leave out one of "
+                "the two (null removes an inherited one)"
+            )
+        return value
 
     def not_capturable(self) -> str | None:
         """Return what prevents CUDA graph capture of the update, by making the host wait; None if nothing does."""
         return None
 
-    def wants_triton(self) -> bool:
-        """Return whether the optimizer's settings ask for a Triton kernel."""
-        return False
+    def symmetric_kernel(self) -> Kernel:
+        """Return what multiplies symmetric products; ``torch`` for an optimizer that does not choose."""
+        return "torch"
 
 
 class MomentumGroup(Group):
@@ -229,9 +239,9 @@ class Muon(MomentumGroup):
         """Return the orthogonalisation method, if it makes the host wait."""
         return None if self.orthogonalize.capturable else f"orthogonalize.method = {self.orthogonalize.method}"
 
-    def wants_triton(self) -> bool:
-        """Return whether orthogonalisation is to use a Triton kernel."""
-        return self.orthogonalize.wants_triton()
+    def symmetric_kernel(self) -> Kernel:
+        """Return what multiplies the symmetric products of orthogonalisation."""
+        return self.orthogonalize.symmetric_kernel()
 
 
 class NorMuon(Muon):
@@ -278,9 +288,9 @@ class Scion(MomentumGroup):
         """Return the orthogonalisation method, if it makes the host wait."""
         return None if self.orthogonalize.capturable else f"orthogonalize.method = {self.orthogonalize.method}"
 
-    def wants_triton(self) -> bool:
-        """Return whether orthogonalisation is to use a Triton kernel."""
-        return self.orthogonalize.wants_triton()
+    def symmetric_kernel(self) -> Kernel:
+        """Return what multiplies the symmetric products of orthogonalisation."""
+        return self.orthogonalize.symmetric_kernel()
 
 
 class Dion(MomentumGroup):

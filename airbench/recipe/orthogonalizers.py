@@ -8,6 +8,7 @@ from airbench.recipe.config import Config, Finite, NonNegative, Positive
 from airbench.recipe.registry import Component, Registry
 
 Triple = tuple[Finite, Finite, Finite]
+Kernel = Literal["auto", "torch", "triton"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 CoefficientSet = Literal["muon", "hiverge", "classical_quintic", "classical_cubic", "polar_express"]
 
@@ -41,9 +42,9 @@ class OrthogonalizerConfig(Config):
     """Orthogonalise this many equal blocks of rows separately, for a matrix that holds several maps: 3 for the queries,
     keys and values of an attention, 3 · heads for those of each head. `adjust_lr` is then by the shape of a block."""
 
-    def wants_triton(self) -> bool:
-        """Return whether the settings ask for a Triton kernel."""
-        return False
+    def symmetric_kernel(self) -> Kernel:
+        """Return what multiplies symmetric products; ``torch`` for a method that does not choose."""
+        return "torch"
 
 
 class NewtonSchulz(OrthogonalizerConfig):
@@ -72,14 +73,14 @@ class NewtonSchulz(OrthogonalizerConfig):
     eps: Positive = 1e-7
     """Added to the Frobenius norm that the matrix is divided by first."""
 
-    kernel: Literal["auto", "torch", "triton"] = "torch"
+    kernel: Kernel = "torch"
     """What multiplies the symmetric products X Xᵀ and b A + c A A on CUDA in half precision. `torch`: cuBLAS. `triton`:
     a kernel that computes half of the blocks and mirrors them. `auto`: whichever is faster for the shape, measured
     in the warm-up; each trial records the choice. Where there is no Triton, and on a CPU: `torch`."""
 
-    def wants_triton(self) -> bool:
-        """Return whether the settings ask for a Triton kernel."""
-        return self.kernel != "torch"
+    def symmetric_kernel(self) -> Kernel:
+        """Return the setting ``kernel``."""
+        return self.kernel
 
 
 class InverseSqrt(OrthogonalizerConfig):

@@ -46,6 +46,14 @@ class Node:
         """``file:line``, or ``file`` alone."""
         return f"{self.file}:{self.line}" if self.line else self.file
 
+    def moved_to(self, file: str) -> "Node":
+        """Return the same value, all of it from ``file``, of which no line is known."""
+        if isinstance(self.value, dict):
+            return Node({key: node.moved_to(file) for key, node in self.value.items()}, file)
+        if isinstance(self.value, list):
+            return Node([node.moved_to(file) for node in self.value], file)
+        return Node(self.value, file)
+
     def plain(self) -> Any:
         """Return the value as plain dicts, lists and scalars."""
         if isinstance(self.value, dict):
@@ -187,18 +195,18 @@ def _siblings(path: Path) -> str:
     return f"; recipes in {folder}: {', '.join(names)}" if names else ""
 
 
-def parse_override(text: str) -> Node:
-    """Parse ``a.b.c=value``, the value as YAML, into a nested mapping."""
+def parse_override(text: str, place: str = COMMAND_LINE) -> Node:
+    """Parse ``a.b.c=value``, the value as YAML, into a nested mapping. ``place`` is where the user wrote it."""
     key, equals, value = text.partition("=")
     steps = key.strip().split(".")
     if not equals or not all(steps) or len(steps) > DEEPEST:
-        raise RecipeError(f"{COMMAND_LINE}: '{text[:80]}' is not of the form key.subkey=value")
+        raise RecipeError(f"{place}: '{text[:80]}' is not of the form key.subkey=value")
     try:
-        node = parse_yaml(value, COMMAND_LINE)
+        node = parse_yaml(value, COMMAND_LINE).moved_to(place)
     except RecipeError as error:
-        raise RecipeError(f"{COMMAND_LINE}: {text}: {str(error).removeprefix(COMMAND_LINE + ': ')}") from None
+        raise RecipeError(f"{place}: {text}: {str(error).removeprefix(COMMAND_LINE + ': ')}") from None
     for step in reversed(steps):
-        node = Node({step: node}, COMMAND_LINE)
+        node = Node({step: node}, place)
     return node
 
 

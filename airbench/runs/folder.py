@@ -30,7 +30,7 @@ class RunFolder:
         """
         now = datetime.now(UTC)
         try:
-            folder = cls(_new_folder(root, f"{now:%Y%m%d-%H%M%S}-{recipe.name}"))
+            folder = cls(new_folder(root, f"{now:%Y%m%d-%H%M%S}-{recipe.name}"))
         except OSError as error:
             raise RunFolderError(
                 f"{root}: cannot create a run folder there ({error.strerror}); choose another place with --out"
@@ -148,7 +148,8 @@ def _last_line(file: Path) -> bytes:
             length *= 4
 
 
-def _new_folder(root: Path, name: str) -> Path:
+def new_folder(root: Path, name: str) -> Path:
+    """Create ``root/name``, or if it exists ``root/name-2`` or so. Raises OSError."""
     for suffix in ("", *(f"-{i}" for i in range(2, 1000))):
         path = root / (name + suffix)
         try:

@@ -5,7 +5,7 @@ import math
 import random
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from airbench.errors import AirbenchError
 
@@ -29,15 +29,20 @@ class Axis:
     """Values of a range in a grid."""
     whole: bool = False
     """Whether the values of a range are whole numbers."""
+    origin: str = field(default="", compare=False)
+    """File and line that it comes from, for messages; empty for one of the command line."""
+
+    @property
+    def said(self) -> str:
+        """The axis as its origin has it, for messages."""
+        return _said(self.key, "", self.origin)
 
     def grid(self) -> list[str]:
         """Return the values of a grid. Raises AirbenchError for a range without a number of points."""
         if self.choices:
             return list(self.choices)
         if self.points < 2:
-            raise AirbenchError(
-                f"--axis {self.key}: a grid needs to know how many values: {self.low:g}..{self.high:g}:5"
-            )
+            raise AirbenchError(f"{self.said}: a grid needs to know how many values: {self.low:g}..{self.high:g}:5")
         return list(dict.fromkeys(self.word(self._at(i / (self.points - 1))) for i in range(self.points)))
 
     def draw(self, generator: random.Random) -> str:
@@ -83,29 +88,39 @@ def ends(axis: Axis) -> list[Setting]:
     return [{axis.key: word} for word in words]
 
 
-def parse_axis(text: str) -> Axis:
+def _said(key: str, values: str, origin: str) -> str:
+    shown = values if len(values) <= 60 else values[:57] + "..."
+    if origin:
+        return f"{origin}: axes.{key}" + (f" = {shown}" if shown else "")
+    return f"--axis {key}" + (f"={shown}" if shown else "")
+
+
+def parse_axis(text: str, origin: str = "") -> Axis:
     """Parse ``KEY=a,b,c``, ``KEY=low..high``, ``KEY=low..high:log`` or ``KEY=low..high:log:points``; also ``:int``.
 
-    Commas inside brackets belong to a value: ``net.widths=[32,64,64],[64,128,128]``. Raises AirbenchError.
+    Commas inside brackets belong to a value: ``net.widths=[32,64,64],[64,128,128]``. ``origin``: the file and line that
+    it comes from, if not the command line. Raises AirbenchError.
     """
     key, equals, values = text.partition("=")
+    said = _said(key, values, origin)
     if not equals or not key or not values:
-        raise AirbenchError(f"--axis {text}: write KEY=a,b,c or KEY=low..high, with :log, :int and :points if you like")
+        form = "a list of values or low..high" if origin else "KEY=a,b,c or KEY=low..high"
+        raise AirbenchError(f"{said}: write {form}, with :log, :int and :points if you like")
     found = _RANGE.match(values)
     if found is None:
         choices = tuple(split_values(values))
         if len(set(choices)) < len(choices) or len(choices) < 2:
-            raise AirbenchError(f"--axis {text}: give two or more different values")
-        return Axis(key, choices)
+            raise AirbenchError(f"{said}: give two or more different values")
+        return Axis(key, choices, origin=origin)
     try:
         low, high = float(found["low"]), float(found["high"])
     except ValueError:
-        raise AirbenchError(f"--axis {text}: the ends of a range are numbers, as in 0.1..0.4") from None
+        raise AirbenchError(f"{said}: the ends of a range are numbers, as in 0.1..0.4") from None
     if not low < high or not math.isfinite(high - low) or (found["log"] and low <= 0):
-        raise AirbenchError(f"--axis {text}: the range goes from low to high{', above 0' if found['log'] else ''}")
+        raise AirbenchError(f"{said}: the range goes from low to high{', above 0' if found['log'] else ''}")
     if found["log"] and found["whole"] and round(low) < 1:
-        raise AirbenchError(f"--axis {text}: whole numbers on a logarithmic scale begin at 1")
-    return Axis(key, (), low, high, bool(found["log"]), int(found["points"] or 0), bool(found["whole"]))
+        raise AirbenchError(f"{said}: whole numbers on a logarithmic scale begin at 1")
+    return Axis(key, (), low, high, bool(found["log"]), int(found["points"] or 0), bool(found["whole"]), origin)
 
 
 def split_values(values: str) -> list[str]:
@@ -136,7 +151,10 @@ def settings(axes: Sequence[Axis], count: int | None, seed: int) -> list[Setting
     if count is None:
         grids = [axis.grid() for axis in axes]
         if math.prod(map(len, grids)) > MAX_SETTINGS:
-            raise AirbenchError(f"a grid of {math.prod(map(len, grids)):,} settings: use --random N, or fewer points")
+            raise AirbenchError(
+                f"{axes[0].said}: with the others a grid of {math.prod(map(len, grids)):,} settings, of at most "
+                f"{MAX_SETTINGS:,}: draw some at random ({_at_random(axes, 'N')}), or give fewer points"
+            )
         return [dict(zip(keys, values, strict=True)) for values in itertools.product(*grids)]
     generator, found = random.Random(seed), dict[tuple[str, ...], Setting]()
     for _ in range(100 * count):
@@ -144,7 +162,16 @@ def settings(axes: Sequence[Axis], count: int | None, seed: int) -> list[Setting
         found.setdefault(values, dict(zip(keys, values, strict=True)))
         if len(found) == count:
             return list(found.values())
-    raise AirbenchError(f"--random {count}: these axes have only {len(found)} different settings; leave --random out")
+    words = _at_random(axes, str(count))
+    raise AirbenchError(
+        f"{words}: these axes have only {len(found)} different settings; leave it out for a grid of all"
+    )
+
+
+def _at_random(axes: Sequence[Axis], count: str) -> str:
+    """Return how settings are drawn at random, where the axes are written."""
+    file = next((axis.origin.rpartition(":")[0] for axis in axes if axis.origin), "")
+    return f"{file}: method = random, settings = {count}" if file else f"--random {count}"
 
 
 def overrides(setting: Setting) -> list[str]:

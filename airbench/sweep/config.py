@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from airbench.errors import AirbenchError
 from airbench.recipe.config import Config, Count, Seed
 from airbench.recipe.explain import validate
 from airbench.recipe.shipped import find_shipped_sweep
 from airbench.recipe.source import read_yaml
+from airbench.sweep.axes import Axis, parse_axis
 
 Method = Literal["grid", "random", "tpe"]
 
@@ -76,6 +77,13 @@ class SweepConfig(Config):
     telescope: Telescope | None = None
     """Search level by level, from small nets to large ones."""
 
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """File and line of each axis, by key; without those of the command line."""
+        return self._origins
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.method != "grid" and self.settings is None:
@@ -91,6 +99,10 @@ class SweepConfig(Config):
     def axis_words(self) -> list[str]:
         """Return the axes as on the command line: ``KEY=VALUES``."""
         return [f"{key}={_word(values)}" for key, values in self.axes.items()]
+
+    def parsed_axes(self) -> list[Axis]:
+        """Return the axes. Raises AirbenchError, naming where one is written."""
+        return [parse_axis(w, self._origins.get(key, "")) for key, w in zip(self.axes, self.axis_words(), strict=True)]
 
 
 def _word(values: Any) -> str:
@@ -114,7 +126,9 @@ def as_word(value: Any) -> str:
 def changed(config: SweepConfig, changes: dict[str, Any]) -> SweepConfig:
     """Return ``config`` with other values for some settings. Raises AirbenchError if they do not fit together."""
     try:
-        return SweepConfig.model_validate({**config.model_dump(), **changes})
+        new = SweepConfig.model_validate({**config.model_dump(), **changes})
+        new._origins = {} if "axes" in changes else config.origins
+        return new
     except ValidationError as failure:
         raise AirbenchError(str(failure.errors()[0]["msg"]).removeprefix("Value error, ")) from None
 
@@ -131,7 +145,9 @@ def is_sweep(path: str) -> bool:
 def load_sweep(path: str) -> SweepConfig:
     """Read a sweep's file, whose recipe may be beside it. Raises RecipeError in one line."""
     file = _locate(path)
-    config = validate(SweepConfig, read_yaml(file), file)
+    node = read_yaml(file)
+    config = validate(SweepConfig, node, file)
+    config._origins = {key: node.find(("axes", key)).place for key in config.axes}
     beside = file.parent / Path(config.recipe).expanduser()
     return config.model_copy(update={"recipe": str(beside)}) if beside.is_file() else config
 

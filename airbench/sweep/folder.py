@@ -11,22 +11,28 @@ best.yaml    the recipe of the best, ready to be trained
 
 import json
 import os
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe, dump_recipe, load_recipe
+from airbench.recipe.load import with_overrides
+from airbench.recipe.source import COMMAND_LINE, parse_override
 from airbench.runs import RunRecord, find_runs, read_run
 from airbench.runs.files import content
+from airbench.runs.folder import new_folder
 from airbench.sweep.axes import Setting, ends, overrides, parse_axis
 
 PLAN, RECIPE, BEST = "sweep.json", "recipe.yaml", "best.yaml"
 REFUSED = "refused.jsonl"
+Origins = Mapping[str, str]
+"""File and line of the axes that come from a file, by key."""
+NO_ORIGINS: Origins = MappingProxyType({})
 SEARCH, AGAIN = "search", "again"
 
 
@@ -119,41 +125,59 @@ def name_of(number: int) -> str:
     return f"setting-{number:04d}"
 
 
-def create(out: Path, recipe: LoadedRecipe, plan: Sweep) -> Sweep:
+def create(out: Path, recipe: LoadedRecipe, plan: Sweep, origins: Origins = NO_ORIGINS) -> Sweep:
     """Create the sweep's folder below ``out``, named by date, time and recipe.
 
-    Raises AirbenchError if it cannot be written, or a setting does not fit the recipe.
+    Raises AirbenchError if it cannot be written, or a setting does not fit the recipe (see :func:`check`).
     """
-    return create_at(out / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-sweep-{recipe.recipe.name}", recipe, plan)
+    check(recipe, plan, origins)
+    return _written(make(out, "sweep", recipe), recipe, plan)
 
 
-def create_at(path: Path, recipe: LoadedRecipe, plan: Sweep, *, exist_ok: bool = False) -> Sweep:
-    """Create the sweep's folder at ``path``, which may be there already if ``exist_ok``."""
-    make(path, recipe, exist_ok=exist_ok)
+def create_at(path: Path, recipe: LoadedRecipe, plan: Sweep) -> Sweep:
+    """Do the same in the folder ``path``, which may be there already."""
+    check(recipe, plan)
+    return _written(path, recipe, plan)
+
+
+def _written(path: Path, recipe: LoadedRecipe, plan: Sweep) -> Sweep:
+    write_recipe(path, recipe)
     sweep = replace(plan, path=path)
-    extremes = [setting for text in plan.axes for setting in ends(parse_axis(text))]
-    try:
-        check(path / RECIPE, plan.settings if plan.count is None else extremes)
-        sweep.write()
-    except AirbenchError:
-        shutil.rmtree(path)
-        raise
+    sweep.write()
     return sweep
 
 
-def make(path: Path, recipe: LoadedRecipe, *, exist_ok: bool = False) -> None:
-    """Create the folder ``path`` with a recipe in it. Raises AirbenchError."""
+def make(out: Path, kind: str, recipe: LoadedRecipe) -> Path:
+    """Create a folder below ``out`` that no other search has, whenever it was begun. Raises AirbenchError."""
     try:
-        path.mkdir(parents=True, exist_ok=exist_ok)
+        return new_folder(out, f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{kind}-{recipe.recipe.name}")
+    except OSError as error:
+        raise AirbenchError(f"{out}: cannot be written ({error.strerror}); choose another place with --out") from None
+
+
+def write_recipe(path: Path, recipe: LoadedRecipe) -> None:
+    """Write the recipe whose settings vary into the folder ``path``. Raises AirbenchError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
         (path / RECIPE).write_text(dump_recipe(recipe.recipe), encoding="utf-8")
     except OSError as error:
         raise AirbenchError(f"{path}: cannot be written ({error.strerror}); choose another place with --out") from None
 
 
-def check(recipe: Path, settings: Sequence[Setting]) -> None:
-    """Raise AirbenchError if a setting does not fit the recipe."""
-    for setting in settings:
-        load_recipe(recipe, overrides(setting))
+def check(recipe: LoadedRecipe, plan: Sweep, origins: Origins = NO_ORIGINS) -> None:
+    """Raise RecipeError if a setting does not fit the recipe, naming where its axis is written.
+
+    Of a search that chooses its settings, the ends of each axis are checked.
+    """
+    extremes = [setting for text in plan.axes for setting in ends(parse_axis(text))]
+    for setting in plan.settings if plan.count is None else extremes:
+        check_setting(recipe, setting, origins)
+
+
+def check_setting(recipe: LoadedRecipe, setting: Setting, origins: Origins = NO_ORIGINS) -> None:
+    """Raise RecipeError if a setting does not fit the recipe."""
+    words = zip(setting, overrides(setting), strict=True)
+    with_overrides(recipe, [parse_override(word, origins.get(key, COMMAND_LINE)) for key, word in words])
 
 
 def read(path: Path) -> Sweep:

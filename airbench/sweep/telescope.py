@@ -12,23 +12,21 @@ telescope.png    accuracies, and how the optima move
 
 import json
 import math
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from airbench.errors import AirbenchError
 from airbench.experiment.run import Options
-from airbench.recipe import LoadedRecipe, Recipe, dump_recipe, load_recipe
+from airbench.recipe import LoadedRecipe, Recipe, load_recipe
+from airbench.recipe.load import with_overrides
 from airbench.runs.files import content
 from airbench.sweep import folder
 from airbench.sweep.axes import Axis, parse_axis, settings
-from airbench.sweep.folder import RECIPE, Sweep
+from airbench.sweep.folder import NO_ORIGINS, RECIPE, Origins, Sweep
 from airbench.sweep.optimum import Optimum, optimum
 from airbench.sweep.results import winner
 from airbench.sweep.search import search
@@ -77,29 +75,28 @@ class Telescope:
 
 def recipes(plan: Telescope, recipe: LoadedRecipe) -> list[Recipe]:
     """Return the recipe of each level, of a plan without a folder yet."""
-    with TemporaryDirectory() as place:
-        file = Path(place) / RECIPE
-        file.write_text(dump_recipe(recipe.recipe), encoding="utf-8")
-        return [load_recipe(file, [f"{plan.key}={value}"]).recipe for value in plan.values]
+    return [with_overrides(recipe, [f"{plan.key}={value}"]).recipe for value in plan.values]
 
 
-def create(out: Path, recipe: LoadedRecipe, plan: Telescope) -> Telescope:
+def check(recipe: LoadedRecipe, plan: Telescope, origins: Origins = NO_ORIGINS) -> None:
+    """Raise AirbenchError if the plan does not fit the recipe, naming where its axis is written."""
+    for axis in (parse_axis(text, origins.get(text.partition("=")[0], "")) for text in plan.axes):
+        if axis.choices:
+            raise AirbenchError(f"{axis.said}: a telescope narrows ranges; write low..high:log, not a list")
+        if axis.key == plan.key:
+            raise AirbenchError(f"{axis.said}: the telescope's key is also an axis; leave out one of the two")
+    first = settings(plan.axes_at(0, {}), None, plan.seed)
+    for value in plan.values:
+        for corner in (first[0], first[-1]):
+            folder.check_setting(recipe, {plan.key: value, **corner}, origins)
+
+
+def create(out: Path, recipe: LoadedRecipe, plan: Telescope, origins: Origins = NO_ORIGINS) -> Telescope:
     """Create the telescope's folder below ``out``. Raises AirbenchError if the plan does not fit the recipe."""
-    chosen = next((axis for axis in map(parse_axis, plan.axes) if axis.choices), None)
-    if chosen is not None:
-        raise AirbenchError(f"--axis {chosen.key}: a telescope narrows ranges; write low..high:log, not a list")
-    path = out / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-telescope-{recipe.recipe.name}"
+    check(recipe, plan, origins)
+    path = folder.make(out, "telescope", recipe)
+    folder.write_recipe(path, recipe)
     made = replace(plan, path=path)
-    if plan.key in {parse_axis(text).key for text in plan.axes}:
-        raise AirbenchError(f"--telescope {plan.key}: it is also an axis; leave out one of the two")
-    first = settings(made.axes_at(0, {}), None, plan.seed)
-    folder.make(path, recipe)
-    try:
-        for value in plan.values:
-            folder.check(made.path / RECIPE, [{plan.key: value, **corner} for corner in (first[0], first[-1])])
-    except AirbenchError:
-        shutil.rmtree(path)
-        raise
     folder.write_json(path / PLAN, {key: value for key, value in asdict(made).items() if key != "path"})
     return made
 
@@ -169,7 +166,7 @@ def _new_level(telescope: Telescope, level: int, before: Sequence[Sweep]) -> Swe
         on_test=telescope.on_test,
         axes=tuple(map(str, axes)),
     )
-    return folder.create_at(telescope.level_path(level), telescope.recipe_at(level), plan, exist_ok=True)
+    return folder.create_at(telescope.level_path(level), telescope.recipe_at(level), plan)
 
 
 def optima(telescope: Telescope, levels: Sequence[Sweep]) -> dict[str, list[Optimum]]:

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Sequence
 
 from airbench.analysis.statistics import summarize
-from airbench.errors import AirbenchError, RecipeError
+from airbench.errors import AirbenchError
 from airbench.experiment.run import Options, resume_experiment, run_experiment
+from airbench.recipe import LoadedRecipe
 from airbench.runs import RunRecord
 from airbench.sweep.axes import label
-from airbench.sweep.folder import AGAIN, SEARCH, Sweep
+from airbench.sweep.folder import AGAIN, SEARCH, Sweep, name_of
 
 Say = Callable[[str], None]
 
@@ -17,7 +18,6 @@ FRESH = 1_000_000
 
 def train_settings(sweep: Sweep, numbers: Sequence[int], say: Say, options: Options, part: str = SEARCH) -> None:
     """Train what is missing of these settings' runs, in the search or again."""
-    trials, seed = (sweep.trials, sweep.seed) if part == SEARCH else (sweep.again, sweep.seed + FRESH)
     refused = sweep.refused()
     numbers = [number for number in numbers if number not in refused]
     begun = sweep.runs(part, numbers)
@@ -25,9 +25,7 @@ def train_settings(sweep: Sweep, numbers: Sequence[int], say: Say, options: Opti
         interrupted = [begun[number].path for number in numbers if number in begun and begun[number].missing]
         if interrupted:
             resume_experiment(interrupted, options=options)
-        recipes = [sweep.recipe_of(number) for number in numbers if number not in begun]
-        if recipes:
-            run_experiment(recipes, trials=trials, seed=seed, out=sweep.path / part, options=options)
+        _begin(sweep, [number for number in numbers if number not in begun], say, options, part)
         return
     for number in numbers:
         run = begun.get(number)
@@ -39,12 +37,23 @@ def train_settings(sweep: Sweep, numbers: Sequence[int], say: Say, options: Opti
         if run is not None:
             resume_experiment([run.path], options=options)
         else:
-            recipe = sweep.recipe_of(number)
-            try:
-                run_experiment([recipe], trials=trials, seed=seed, out=sweep.path / part, options=options)
-            except RecipeError as error:  # it does not fit the images or the device
-                sweep.refuse(number, str(error))
-                say(f"setting {number + 1} cannot be trained: {error}")
+            _begin(sweep, [number], say, options, part)
+
+
+def _begin(sweep: Sweep, numbers: Sequence[int], say: Say, options: Options, part: str) -> None:
+    """Begin the runs of these settings. One that does not fit the images or the device is recorded as such."""
+    if not numbers:
+        return
+    by_name = {name_of(number): number for number in numbers}
+
+    def refuse(loaded: LoadedRecipe, why: str) -> None:
+        number = by_name[loaded.recipe.name]
+        sweep.refuse(number, why)
+        say(f"setting {number + 1} cannot be trained: {why}")
+
+    trials, seed = (sweep.trials, sweep.seed) if part == SEARCH else (sweep.again, sweep.seed + FRESH)
+    recipes = [sweep.recipe_of(number) for number in numbers]
+    run_experiment(recipes, trials=trials, seed=seed, out=sweep.path / part, options=options, refused=refuse)
 
 
 def accuracies(run: RunRecord | None) -> list[float]:

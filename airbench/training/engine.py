@@ -46,7 +46,7 @@ class Execution:
             obstacle = recipe.not_capturable() if on_cuda else None
             graph = on_cuda and obstacle is None
             notes += [f"a CUDA graph cannot capture {obstacle}"] if obstacle else []
-        if on_cuda and any(group.wants_triton() for group in recipe.optimizers.values()):
+        if on_cuda and any(group.symmetric_kernel() != "torch" for group in recipe.optimizers.values()):
             obstacle = why_no_triton(machine.device)
             notes += [f"orthogonalize.kernel is torch: {obstacle}"] if obstacle else []
         return cls(compile_mode, graph, "; ".join(notes))

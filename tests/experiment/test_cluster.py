@@ -22,6 +22,8 @@ from airbench.experiment.executors import SerialExecutor
 from airbench.experiment.jobs import TrialJob, TrialOutcome
 from airbench.experiment.worker import Worker
 from airbench.runs import read_run
+from airbench.sweep.folder import read
+from airbench.sweep.trained import accuracies
 from airbench.training.callback import Callback
 from airbench.training.results import EpochRow
 from tests.conftest import CONFIGS, TINY, tiny
@@ -282,6 +284,26 @@ def fingerprints(copy: Path) -> tuple[str, str]:
     data = tiny("airbench94_muon.yaml", "data.name=cifar10", f"data.path={copy}").recipe.data
     dataset = load_dataset(data)
     return dataset.train.fingerprint, dataset.test.fingerprint
+
+
+def test_a_sweep_goes_on_without_the_settings_that_cannot_be_trained(
+    few_shapes: Dataset, join: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in one process: they count as the worst, are not tried again, and end nothing."""
+    axes = ["--axis", "train.batch_size=50,5000,60", "--held-out", "100", "--again", "0"]
+    command = ["sweep", "airbench94_muon", *TINY, "train.epochs=1", *axes]
+    ray_words = ["--ray", join({}).address, "--ray-threads", "1"]
+    found = []
+    for name, words in (("ray", ray_words), ("alone", [])):
+        assert main([*command, "--out", str(tmp_path / name), *words]) == 0
+        (folder,) = (tmp_path / name).iterdir()
+        sweep = read(folder)
+        found.append([*sweep.refused(), *(accuracies(sweep.run_of(number)) for number in range(3))])
+        assert "setting 2 cannot be trained: " in capsys.readouterr().out
+        assert "there are only 300 training images" in sweep.refused()[1]
+        assert main(["sweep", "--resume", str(folder), *words]) == 0
+    assert found[0] == found[1]
+    assert found[0][0] == 1
 
 
 def test_an_address_without_a_cluster_is_a_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

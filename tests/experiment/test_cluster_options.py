@@ -1,5 +1,6 @@
 """What can be said of a cluster before there is one: options, what a trial needs, which nodes have it."""
 
+import pickle
 import re
 import shlex
 import subprocess
@@ -10,9 +11,12 @@ import pytest
 
 from airbench.cli import build_parser, main
 from airbench.cli.train import execution, ray_address, read_recipes
-from airbench.errors import AirbenchError
+from airbench.data.dataset import Dataset
+from airbench.errors import AirbenchError, DeviceError, RecipeError
 from airbench.experiment.cluster.connect import Cluster, Need, Node, packed, same_need
-from airbench.experiment.worker import Worker
+from airbench.experiment.cluster.session import REFUSED, Parcel, Place, Session
+from airbench.experiment.jobs import TrialJob
+from airbench.experiment.worker import Worker, images_key
 from airbench.recipe import load_recipe
 from tests.conftest import CONFIGS, tiny
 
@@ -119,3 +123,15 @@ def test_every_command_of_the_page_is_understood() -> None:
         options = build_parser().parse_args(shlex.split(command)[1:])
         assert options.ray is not None
         assert read_recipes(options)
+
+
+def test_a_worker_says_what_a_recipe_is_refused_with(few_shapes: Dataset) -> None:
+    """A sweep goes on without a recipe that does not fit the images; a device that is not there ends it."""
+    session = Session({}, Place(0, 1, 1), None)
+    for words, expected in (("train.batch_size=5000", RecipeError), ("engine.device=cuda:99", DeviceError)):
+        recipe = tiny("airbench94_muon.yaml", words).recipe
+        session.datasets[images_key(recipe.data)] = few_shapes
+        order = pickle.dumps((TrialJob(recipe, 0, 0, path="mine.yaml"), Parcel(("", ""))))
+        kind, found = session.examine(order, [], False)
+        assert kind == REFUSED
+        assert type(pickle.loads(pickle.dumps(found))) is expected

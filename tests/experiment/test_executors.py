@@ -141,3 +141,17 @@ def test_spectra_that_cannot_be_computed_do_not_end_the_run(
     jobs = [TrialJob(recipe, seed, seed, spectra=seed == 0) for seed in range(2)]
     outcomes = list(SerialExecutor(Worker()).run(jobs, lambda job: Callback()))
     assert [outcome.result is not None for outcome in outcomes if isinstance(outcome, TrialOutcome)] == [True, True]
+
+
+@pytest.mark.parametrize(("kernel", "recorded"), [("auto", True), ("torch", False), ("triton", False)])
+def test_a_trial_records_the_kernels_that_were_chosen_for_it(
+    kernel: str, recorded: bool, few_shapes: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another recipe of the same process may have had some chosen."""
+    measured = {"X Xᵀ, 6x64x216, bfloat16": "torch"}
+    monkeypatch.setattr("airbench.experiment.worker.choices", lambda: measured)
+    recipe = tiny("airbench94_muon.yaml", "train.epochs=1", f"optimizers.filters.orthogonalize.kernel={kernel}").recipe
+    assert recipe.optimizers["filters"].symmetric_kernel() == kernel
+    assert recipe.optimizers["head"].symmetric_kernel() == "torch"
+    (outcome,) = (f for f in Worker().train(TrialJob(recipe, 0, 0), Callback()) if isinstance(f, TrialOutcome))
+    assert ("orthogonalize_kernels" in outcome.machine) == recorded

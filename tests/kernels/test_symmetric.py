@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 import torch
@@ -37,9 +38,9 @@ def recipe_shapes() -> list[tuple[int, int]]:
 RAGGED = ((1, 1), (10, 256), (24, 27), (31, 100), (64, 216), (65, 63), (130, 200), (256, 2304))
 
 
-def interpreted(cases: list[tuple[object, ...]]) -> list[tuple[float, float, bool]]:
+def interpreted(cases: list[tuple[object, ...]], program: str = "interpreted") -> list[tuple[Any, ...]]:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.kernels.interpreted"],
+        [sys.executable, "-m", f"tests.kernels.{program}"],
         cwd=CONFIGS.parent,
         env={**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
         input=json.dumps(cases),
@@ -70,6 +71,17 @@ def test_the_kernel_is_exact_but_for_one_rounding_on_every_shape_of_the_recipes(
     for case, (error, rounding, is_symmetric) in zip(cases, interpreted(cases), strict=True):
         assert error <= (2.1 if "bfloat16" in case else 1.02) * rounding + 1e-6, case
         assert is_symmetric, case
+
+
+@with_triton
+@pytest.mark.parametrize("how", ["gram", "aol"])
+def test_normalisation_multiplies_its_first_product_by_the_kernel_that_is_asked_for(how: str) -> None:
+    cases: list[tuple[object, ...]] = [
+        (2, m, n, dtype, how) for m, n in ((10, 30), (65, 63)) for dtype in ("float16", "bfloat16")
+    ]
+    for case, (called, errors) in zip(cases, interpreted(cases, "interpreted_normalization"), strict=True):
+        assert called == 1, case
+        assert max(errors) <= 4, case  # the interpreter truncates to bfloat16, and the result is rounded again
 
 
 @with_triton

@@ -1,6 +1,7 @@
 """QK-clip bounds the attention logits head by head, and touches nothing else."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from airbench.net.vit import Attention, ViT
 from airbench.optim.groups import route
 from airbench.optim.optimizers import Optimizers
 from airbench.optim.qk_clip import QKClip, scale_heads, shrinkage
+from airbench.optim.rescale import rescale
+from airbench.recipe import load_recipe
 from airbench.recipe.nets import ViT as Net
 from airbench.recipe.optimizers import OptimizerGroup
 from airbench.recipe.optimizers import QKClip as Config
@@ -257,3 +260,24 @@ def test_biases_of_queries_and_keys_are_refused() -> None:
     made.blocks[1].attention.qkv = nn.Linear(WIDTH, 3 * WIDTH)
     with pytest.raises(RecipeError, match="have biases"):
         route(made, groups(qk_clip={}))
+
+
+def test_with_rescale_it_is_refused_by_file_line_and_key(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("extends: muonclip.yaml\noptimizers:\n  qkv:\n    rescale: {}\n    qk_clip: {threshold: 30}\n")
+    where = rf"{file}:5: optimizers\.qkv\.qk_clip = .*: rescale of the same group"
+    with pytest.raises(RecipeError, match=where) as raised:
+        load_recipe(file)
+    assert "\n" not in str(raised.value)
+    assert load_recipe(file, ["optimizers.qkv.rescale=null"]).recipe.optimizers["qkv"].qk_clip is not None
+    assert load_recipe(file, ["optimizers.qkv.qk_clip=null"]).recipe.optimizers["qkv"].rescale is not None
+
+
+def test_rescaling_would_undo_the_clip() -> None:
+    """Why it is refused: queries and keys that were scaled down grow again at once."""
+    weight = torch.randn(3 * WIDTH, WIDTH, generator=torch.Generator().manual_seed(5))
+    rescale([weight])
+    scale_heads(weight, HEADS, torch.tensor([0.5, 0.5, 1.0])[:, None].expand(3, HEADS))
+    clipped = weight.clone()
+    rescale([weight])
+    assert (weight[: 2 * WIDTH].norm() > 1.2 * clipped[: 2 * WIDTH].norm()).item()

@@ -1,5 +1,6 @@
 """A sweep in a file says the same as one on the command line, and what does not fit is answered in one line."""
 
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from airbench.recipe import load_recipe
 from airbench.recipe.shipped import shipped_recipes, shipped_sweeps
 from airbench.sweep.axes import parse_axis, settings
 from airbench.sweep.config import is_sweep, load_sweep
+from airbench.sweep.folder import Sweep, create, read
 from airbench.sweep.telescope import Telescope, recipes
 
 SWEEP = """
@@ -68,6 +70,68 @@ def test_what_does_not_fit_is_answered_in_one_line(file: Path, change: str, why:
     with pytest.raises(RecipeError, match=why) as raised:
         load_sweep(str(file))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("axis", "why"),
+    [
+        ("optimizers.filters.lr: 0.4..0.1", "axes.optimizers.filters.lr = 0.4..0.1: the range goes from low to high"),
+        ("optimizers.filters.lr: 0.1..0.4", "axes.optimizers.filters.lr: a grid needs to know how many values"),
+        ("optimizers.filters.lr: [0.1]", "axes.optimizers.filters.lr = 0.1: give two or more different values"),
+        ("optimizers.filters.lrr: [0.1, 0.2]", "optimizers.filters.lrr = 0.1: unknown key; did you mean 'lr'?"),
+        ("optimizers.filters.lr: [0.1, fast]", 'optimizers.filters.lr = "fast": '),
+        ("train: [{epochs: 1}, {epoch: 2}]", "train.epoch = 2: unknown key; did you mean 'epochs'?"),
+        ("train.batch_size: 1..9999:int:9999", "axes.train.batch_size: with the others a grid of "),
+    ],
+)
+def test_an_axis_that_does_not_fit_is_told_by_file_and_line(
+    axis: str, why: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(f"recipe: airbench94_muon\naxes:\n  {axis}\n  net.widths: [[8, 16, 16], [16, 32, 32]]\n")
+    for words in (["--plan"], ["--out", str(file.parent / "runs"), "--held-out", "10"]):
+        assert main(["sweep", str(file), *words]) == 2
+        assert capsys.readouterr().err.startswith(f"airbench: {file}:3: {why}")
+    assert not (file.parent / "runs").exists()
+    assert main(["sweep", str(file), "--plan", "--axis", "train.epoch=1,2"]) == 2  # instead of the file's axes
+    assert capsys.readouterr().err.startswith("airbench: command line: train.epoch = 1: unknown key")
+
+
+def test_what_a_telescope_cannot_narrow_is_told_by_file_and_line(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    telescope = "telescope: {key: net.widths, values: [[8, 8, 8], [16, 16, 16]]}\nheld_out: 10\n"
+    for line, why in (
+        ("train.epochs: [4, 8]", "axes.train.epochs: a telescope narrows ranges; write low..high:log, not a list"),
+        ("optimizers.head.lrr: 0.1..0.4:log", "optimizers.head.lrr = 0.1: unknown key; did you mean 'lr'?"),
+    ):
+        file.write_text(f"recipe: airbench94_muon\n{telescope}axes:\n  {line}\n")
+        for words in (["--plan"], ["--out", str(file.parent / "runs")]):
+            assert main(["sweep", str(file), *words]) == 2
+            assert capsys.readouterr().err.startswith(f"airbench: {file}:5: {why}")
+    assert not (file.parent / "runs").exists()
+
+
+def test_a_plan_checks_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "airbench94_muon", "--axis", "optimizers.filters.lrr=1,2", "--plan"]) == 2
+    assert "optimizers.filters.lrr = 1: unknown key; did you mean 'lr'?" in capsys.readouterr().err
+    assert main(["sweep", "airbench94_mu", "--axis", "optimizers.filters.lr=1,2", "--plan"]) == 2
+    assert "airbench94_mu" in capsys.readouterr().err
+
+
+def test_searches_that_begin_in_one_second_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime(2026, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr("airbench.sweep.folder.datetime", Clock)
+    loaded = load_recipe("airbench94_muon")
+    plan = Sweep(Path(), ({"train.epochs": "1"}, {"train.epochs": "2"}), 1, 0, 1, 0, False, ("train.epochs=1,2",))
+    made = [create(tmp_path, loaded, plan) for _ in range(3)]
+    assert len({sweep.path for sweep in made}) == 3
+    assert [read(sweep.path) for sweep in made] == made
 
 
 def test_the_command_line_overrides_the_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

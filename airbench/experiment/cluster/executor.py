@@ -67,7 +67,7 @@ class RayExecutor:
                 facts = {**found.facts, "environment": environment, "ray": self.cluster.describe()}
                 return Examined(found.lines, facts)
             if kind != UNFIT:
-                raise AirbenchError(found)
+                raise found
             self._leave_out(worker, found)
 
     def run(self, jobs: Sequence[TrialJob], watch: Watch) -> Iterator[TrialOutcome | TrialExtra]:

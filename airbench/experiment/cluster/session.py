@@ -67,7 +67,10 @@ class Session:
         self.worker.say = self.notes.append
 
     def examine(self, order: bytes, images: list[Any], measure: bool) -> Answer:
-        """Return the facts of a recipe on this machine. ``order``: a pickled job and its :class:`Parcel`."""
+        """Return the facts of a recipe on this machine, or the error that it is refused with.
+
+        ``order``: a pickled job and its :class:`Parcel`.
+        """
         job, parcel = pickle.loads(order)
         try:
             self._receive(job.recipe, parcel, images)
@@ -76,7 +79,7 @@ class Session:
         try:
             return FOUND, examine(self.worker, self._resolved(job.recipe, parcel), job.path, measure=measure)
         except AirbenchError as error:
-            return REFUSED, str(error)
+            return REFUSED, error
 
     def train(self, order: bytes, images: list[Any], number: int) -> Iterator[Answer]:
         """Train a job. Yields its outcome, then its extras. ``number`` marks its messages on progress."""

@@ -32,7 +32,7 @@ def newton_schulz(
     """
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
-    x, gram = normalized(x, normalize, dtype, eps)
+    x, gram = normalized(x, normalize, dtype, eps, kernel)
     fused = x.is_cuda and x.ndim == 3
     for a, b, c in triples(coefficients, steps):
         if gram is None:
@@ -53,10 +53,12 @@ def fused_quintic(x: Tensor, gram: Tensor, a: float, b: float, c: float, kernel:
     return torch.baddbmm(x, factor, x, beta=a)
 
 
-def normalized(x: Tensor, how: str, dtype: torch.dtype, eps: float = 1e-7) -> tuple[Tensor, Tensor | None]:
+def normalized(
+    x: Tensor, how: str, dtype: torch.dtype, eps: float = 1e-7, kernel: str = "torch"
+) -> tuple[Tensor, Tensor | None]:
     """Scale wide matrices ``x`` ``(..., m, n)`` to singular values of at most 1.
 
-    Returns them in ``dtype``, and their Gram matrix if known.
+    Returns them in ``dtype``, and their Gram matrix if known, multiplied by ``kernel`` (see :func:`newton_schulz`).
 
     - ``frobenius``: divided by the Frobenius norm plus ``eps``.
     - ``gram``: then also by √‖X Xᵀ‖, the Frobenius norm again: (Σ s⁴)^¼ is between the largest singular value and
@@ -78,7 +80,7 @@ def normalized(x: Tensor, how: str, dtype: torch.dtype, eps: float = 1e-7) -> tu
     x = _quotient(x, norms + offset, dtype)
     if how == "frobenius":
         return x, None
-    gram = x @ x.mT
+    gram = gram_of(x, kernel)
     gram32 = gram.to(torch.promote_types(dtype, torch.float32))
     if how == "gram":
         norm = torch.linalg.vector_norm(gram32, dim=(-2, -1), keepdim=True)
