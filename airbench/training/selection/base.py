@@ -1,6 +1,5 @@
 """The interface of selections, and the one that selects everything."""
 
-import torch
 from torch import Tensor
 
 from airbench.data.batch import Batch
@@ -30,12 +29,3 @@ class Selection:
 
     def observe(self, batch: Batch, losses: Tensor) -> None:
         """Take note of the ``losses`` ``(B,)`` of the images that were trained on."""
-
-
-def rows_of_epoch(kept: Tensor, size: int, first: int = 0) -> Tensor:
-    """Return the rows of an epoch that are ``kept`` ``(batches, K)`` of batches of ``size`` images: ``(batches · K,)``.
-
-    ``first`` batches come before these.
-    """
-    starts = torch.arange(first * size, (first + len(kept)) * size, size, device=kept.device)
-    return (kept + starts[:, None]).flatten()

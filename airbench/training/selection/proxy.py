@@ -7,7 +7,7 @@ from airbench.data.epoch import Choice
 from airbench.optim.optimizers import Optimizers
 from airbench.recipe.selections import ProxySelection
 from airbench.training.results import TrialSeeds
-from airbench.training.selection.base import Selection, rows_of_epoch
+from airbench.training.selection.base import Selection
 from airbench.training.setup import TrialSetup
 
 
@@ -26,7 +26,8 @@ class HardestByProxy(Selection):
     def choose(self, order: Tensor, step: int) -> Choice | None:
         """Take the proxy's choices. The last epoch has none for the batches after the last step."""
         kept = torch.stack(self.choices[step : step + len(order)])
-        return Choice(rows_of_epoch(kept, order.shape[1]), [self.rows] * len(kept))
+        rows = torch.arange(order.numel(), device=order.device).view_as(order)
+        return Choice(rows[: len(kept)].gather(1, kept).flatten(), [self.rows] * len(kept))
 
 
 def train_proxy(proxy: TrialSetup, seeds: TrialSeeds, steps: int, rows: int, backward_every: int) -> list[Tensor]:

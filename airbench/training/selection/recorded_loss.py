@@ -1,7 +1,6 @@
 """Selection by recorded loss (InfoBatch, Qin et al. 2023, arXiv:2303.04947, section 3)."""
 
 import math
-from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from airbench.data.epoch import Choice
 from airbench.device import send
 from airbench.recipe.selections import RecordedLoss
 from airbench.training.results import TrialSeeds
-from airbench.training.selection.base import Selection, rows_of_epoch
+from airbench.training.selection.base import Selection
 from airbench.training.setup import TrialSetup
 
 
@@ -32,27 +31,22 @@ class RecordedLossSelection(Selection):
         self.generator = seeds.generator("order", "selection")
 
     def choose(self, order: Tensor, step: int) -> Choice | None:
-        """Keep all images of some batches, and a part of others; images whose loss is below the mean are easy."""
+        """Thin out the batches of which the plan trains on a part, and keep the others whole."""
         batches, size = order.shape
         sizes = [self.plan.at(step + i).rows for i in range(batches)]
-        if min(sizes) == size:
+        fewest = min(sizes)
+        if fewest == size:
             return None
-        easy = self.losses[order] < mean_of_known(self.losses)
-        kept, weights, first = list[Tensor](), list[Tensor](), 0
-        for rows, run in groupby(sizes):
-            last = first + len(list(run))
-            rows_kept, weights_kept = self._keep(easy[first:last], rows)
-            kept.append(rows_of_epoch(rows_kept, size, first))
-            weights.append(weights_kept.flatten())
-            first = last
-        return Choice(joined(kept), sizes, joined(weights))
-
-    def _keep(self, easy: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-        """Return which ``rows`` of each batch are kept, and their weights, both ``(batches, rows)``."""
-        if rows == easy.shape[1]:
-            return torch.arange(rows, device=easy.device).expand(easy.shape), torch.ones(easy.shape, device=easy.device)
-        chance = torch.rand(easy.shape, generator=self.generator)
-        return thin_out(easy, send(chance, easy.device), rows)
+        thinned = slice(sizes.index(fewest), sizes.index(fewest) + sizes.count(fewest))
+        easy = self.losses[order[thinned]] < mean_of_known(self.losses)
+        # Drawn for all batches, so that every epoch's numbers take the same pinned memory.
+        chance = send(torch.rand(order.shape, generator=self.generator), order.device)
+        kept, weights = thin_out(easy, chance[thinned], fewest)
+        rows = torch.arange(order.numel(), device=order.device).view_as(order)
+        ones = torch.ones_like(chance)
+        return Choice(
+            in_place_of(thinned, rows[thinned].gather(1, kept), rows), sizes, in_place_of(thinned, weights, ones)
+        )
 
     def observe(self, batch: Batch, losses: Tensor) -> None:
         """See :class:`Selection`."""
@@ -64,9 +58,9 @@ def mean_of_known(losses: Tensor) -> Tensor:
     return losses.nan_to_num(posinf=0.0).sum() / (losses < math.inf).sum()
 
 
-def joined(parts: list[Tensor]) -> Tensor:
-    """Concatenate ``parts``, without a copy if there is one."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def in_place_of(part: slice, thinned: Tensor, whole: Tensor) -> Tensor:
+    """Return ``whole`` ``(batches, B)`` with ``thinned`` ``(…, K)`` instead of those batches of it, as one row."""
+    return torch.cat([whole[: part.start].flatten(), thinned.flatten(), whole[part.stop :].flatten()])
 
 
 def thin_out(easy: Tensor, chance: Tensor, rows: int) -> tuple[Tensor, Tensor]:
