@@ -102,6 +102,9 @@ def reports(null_gpu: ModuleType, workshop: Path) -> dict[tuple[str, str], Repor
         out = str(workshop / f"{recipe}-{way}")
         words = ("--epochs", epochs, *WAYS[way], *WORDS.get(recipe, ()), "--out", out)
         commands[recipe, way] = train_command(workshop, recipe, *words)
+    commands["speedrun", "alone"] = train_command(
+        workshop, "speedrun", "train.epochs=4", *WAYS["eager"], "--out", str(workshop / "alone")
+    )
     for command in ("profile", "scaling"):
         commands["quickstart", command] = [command, "configs/quickstart.yaml", "--device", "cuda"]
     words = ("data.name=cifar10", "--data", str(workshop / "cifar-10-batches-py"), "engine.compile=none")
@@ -156,6 +159,14 @@ def test_a_step_launches_no_more_than_its_budget(one: Trained, budget: Budget) -
 def test_a_trial_stays_within_its_budget_on_the_clock(what: str, one: Trained, budget: Budget) -> None:
     for trial in one.report.trials:
         assert getattr(trial.total, what) <= getattr(budget, what), dict(trial.waits)
+
+
+def test_steps_of_several_kinds_leave_nothing_to_allocate_in_the_first_trial(
+    reports: dict[tuple[str, str], Report],
+) -> None:
+    report = reports["speedrun", "alone"]
+    assert report.code == 0, report.output
+    assert [(trial.total.mallocs, trial.total.host_allocs) for trial in report.trials] == [(0, 0)]
 
 
 @pytest.mark.parametrize("recipe", LENGTHS)
