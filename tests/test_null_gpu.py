@@ -53,7 +53,7 @@ BUDGETS = {
     ("muonclip", "eager"): Budget(609.3, 609.3, syncs=0, pageable_copies=0),
     ("airbench94_muon", "captured"): Budget(6.5, 135.5),
     ("airbench94", "captured"): Budget(6.6, 90.6),
-    ("hiverge", "captured"): Budget(9.5, 137.5),
+    ("hiverge", "captured"): Budget(9.5, 131.5),
     ("quickstart", "captured"): Budget(6.1, 141),
     ("speedrun", "captured"): Budget(7.7, 139),
     ("muonclip", "captured"): Budget(5.3, 623.3, syncs=0, pageable_copies=0),
