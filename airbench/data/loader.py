@@ -10,6 +10,7 @@ from torch import Tensor
 
 from airbench.data.batch import Batch
 from airbench.data.dataset import Dataset, Split
+from airbench.data.epoch import Choose, Epoch
 from airbench.data.transforms import Crop, Transform
 from airbench.data.transforms.crop import crop
 from airbench.data.transforms.flip import FlipTransform
@@ -59,38 +60,6 @@ def normalize(images: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype) -> 
     return out
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """What is drawn for an epoch, on the device, a row for each image in the order in which they are shown."""
-
-    order: Tensor
-    """The images, ``(N,)``."""
-    labels: Tensor
-    """Their classes, ``(N,)``."""
-    places: Tensor | None
-    """Where each one's crop is taken: image, row and column, ``(N, 3)``. None: the whole image."""
-    draws: list[tuple[Transform, Tensor]]
-    """What the other augmentations draw for it."""
-
-    def rest(self, start: int) -> "Epoch":
-        """Return the rows from ``start`` on."""
-        places = None if self.places is None else self.places[start:]
-        return Epoch(self.order[start:], self.labels[start:], places, [(t, draw[start:]) for t, draw in self.draws])
-
-    def followed_by(self, other: "Epoch") -> "Epoch":
-        """Return the rows of both, drawn by the same loader."""
-        places = None
-        if self.places is not None and other.places is not None:
-            places = torch.cat([self.places, other.places])
-        pairs = zip(self.draws, other.draws, strict=True)
-        return Epoch(
-            torch.cat([self.order, other.order]),
-            torch.cat([self.labels, other.labels]),
-            places,
-            [(t, torch.cat([own, others])) for (t, own), (_, others) in pairs],
-        )
-
-
 class Loader:
     """Shuffled, augmented batches of a split, epoch after epoch.
 
@@ -126,29 +95,49 @@ class Loader:
         if others and isinstance(others[0], FlipTransform) and (split.images.is_cuda if mirrored is None else mirrored):
             self.flip = others[0]
             self.images = torch.cat([self.images, self.images.flip(2)])
-        self._next: Epoch | None = None
+        self._next: tuple[Epoch, Sequence[int]] | None = None
+        self._rest: Epoch | None = None
+        """Images that are carried over."""
+        self._batches = 0
+        """Whole batches of all epochs before the next."""
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch; with ``carry_over``, in the first one."""
         whole, rest = divmod(len(self.labels), self.batch_size)
         return whole + (1 if rest and self.last_batch == "keep" else 0)
 
-    def epoch(self) -> Iterator[Batch]:
-        """Return the batches of the next epoch. Ends by drawing another: a GPU still has the last batches to do."""
-        epoch, self._next = self._next or self._draw(), None
-        count = len(epoch.order)
-        end = count if self.last_batch == "keep" else count // self.batch_size * self.batch_size
-        for start in range(0, end, self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            index, places = epoch.order[rows], epoch.places
-            images = self.images[index] if places is None else crop(self.images, places[rows], self.side)
-            batch = Batch(images.permute(0, 3, 1, 2), epoch.labels[rows], index)
-            for transform, draw in epoch.draws:
-                batch = transform.apply(batch, draw[rows])
-            yield batch
-        self._next = self._draw()
-        if self.last_batch == "carry_over" and end < count:
-            self._next = epoch.rest(end).followed_by(self._next)
+    def epoch(self, choose: Choose | None = None) -> Iterator[Batch]:
+        """Return the batches of the next epoch. Ends by drawing another: a GPU still has the last batches to do.
+
+        ``choose`` says which images of whole batches are trained on; the others are not gathered. A batch that is
+        carried over belongs to the epoch that completes it.
+        """
+        (epoch, sizes), self._next = self._next or self._prepare(choose), None
+        start = 0
+        for size in sizes:
+            yield self._batch(epoch.rows(slice(start, start + size)))
+            start += size
+        self._next = self._prepare(choose)
+
+    def _prepare(self, choose: Choose | None) -> tuple[Epoch, Sequence[int]]:
+        """Draw an epoch, and return what is shown of it and the sizes of its batches."""
+        epoch = self._draw() if self._rest is None else self._rest.followed_by(self._draw())
+        whole, rest = divmod(len(epoch.order), self.batch_size)
+        end = whole * self.batch_size
+        self._rest = epoch.rows(slice(end, None)) if rest and self.last_batch == "carry_over" else None
+        before, self._batches = self._batches, self._batches + whole
+        choice = choose(epoch.order[:end].view(whole, -1), before) if choose else None
+        if choice is not None:
+            return epoch.chosen(choice), choice.sizes
+        return epoch, [self.batch_size] * whole + ([rest] if rest and self.last_batch == "keep" else [])
+
+    def _batch(self, epoch: Epoch) -> Batch:
+        """Gather and augment the images of some rows of an epoch."""
+        images = self.images[epoch.order] if epoch.places is None else crop(self.images, epoch.places, self.side)
+        batch = Batch(images.permute(0, 3, 1, 2), epoch.labels, epoch.order, epoch.weights)
+        for transform, draw in epoch.draws:
+            batch = transform.apply(batch, draw)
+        return batch
 
     def _draw(self) -> Epoch:
         """Draw the order of an epoch and what happens to each image, and send both to the device."""

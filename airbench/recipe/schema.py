@@ -55,7 +55,8 @@ class Train(Config):
     """Smooth labels until this fraction of the steps, and not after it."""
 
     selection: Selection | None = None
-    """Which images of each batch are trained on. Unset: all of them."""
+    """Which images of each batch are trained on. Unset: all of them. Only these are augmented: what mixes images mixes
+    these."""
 
     resolution: Annotated[tuple[Stage, ...], Field(max_length=8)] = ()
     """Stages of progressive resolution, in order: smaller images first, and after the last stage those of the data

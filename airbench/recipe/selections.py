@@ -70,7 +70,8 @@ class ProxySelection(SelectionConfig):
 class RecordedLoss(SelectionConfig):
     """Drop a random part of the images that were easy when last seen; weigh the rest of them more (Qin et al. 2023).
 
-    An image is easy if the loss recorded the last time it was trained on is below the mean at the epoch's beginning.
+    An image is easy if the loss recorded the last time it was trained on is below the mean at the epoch's beginning,
+    when the images of all its batches are chosen; a batch that is carried over belongs to the epoch that completes it.
     Gradients stay unbiased: a batch's easy images that are kept weigh as much as all of its easy images together.
     Losses come from the training steps, at no cost.
     """

@@ -90,7 +90,7 @@ def _train(worker: Worker, recipe: Recipe, loaded: LoadedRecipe, seed: int) -> C
     setup.prepare_net()
     take_step, loader, curve = setup.new_step(), setup.new_loader(seeds), Curve([], [])
     setup.selection.start(seeds)
-    batches = (batch for _ in count() for batch in loader.epoch())
+    batches = (batch for _ in count() for batch in loader.epoch(setup.selection.choose))
     for step, batch in enumerate(islice(batches, setup.total_steps)):
         take_step.before(step)
         result = take_step(batch)

@@ -47,7 +47,7 @@ def fit(setup: TrialSetup, seeds: TrialSeeds, callback: Callback) -> TrialResult
     for epoch in count(1):
         with clock:
             net.train()
-            for batch in loader.epoch():
+            for batch in loader.epoch(setup.selection.choose):
                 take_step.before(step)
                 result = take_step(batch)
                 step += 1

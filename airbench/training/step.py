@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from airbench.data.batch import Batch
+from airbench.data.batch import Batch, first_rows
 from airbench.optim.optimizers import Optimizers
 from airbench.training.engine import ForwardLoss
 from airbench.training.plan import Plan
@@ -48,7 +48,7 @@ def train_step(forward_loss: ForwardLoss, optimizers: Optimizers, batch: Batch) 
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """A step: choose examples of the batch, shrink them, train on them, take note of their losses."""
+    """A step: shrink the images of a batch, train on them, take note of their losses."""
 
     selection: Selection
     plan: Plan
@@ -59,12 +59,11 @@ class TrainingStep:
     def before(self, step: int) -> None:
         """Announce ``step``: set whatever depends on its number."""
         self.optimizers.before_step(step)
-        self.selection.before_step(step)
 
     def __call__(self, batch: Batch) -> StepResult:
-        """Take the step announced last with ``batch``, which is whole and at full size."""
+        """Take the step announced last with ``batch``, at full size: as many images as the plan says."""
         step = self.optimizers.now
-        batch = self.plan.sized(self.selection.choose(batch, step), step)
+        batch = self.plan.sized(batch, step)
         losses, logits = train_step(self.forward_loss(step), self.optimizers, batch)
         self.selection.observe(batch, losses)
         return StepResult(batch, losses, logits)
@@ -85,17 +84,18 @@ def capture_cuda_graph(work: Callable[[], StepResult]) -> tuple[Callable[[], Any
 class GraphStep:
     """A :class:`TrainingStep` as CUDA graphs, tied to the memory of everything that it reads and writes.
 
-    A graph replays the same kernels on the same memory. So batches are copied to a fixed buffer, optimizers must read
-    their learning rates from tensors (``Optimizers(captured=True)``), and each kind of step has its own graph.
+    A graph replays the same kernels on the same memory. So batches are copied to a fixed buffer, one for each number of
+    images, optimizers must read their learning rates from tensors (``Optimizers(captured=True)``), and each kind of
+    step has its own graph. Of batches of one size, either all have weights or all weigh 1.
     """
 
     def __init__(self, step: TrainingStep, example: Batch, capture: Capture | None = None):
-        """``example`` is any batch, before selection, at full size."""
+        """``example`` is any batch, whole and at full size."""
         self.step, self.optimizers = step, step.optimizers
         self.capture = capture or capture_cuda_graph
-        images = example.images.clone(memory_format=torch.preserve_format)
-        ones = torch.ones(len(example), device=images.device)
-        self._buffer = Batch(images, example.targets.clone(), example.index.clone(), ones)
+        self._device = example.images.device
+        sizes = {kind.rows for kind in step.plan.steps_by_kind()}
+        self._buffers = {size: _buffer(first_rows(example, size)) for size in sizes}
         self._graphs: dict[Hashable, tuple[Callable[[], Any], StepResult]] = {}
 
     def prepare(self) -> None:
@@ -103,14 +103,17 @@ class GraphStep:
         first_steps: dict[Hashable, int] = {}
         for step in range(self.optimizers.total_steps):
             first_steps.setdefault(self.step.kind(step), step)
-        with _side_stream(self._buffer.images.device):
+        with _side_stream(self._device):
             for step in first_steps.values():
                 self.step.before(step)
                 for _ in range(EAGER_STEPS):
-                    self.step(self._buffer)
+                    self.step(self._buffer_of(step))
         for kind, step in first_steps.items():
             self.step.before(step)
-            self._graphs[kind] = self.capture(partial(self.step, self._buffer))
+            self._graphs[kind] = self.capture(partial(self.step, self._buffer_of(step)))
+
+    def _buffer_of(self, step: int) -> Batch:
+        return self._buffers[self.step.plan.at(step).rows]
 
     def before(self, step: int) -> None:
         """See :class:`TrainingStep`."""
@@ -118,13 +121,23 @@ class GraphStep:
 
     def __call__(self, batch: Batch) -> StepResult:
         """See :class:`TrainingStep`. The next step overwrites the returned tensors."""
-        self._buffer.images.copy_(batch.images)
-        self._buffer.targets.copy_(batch.targets)
-        if self.step.selection.needs_index:
-            self._buffer.index.copy_(batch.index)
+        buffer = self._buffers[len(batch)]
+        buffer.images.copy_(batch.images)
+        buffer.targets.copy_(batch.targets)
+        if self.step.selection.observes:
+            buffer.index.copy_(batch.index)
+        if batch.weights is not None and buffer.weights is not None:
+            buffer.weights.copy_(batch.weights)
         replay, result = self._graphs[self.step.kind(self.optimizers.now)]
         replay()
         return result
+
+
+def _buffer(batch: Batch) -> Batch:
+    """Return memory for batches like this one, with weights of 1."""
+    images = batch.images.clone(memory_format=torch.preserve_format)
+    weights = torch.ones(len(batch), device=images.device)
+    return Batch(images, batch.targets.clone(), batch.index.clone(), weights)
 
 
 @contextmanager

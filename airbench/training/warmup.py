@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from airbench.data.batch import Batch
+from airbench.data.batch import Batch, first_rows
+from airbench.data.epoch import Choose
 from airbench.recipe.schedules import epochs_to_steps
 from airbench.training.evaluate import num_correct
 from airbench.training.results import TrialSeeds
@@ -19,10 +20,10 @@ SEEDS = TrialSeeds(0, 0, 0)
 def warm_up(setup: TrialSetup) -> list[str]:
     """Run a trial, or part of one, on random labels, so that nothing runs for the first time on the clock.
 
-    On a GPU this is a whole trial, as in airbench, to warm up memory, kernels and captures; on a CPU a step or two are
-    enough. (A proxy is warmed up on the true labels.) Every trial resets what this leaves behind. If a way of executing
-    steps fails and the recipe leaves the choice to the machine, falls back to another; returns a line per fallback.
-    Raises TrialError if memory runs out.
+    On a GPU this is a whole trial, as in airbench, to warm up memory, kernels and captures (two where steps of several
+    kinds are not captured); on a CPU a step or two are enough. (A proxy is warmed up on the true labels.) Every trial
+    resets what this leaves behind. If a way of executing steps fails and the recipe leaves the choice to the machine,
+    falls back to another; returns a line per fallback. Raises TrialError if memory runs out.
     """
     notes: list[str] = []
     while True:
@@ -45,21 +46,23 @@ def _warm_up(setup: TrialSetup) -> None:
     setup.net.train()
     setup.prepare_net()
     if setup.execution.cuda_graph:
-        setup.capture(next(_batches(setup)))
+        setup.capture(next(_batches(setup, None)))
     if setup.machine.device.type == "cuda":
         _whole_trial(setup)
+        if len(setup.plan.first_steps()) > 1 and not setup.execution.cuda_graph:
+            _whole_trial(setup)  # it finds memory divided by the last kind of step, and takes what more it needs
     else:
         if setup.proxy is not None:  # a batch with an update, and one without
             train_proxy(setup.proxy, SEEDS, steps=2, rows=setup.plan.at(0).rows, backward_every=2)
         _few_steps(setup)
 
 
-def _batches(setup: TrialSetup) -> Iterator[Batch]:
-    """Yield batches with random labels, epoch after epoch."""
+def _batches(setup: TrialSetup, choose: Choose | None) -> Iterator[Batch]:
+    """Yield batches with random labels, epoch after epoch, of the images that ``choose`` chooses (None: all)."""
     loader, generator = setup.new_loader(SEEDS), SEEDS.generator("order")
     labels = torch.randint(setup.shape.classes, (len(setup.train),), generator=generator).to(setup.machine.device)
     while True:
-        for batch in loader.epoch():
+        for batch in loader.epoch(choose):
             yield replace(batch, targets=labels[batch.index]) if batch.targets.ndim == 1 else batch
 
 
@@ -67,7 +70,7 @@ def _whole_trial(setup: TrialSetup) -> None:
     """Train from beginning to end, and evaluate after the first epoch, as after each, and at the end."""
     setup.net.reset(SEEDS.generator("init"))
     setup.prepare_net()
-    take_step, batches = setup.new_step(), _batches(setup)
+    take_step, batches = setup.new_step(), _batches(setup, setup.selection.choose)
     setup.selection.start(SEEDS)
     averages = setup.new_averages()
     for step in range(setup.total_steps):
@@ -84,14 +87,14 @@ def _whole_trial(setup: TrialSetup) -> None:
 def _few_steps(setup: TrialSetup) -> None:
     take_step, averages = setup.new_step(), setup.new_averages()
     compiled = setup.execution.compile != "none"
-    batch = next(_batches(setup))
+    batch = next(_batches(setup, None))
     # A compiled net is compiled again for each kind of step and, for evaluation as well, when a group is frozen.
     first = [*setup.plan.first_steps(), *([1] if compiled and setup.total_steps > 1 else [])]
     for steps in (first, *([step] for step in (_freezing_steps(setup) if compiled else ()))):
         setup.net.train()
         for step in steps:
             take_step.before(step)
-            take_step(batch)
+            take_step(first_rows(batch, setup.plan.at(step).rows))
         _evaluate(setup)
     averages.finish()
 

@@ -5,13 +5,15 @@ from typing import Literal
 import pytest
 import torch
 
+from airbench.data.batch import Batch
 from airbench.data.dataset import Dataset
+from airbench.data.epoch import Choice
 from airbench.data.loader import Loader, normalize, to_device
 from airbench.data.transforms import ImageShape, build_transforms
-from airbench.recipe.transforms import Cutout, Flip, RandomCrop, TransformConfig, Translate
+from airbench.recipe.transforms import ColorJitter, Cutout, Flip, RandomCrop, TransformConfig, Translate
 
 CPU = torch.device("cpu")
-
+LastBatch = Literal["drop", "carry_over", "keep"]
 
 AUGMENT: dict[str, TransformConfig] = {"flip": Flip(), "translate": Translate()}
 
@@ -19,7 +21,7 @@ AUGMENT: dict[str, TransformConfig] = {"flip": Flip(), "translate": Translate()}
 def make(
     dataset: Dataset, order: int = 0, augment: int = 0, *, batch: int = 64,
     transforms: dict[str, TransformConfig] = AUGMENT,
-    mirrored: bool | None = None,
+    mirrored: bool | None = None, last_batch: LastBatch = "drop",
 ) -> Loader:  # fmt: skip
     return Loader(
         to_device(dataset.train, dataset, CPU),
@@ -29,6 +31,7 @@ def make(
         order=torch.Generator().manual_seed(order),
         augment=torch.Generator().manual_seed(augment),
         mirrored=mirrored,
+        last_batch=last_batch,
     )
 
 
@@ -125,3 +128,59 @@ def test_a_mirrored_copy_gives_the_same_bits(
 def test_a_flip_after_another_augmentation_is_not_drawn_forward(small_shapes: Dataset) -> None:
     transforms: dict[str, TransformConfig] = {"cutout": Cutout(size=5), "flip": Flip()}
     assert make(small_shapes, transforms=transforms, mirrored=True).flip is None
+
+
+class Third:
+    """Chooses a third of every second batch, and all of the others; notes what it is given."""
+
+    def __init__(self) -> None:
+        self.orders: list[torch.Tensor] = []
+        self.steps: list[int] = []
+
+    def kept(self, step: int, size: int) -> list[int]:
+        return list(range(step % 3, size, 3)) if step % 2 else list(range(size))
+
+    def __call__(self, order: torch.Tensor, step: int) -> Choice:
+        self.orders.append(order)
+        self.steps.append(step)
+        batches, size = order.shape
+        kept = [self.kept(step + i, size) for i in range(batches)]
+        rows = torch.tensor([i * size + row for i, of_batch in enumerate(kept) for row in of_batch])
+        return Choice(rows, [len(of_batch) for of_batch in kept], rows.float())
+
+
+@pytest.mark.parametrize("last_batch", ["drop", "carry_over"])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_what_is_chosen_is_that_part_of_the_whole_batches(
+    last_batch: LastBatch, mirrored: bool, small_shapes: Dataset
+) -> None:
+    """Against a loader of the same seeds that gathers everything: 400 images are 6 batches of 64, and 16 left over."""
+    transforms = {**AUGMENT, "cutout": Cutout(size=5), "color_jitter": ColorJitter(brightness=0.1, contrast=0.1)}
+    whole, thinned = (
+        make(small_shapes, transforms=transforms, mirrored=mirrored, last_batch=last_batch) for _ in range(2)
+    )
+    third, shown = Third(), list[Batch]()
+    for _ in range(5):
+        batches = list(whole.epoch())
+        chosen = list(thinned.epoch(third))
+        first = torch.cat([batch.index for batch in batches])
+        assert torch.equal(third.orders[len(third.steps) - 2].flatten(), first)  # the next is chosen already
+        for i, (batch, part) in enumerate(zip(batches, chosen, strict=True)):
+            rows = third.kept(len(shown) + i, 64)
+            assert torch.equal(part.images, batch.images[rows])
+            assert torch.equal(part.targets, batch.targets[rows])
+            assert torch.equal(part.index, batch.index[rows])
+            assert part.weights is not None
+            assert part.weights.tolist() == [i * 64 + row for row in rows]
+        shown += batches
+    assert third.steps[:5] == ([0, 6, 12, 18, 25] if last_batch == "carry_over" else [0, 6, 12, 18, 24])
+
+
+def test_carried_over_images_begin_the_next_epoch(small_shapes: Dataset) -> None:
+    """Epoch after epoch every image is shown once, across the borders of batches."""
+    loader = make(small_shapes, batch=150, last_batch="carry_over")
+    epochs = [list(loader.epoch()) for _ in range(3)]
+    assert [len(batches) for batches in epochs] == [2, 3, 3]
+    shown = torch.cat([batch.index for batches in epochs for batch in batches])
+    for epoch in range(3):
+        assert shown[400 * epoch : 400 * (epoch + 1)].sort().values.equal(torch.arange(400))

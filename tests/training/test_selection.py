@@ -1,5 +1,8 @@
 """Selection of examples: unbiased where it drops at random, and the hardest where a proxy chooses."""
 
+import math
+from itertools import islice
+
 import numpy as np
 import pytest
 import torch
@@ -17,8 +20,8 @@ from airbench.training.flops import count_flop
 from airbench.training.loop import run_trial
 from airbench.training.plan import Plan
 from airbench.training.results import TrialSeeds
-from airbench.training.selection.proxy import HardestByProxy, train_proxy
-from airbench.training.selection.recorded_loss import RecordedLossSelection, thin_out
+from airbench.training.selection.proxy import train_proxy
+from airbench.training.selection.recorded_loss import RecordedLossSelection, mean_of_known, thin_out
 from airbench.training.setup import TrialSetup
 from tests.conftest import tiny
 
@@ -52,40 +55,74 @@ def test_the_expected_weight_of_every_example_is_one(easy: list[bool]) -> None:
     assert (total / draws - 1).abs().max() < 5 / draws**0.5
 
 
-def test_losses_are_those_of_the_last_step_that_saw_the_image(small_shapes: Dataset, cpu: Machine) -> None:
-    setup = TrialSetup(tiny("airbench94_muon", LOSSES).recipe, small_shapes, cpu)
-    selection = RecordedLossSelection(setup)
+def test_batches_are_thinned_out_one_by_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    easy, chance = torch.rand(9, 20, generator=generator) < torch.arange(9)[:, None] / 8, torch.rand(9, 20)
+    kept, weights = thin_out(easy, chance, 14)
+    for i in range(9):
+        alone = thin_out(easy[i], chance[i], 14)
+        assert torch.equal(kept[i], alone[0])
+        assert torch.equal(weights[i], alone[1])
+
+
+def selection_of(setup: TrialSetup) -> RecordedLossSelection:
+    selection = setup.selection
+    assert isinstance(selection, RecordedLossSelection)
     selection.start(SEEDS)
-    for batch in setup.new_loader(SEEDS).epoch():
-        selection.observe(batch, batch.index.float())
-    assert torch.equal(selection.losses, torch.arange(400.0))
-    batch = next(setup.new_loader(SEEDS).epoch())
-    selection.before_step(8)
-    kept = selection.choose(batch, 8)  # the first step of the second epoch
-    assert len(kept) == len(kept.images) == len(kept.targets) == 35
-    hard = batch.index[batch.index.float() >= selection.losses.mean()]
-    assert set(hard.tolist()) <= set(kept.index.tolist())
-    for index, image in zip(kept.index, kept.images, strict=True):
-        assert torch.equal(image, batch.images[batch.index == index][0])
-    assert selection.choose(batch, 15) is batch  # after 80% of the steps
+    return selection
+
+
+@pytest.mark.parametrize("last_batch", ["drop", "carry_over"])
+@pytest.mark.parametrize("span", ["start: 1, until: 0.8", "start: 1.5, until: 0.5", "start: 2, until: 1"])
+def test_an_epochs_choices_are_those_of_a_loop_over_its_batches(
+    span: str, last_batch: str, small_shapes: Dataset, cpu: Machine
+) -> None:
+    """Batches of 60 of 400 images, of which 40 are left over; every image's loss is its number times the epoch's."""
+    words = (f"train.selection={{name: recorded_loss, drop: 0.3, {span}}}", f"train.last_batch={last_batch}")
+    recipe = tiny("airbench94_muon", *words, "train.batch_size=60", "train.epochs=4").recipe
+    setup = TrialSetup(recipe, small_shapes, cpu)
+    selection, losses = selection_of(setup), dict.fromkeys(range(400), math.inf)
+    whole, thinned = setup.new_loader(SEEDS), setup.new_loader(SEEDS)
+    generator, step = SEEDS.generator("order", "selection"), 0
+    for epoch in range(1, 5):
+        batches = list(whole.epoch())
+        known = [loss for loss in losses.values() if loss < math.inf]
+        mean, before = sum(known) / len(known) if known else math.nan, dict(losses)
+        selects = any(setup.plan.at(step + i).rows < 60 for i in range(len(batches)))
+        chances = [torch.rand(60, generator=generator) for _ in batches] if selects else []
+        for i, (batch, part) in enumerate(zip(batches, thinned.epoch(selection.choose), strict=True)):
+            rows = setup.plan.at(step).rows
+            assert len(part) == rows
+            if rows == 60:
+                assert torch.equal(part.index, batch.index)
+                assert part.weights is None or part.weights.eq(1).all()
+            else:
+                easy = torch.tensor([before[index] < mean for index in batch.index.tolist()])
+                kept, weights = thin_out(easy, chances[i], rows)
+                assert torch.equal(part.index, batch.index[kept])
+                assert torch.equal(part.images, batch.images[kept])
+                assert part.weights is not None
+                assert torch.equal(part.weights, weights)
+            selection.observe(part, epoch * part.index)
+            losses |= {index: float(epoch * index) for index in part.index.tolist()}
+            assert selection.losses.tolist() == list(losses.values())
+            step += 1
+
+
+def test_losses_are_those_of_the_last_step_that_saw_the_image(small_shapes: Dataset, cpu: Machine) -> None:
+    selection = selection_of(TrialSetup(tiny("airbench94_muon", LOSSES).recipe, small_shapes, cpu))
+    labels = torch.zeros(3, dtype=torch.int64)
+    for images, losses in (((3, 1, 2), (0.5, 1.5, 2.5)), ((1, 4, 0), (3.5, 4.5, 5.5))):
+        selection.observe(Batch(torch.zeros(3, 3, 32, 32), labels, torch.tensor(images)), torch.tensor(losses))
+    assert selection.losses[:6].tolist() == [5.5, 3.5, 2.5, 0.5, 4.5, math.inf]
     selection.start(SEEDS)
     assert selection.losses.isinf().all()  # a new trial knows nothing of the one before
 
 
-def test_easy_is_below_the_mean_at_the_beginning_of_the_epoch(small_shapes: Dataset, cpu: Machine) -> None:
-    setup = TrialSetup(tiny("airbench94_muon", LOSSES, "train.epochs=3").recipe, small_shapes, cpu)
-    selection = setup.selection
-    assert isinstance(selection, RecordedLossSelection)
-    selection.start(SEEDS)
-    batch = next(setup.new_loader(SEEDS).epoch())
-    selection.observe(batch, torch.full((50,), 2.0))
-    selection.before_step(8)  # the second of three epochs of 8 steps begins
-    assert selection.mean == 2  # of those that are known
-    selection.observe(batch, torch.full((50,), 4.0))
-    selection.before_step(9)
-    assert selection.mean == 2
-    selection.before_step(16)
-    assert selection.mean == 4
+@given(losses=st.lists(st.floats(0, 1000, width=32), min_size=1), unknown=st.integers(0, 9))
+def test_the_mean_is_that_of_the_known_losses(losses: list[float], unknown: int) -> None:
+    mean = mean_of_known(torch.tensor([*losses, *[math.inf] * unknown]))
+    assert mean.item() == pytest.approx(sum(losses) / len(losses), rel=1e-5)
 
 
 def test_the_plan_drops_between_start_and_end() -> None:
@@ -136,15 +173,14 @@ def test_the_proxy_sees_the_same_batches_and_takes_the_hardest(small_shapes: Dat
                 losses[hardest].sum().backward()
                 optimizers.step()
             step += 1
-    batch = next(setup.new_loader(SEEDS).epoch())
-    selection = setup.selection
-    assert isinstance(selection, HardestByProxy)
-    selection.start(SEEDS)
-    for step in (0, 7):
-        selection.before_step(step)
-        chosen = selection.choose(batch, step)
-        assert torch.equal(chosen.index, batch.index[choices[step]])
-        assert torch.equal(chosen.images, batch.images[choices[step]])
+    setup.selection.start(SEEDS)
+    whole, hard = setup.new_loader(SEEDS), setup.new_loader(SEEDS)
+    expected = [batch for _ in range(2) for batch in whole.epoch()]
+    parts = islice((part for _ in range(2) for part in hard.epoch(setup.selection.choose)), 16)
+    for part, batch, rows in zip(parts, expected, choices, strict=True):
+        assert torch.equal(part.index, batch.index[rows])
+        assert torch.equal(part.images, batch.images[rows])
+        assert part.weights is None
 
 
 def test_arithmetic_of_a_selection_adds_up() -> None:

@@ -1,5 +1,5 @@
 """Selection of examples: which images of each batch are trained on."""
 
-from airbench.training.selection.base import Selection, take
+from airbench.training.selection.base import Selection
 
-__all__ = ["Selection", "take"]
+__all__ = ["Selection"]

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from airbench.data.batch import Batch
+from airbench.data.epoch import Choice
 from airbench.optim.optimizers import Optimizers
 from airbench.recipe.selections import ProxySelection
 from airbench.training.results import TrialSeeds
-from airbench.training.selection.base import Selection, take
+from airbench.training.selection.base import Selection
 from airbench.training.setup import TrialSetup
 
 
@@ -15,24 +15,19 @@ class HardestByProxy(Selection):
     """Replays the choices that were made while the proxy was trained on the same batches."""
 
     def __init__(self, proxy: TrialSetup, steps: int, rows: int, backward_every: int):
-        self.proxy, self.steps, self.backward_every = proxy, steps, backward_every
+        self.proxy, self.steps, self.rows, self.backward_every = proxy, steps, rows, backward_every
         self.choices: list[Tensor] = []
         """The rows of each step's batch that are trained on, ``(K,)``, ascending."""
-        self.rows = torch.arange(rows, device=proxy.machine.device)
-        """Those of this step."""
 
     def start(self, seeds: TrialSeeds) -> None:
         """Train the proxy."""
-        self.choices = train_proxy(self.proxy, seeds, self.steps, len(self.rows), self.backward_every)
+        self.choices = train_proxy(self.proxy, seeds, self.steps, self.rows, self.backward_every)
 
-    def before_step(self, step: int) -> None:
-        """See :class:`Selection`."""
-        if self.choices:  # there are none in a warm-up
-            self.rows.copy_(self.choices[step])
-
-    def choose(self, batch: Batch, step: int) -> Batch:
-        """See :class:`Selection`."""
-        return take(batch, self.rows)
+    def choose(self, order: Tensor, step: int) -> Choice | None:
+        """Take the proxy's choices. The last epoch has none for the batches after the last step."""
+        kept = torch.stack(self.choices[step : step + len(order)])
+        rows = torch.arange(order.numel(), device=order.device).view_as(order)
+        return Choice(rows[: len(kept)].gather(1, kept).flatten(), [self.rows] * len(kept))
 
 
 def train_proxy(proxy: TrialSetup, seeds: TrialSeeds, steps: int, rows: int, backward_every: int) -> list[Tensor]:

@@ -6,67 +6,76 @@ import torch
 from torch import Tensor
 
 from airbench.data.batch import Batch
-from airbench.device import send_into
+from airbench.data.epoch import Choice
+from airbench.device import send
 from airbench.recipe.selections import RecordedLoss
 from airbench.training.results import TrialSeeds
-from airbench.training.selection.base import Selection, take
+from airbench.training.selection.base import Selection
 from airbench.training.setup import TrialSetup
 
 
 class RecordedLossSelection(Selection):
     """Drops easy images at random, on the device: nothing waits for their losses."""
 
-    needs_index = True
+    observes = True
 
     def __init__(self, setup: TrialSetup):
         self.plan, device = setup.plan, setup.machine.device
         self.losses = torch.full((len(setup.train),), math.inf, device=device)
         """The loss of each image when it was last trained on, ``(N,)`` float32; infinite until then: not easy."""
-        self.mean = torch.zeros((), device=device)
-        """The mean of those that were known when this epoch, or the dropping in it, began; smaller losses are easy."""
-        self.chance = torch.zeros(setup.recipe.train.batch_size, device=device)
-        """Uniform random numbers for the examples of this step's batch, ``(B,)``."""
-        self.generator, self._epoch = torch.Generator(), -1
+        self.generator = torch.Generator()
 
     def start(self, seeds: TrialSeeds) -> None:
         """See :class:`Selection`."""
         self.losses.fill_(math.inf)
-        self.generator, self._epoch = seeds.generator("order", "selection"), -1
+        self.generator = seeds.generator("order", "selection")
 
-    def before_step(self, step: int) -> None:
-        """See :class:`Selection`."""
-        if self.plan.at(step).rows == len(self.chance):
-            return
-        send_into(self.chance, torch.rand(len(self.chance), generator=self.generator))
-        epoch = int(step / self.plan.per_epoch)
-        if epoch != self._epoch:
-            self._epoch = epoch
-            known = self.losses.isfinite()
-            self.mean.copy_(torch.where(known, self.losses, 0.0).sum() / known.sum())
-
-    def choose(self, batch: Batch, step: int) -> Batch:
-        """See :class:`Selection`."""
-        rows = self.plan.at(step).rows
-        if rows == len(batch):
-            return batch
-        return take(batch, *thin_out(self.losses[batch.index] < self.mean, self.chance, rows))
+    def choose(self, order: Tensor, step: int) -> Choice | None:
+        """Thin out the batches of which the plan trains on a part, and keep the others whole."""
+        batches, size = order.shape
+        sizes = [self.plan.at(step + i).rows for i in range(batches)]
+        fewest = min(sizes)
+        if fewest == size:
+            return None
+        thinned = slice(sizes.index(fewest), sizes.index(fewest) + sizes.count(fewest))
+        easy = self.losses[order[thinned]] < mean_of_known(self.losses)
+        # Drawn for all batches, so that every epoch's numbers take the same pinned memory.
+        chance = send(torch.rand(order.shape, generator=self.generator), order.device)
+        kept, weights = thin_out(easy, chance[thinned], fewest)
+        rows = torch.arange(order.numel(), device=order.device).view_as(order)
+        ones = torch.ones_like(chance)
+        return Choice(
+            in_place_of(thinned, rows[thinned].gather(1, kept), rows), sizes, in_place_of(thinned, weights, ones)
+        )
 
     def observe(self, batch: Batch, losses: Tensor) -> None:
         """See :class:`Selection`."""
         self.losses[batch.index] = losses.float()
 
 
-def thin_out(easy: Tensor, chance: Tensor, rows: int) -> tuple[Tensor, Tensor]:
-    """Keep ``rows`` of B examples: all that are not ``easy`` ``(B,)``, and a random part of the easy ones.
+def mean_of_known(losses: Tensor) -> Tensor:
+    """Return the mean of those ``losses`` ``(N,)`` that are finite, a scalar on the device."""
+    return losses.nan_to_num(posinf=0.0).sum() / (losses < math.inf).sum()
 
-    ``chance`` ``(B,)`` are independent uniform random numbers. If there are not enough easy ones, those to be dropped
-    are drawn from all. Returns the examples kept and their weights: each example's expected weight is 1.
+
+def in_place_of(part: slice, thinned: Tensor, whole: Tensor) -> Tensor:
+    """Return ``whole`` ``(batches, B)`` with ``thinned`` ``(…, K)`` instead of those batches of it, as one row."""
+    return torch.cat([whole[: part.start].flatten(), thinned.flatten(), whole[part.stop :].flatten()])
+
+
+def thin_out(easy: Tensor, chance: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    """Keep ``rows`` of the B examples of each batch: those not ``easy`` ``(..., B)``, and a random part of the easy.
+
+    ``chance`` ``(..., B)`` are independent uniform random numbers. If a batch has not enough easy ones, those to be
+    dropped are drawn from all. Returns the examples kept and their weights, ``(..., rows)``: each example's expected
+    weight is 1.
     """
-    dropped = len(easy) - rows
-    pool = easy | (easy.sum() <= dropped)
+    dropped = easy.shape[-1] - rows
+    pool = easy | (easy.sum(-1, keepdim=True) <= dropped)
     order = torch.where(pool, chance, 2.0).sort(descending=True, stable=True)  # first those that are kept anyway
-    size = pool.sum()
-    return order.indices[:rows], torch.where(order.values[:rows] < 2, size / (size - dropped), 1.0)
+    size = pool.sum(-1, keepdim=True)
+    values, kept = order.values[..., :rows], order.indices[..., :rows]
+    return kept, torch.where(values < 2, size / (size - dropped), 1.0)
 
 
 def build_recorded_loss(config: RecordedLoss, setup: TrialSetup) -> RecordedLossSelection:
