@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airbench.analysis.experiments import engine_differences, refuse_duplicates, same_experiment
+from airbench.analysis.labels import labels
 from airbench.analysis.machines import time_notes, why_no_time
 from airbench.analysis.statistics import (
     ALPHA,
@@ -18,7 +19,6 @@ from airbench.analysis.statistics import (
     untested,
     welch,
 )
-from airbench.analysis.summary import labels
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
 
@@ -37,7 +37,7 @@ class Comparison:
     a: RunRecord
     b: RunRecord
     names: tuple[str, str]
-    """Display names of a and b: the recipe's name, or the folder's if the recipes share one."""
+    """Display names of a and b."""
     method: str
     """Name of the test applied to the accuracies."""
     accuracy: Difference
@@ -208,10 +208,11 @@ def warnings(runs: Sequence[RunRecord]) -> list[str]:
         if len(values) > 1:
             shown = " / ".join(sorted(v[:40] for v in values))
             lines.append(f"warning: the runs differ in {label}: {shown}")
-    lines += [f"warning: {note}" for note in time_notes(runs, labels(runs))]
-    for run in runs:
+    names = labels(runs)
+    lines += [f"warning: {note}" for note in time_notes(runs, names)]
+    for run, name in zip(runs, names, strict=True):
         if run.failed or run.missing:
-            lines.append(f"warning: {run.name}: {len(run.failed)} trials failed, {len(run.missing)} missing")
+            lines.append(f"warning: {name}: {len(run.failed)} trials failed, {len(run.missing)} missing")
     return lines
 
 

@@ -13,9 +13,10 @@ import yaml
 
 from airbench.analysis.compare import compare_runs, comparison_lines, same_images, warnings
 from airbench.analysis.experiments import refuse_duplicates
+from airbench.analysis.labels import labels
 from airbench.analysis.machines import time_notes, why_no_time
 from airbench.analysis.page import html_page, html_table
-from airbench.analysis.summary import arithmetic_lines, labels, summarize_run, summary_rows
+from airbench.analysis.summary import arithmetic_lines, summarize_run, summary_rows
 from airbench.analysis.verify import verify
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord

@@ -8,8 +8,9 @@ import numpy as np
 from airbench.analysis.regression import Array, Regression, regress
 from airbench.analysis.statistics import summarize
 from airbench.analysis.summary import table
+from airbench.recipe.source import short_names
 from airbench.runs import RunRecord
-from airbench.sweep.axes import as_number, digits, short_names
+from airbench.sweep.axes import as_number, digits
 from airbench.sweep.folder import Sweep
 
 LEVELS = 5

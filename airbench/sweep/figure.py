@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from airbench.analysis.figures import COLOURS
-from airbench.sweep.axes import as_number, short_names
+from airbench.recipe.source import short_names
+from airbench.sweep.axes import as_number
 from airbench.sweep.folder import Sweep
 from airbench.sweep.results import winner
 from airbench.sweep.tpe import importance

@@ -7,9 +7,9 @@ import yaml
 
 from airbench.analysis.statistics import summarize, welch
 from airbench.analysis.summary import table
-from airbench.recipe.source import parse_override
+from airbench.recipe.source import parse_override, short_names
 from airbench.runs import RunRecord
-from airbench.sweep.axes import label, overrides, short_names
+from airbench.sweep.axes import label, overrides
 from airbench.sweep.effects import effect_lines, effects
 from airbench.sweep.folder import AGAIN, BEST, RECIPE, Sweep
 from airbench.sweep.tpe import importance
