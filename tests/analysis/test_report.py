@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from airbench.analysis.compare import compare_runs
-from airbench.analysis.figures import pareto_front
-from airbench.analysis.report import html_report, write_report
+from airbench.analysis.report import write_report
+from airbench.analysis.report.figures import pareto_front
+from airbench.analysis.report.html import html_report
 from airbench.cli import main
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord

@@ -8,6 +8,7 @@ from airbench.analysis.compare import compare_runs, comparison_lines, same_image
 from airbench.analysis.labels import labels
 from airbench.analysis.machines import time_notes
 from airbench.analysis.report.order import best_first
+from airbench.analysis.report.sections import Section
 from airbench.analysis.summary import summarize_run, summary_rows
 from airbench.runs import RunRecord
 
@@ -45,22 +46,25 @@ def csv_report(runs: Sequence[RunRecord]) -> str:
     return out.getvalue()
 
 
-def markdown_report(runs: Sequence[RunRecord]) -> str:
-    """Leaderboard table, followed by the comparisons."""
+def markdown_report(runs: Sequence[RunRecord], sections: Sequence[Section] = ()) -> str:
+    """Leaderboard tables, each followed by the comparisons; then the sections."""
     lines: list[str] = []
     for group in same_images(runs):
         ordered = best_first(group)
-        header, *rows = summary_rows(ordered)
-        lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-        lines += [
-            "| " + " | ".join((name, *row[1:])) + " |" for name, row in zip(labels(ordered), rows, strict=True)
-        ] + [""]
+        lines += [*markdown_table(summary_rows(ordered)), ""]
         lines += [line for note in time_notes(ordered, labels(ordered)) for line in (note, "")]
         if len(group) > 1:
-            lines += ["```", *comparisons(ordered), "```", ""]
+            lines += ["```", *_comparisons(ordered), "```", ""]
+    for section in sections:
+        lines += [f"## {section.title}", "", section.markdown, ""]
     return "\n".join(lines)
 
 
-def comparisons(runs: Sequence[RunRecord]) -> list[str]:
-    """Return every comparison as lines of text."""
+def markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, the first of whose rows is its header."""
+    header, *body = [" | ".join(cell.replace("|", r"\|") for cell in row) for row in rows]
+    return [f"| {header} |", "|" + "---|" * len(rows[0]), *(f"| {row} |" for row in body)]
+
+
+def _comparisons(runs: Sequence[RunRecord]) -> list[str]:
     return [line for comparison in compare_runs(runs) for line in comparison_lines(comparison)]
