@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from airbench.cli import analyze, benchmark, devices, gpu_check, predict, study, sweep, train
+from airbench.cli import analyze, benchmark, devices, gpu_check, predict, report, study, sweep, train
 from airbench.errors import OUT_OF_MEMORY, AirbenchError, is_out_of_memory
 
 LONGEST = 2000
@@ -128,6 +128,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_commands(commands)
     sweep.add_commands(commands)
     analyze.add_commands(commands)
+    report.add_commands(commands)
     study.add_commands(commands)
     benchmark.add_commands(commands)
     devices.add_commands(commands)

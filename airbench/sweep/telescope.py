@@ -34,7 +34,7 @@ from airbench.sweep.results import winner
 from airbench.sweep.search import search
 from airbench.sweep.trained import Say, accuracies
 
-PLAN = "telescope.json"
+PLAN = folder.TELESCOPE
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,17 @@
 """The figure of a telescope: accuracy over each axis at every level, and how the optimum moves."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from airbench.analysis.figures import COLOURS
+from airbench.analysis.figures import COLOURS, picture
+from airbench.analysis.page import Picture
 from airbench.sweep.axes import Axis, parse_axis
-from airbench.sweep.figure import STYLE, accuracy_label
+from airbench.sweep.figure import SIZE, STYLE, accuracy_label
 from airbench.sweep.folder import Sweep
 from airbench.sweep.optimum import Optimum
 from airbench.sweep.telescope import Telescope, in_units
@@ -25,17 +27,34 @@ def draw_telescope(telescope: Telescope, levels: Sequence[Sweep], found: dict[st
         figure = Figure(figsize=(10.5, 3.9 * len(axes_of_search)), layout="constrained")
         grid = figure.subplots(len(axes_of_search), 2, squeeze=False, width_ratios=[3, 2])
         for (left, right), axis in zip(grid, axes_of_search, strict=True):
-            for level, sweep in enumerate(levels):
-                label = f"{telescope.key}={telescope.values[level]}"
-                _draw_level(left, axis, sweep, COLOURS[level % len(COLOURS)], label)
-            left.set_xlabel(axis.key)
-            left.set_ylabel(accuracy_label(telescope.on_test))
-            if axis.log:
-                left.set_xscale("log")
-                right.set_yscale("log")
-            left.legend(fontsize=8)
+            _draw_levels(left, axis, telescope, levels)
             _draw_optima(right, axis, telescope, found.get(axis.key, []))
         figure.savefig(telescope.path / FIGURE, dpi=130)
+
+
+def telescope_pictures(telescope: Telescope, levels: Sequence[Sweep], found: dict[str, list[Optimum]]) -> list[Picture]:
+    """Draw the same for a page, two figures for each axis."""
+    panels = []
+    for axis in map(parse_axis, telescope.axes):
+        draw = partial(_draw_levels, axis=axis, telescope=telescope, levels=levels)
+        said = "A dot for each trial, a line through the means of each level."
+        panels.append(picture(f"Accuracy against {axis.key}", draw, f"{said} Over {axis.key}.", said, SIZE))
+        if axis.key in found:
+            draw = partial(_draw_optima, axis=axis, telescope=telescope, found=found[axis.key])
+            said = f"Best {axis.key} at each level, with its 95% interval."
+            panels.append(picture(f"How the best {axis.key} moves", draw, said, said, SIZE))
+    return panels
+
+
+def _draw_levels(axes: Axes, axis: Axis, telescope: Telescope, levels: Sequence[Sweep]) -> None:
+    for level, sweep in enumerate(levels):
+        label = f"{telescope.key}={telescope.values[level]}"
+        _draw_level(axes, axis, sweep, COLOURS[level % len(COLOURS)], label)
+    axes.set_xlabel(axis.key)
+    axes.set_ylabel(accuracy_label(telescope.on_test))
+    if axis.log:
+        axes.set_xscale("log")
+    axes.legend(fontsize=8)
 
 
 def _draw_level(axes: Axes, axis: Axis, sweep: Sweep, colour: str, label: str) -> None:
@@ -50,6 +69,8 @@ def _draw_level(axes: Axes, axis: Axis, sweep: Sweep, colour: str, label: str) -
 
 
 def _draw_optima(axes: Axes, axis: Axis, telescope: Telescope, found: Sequence[Optimum]) -> None:
+    if axis.log:
+        axes.set_yscale("log")
     for level, each in enumerate(found):
         at, low, high = in_units(axis, each)
         colour = COLOURS[level % len(COLOURS)]
