@@ -31,7 +31,7 @@ nav a:hover { border-color: var(--accent) }
 .tile .words { font-size: 1.05rem }
 
 .wide { overflow-x: auto }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
+table { border-collapse: collapse; min-width: min(100%, 40rem); font-variant-numeric: tabular-nums }
 th, td { text-align: left; vertical-align: baseline; padding: .42rem 1rem .42rem 0; white-space: nowrap;
   border-bottom: 1px solid var(--line) }
 th { font-size: .82rem; font-weight: 600; color: var(--mute); border-color: var(--faint) }
@@ -47,6 +47,7 @@ td.wrap { min-width: 14rem }
   background: #3b7dd8 }
 
 .panels { display: grid; gap: 1.2rem 1.8rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)) }
+.panels:has(> :nth-child(4):last-child) { grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)) }
 figure { margin: 0; min-width: 0 }
 figure svg { display: block; width: 100%; max-width: 32rem; height: auto; overflow: visible }
 svg text { font-family: inherit !important }

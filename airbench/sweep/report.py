@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from airbench.analysis.page import Cell, Html, html_panels, html_table, html_tiles
+from airbench.analysis.page import Cell, Html, html_legend, html_panels, html_table, html_tiles
 from airbench.analysis.report.sections import Section
 from airbench.analysis.report.tables import markdown_table
 from airbench.analysis.statistics import summarize
@@ -96,7 +96,14 @@ def _html(sweep: Sweep, found: Outcome) -> str:
 
 
 def _notes(lines: Iterable[str]) -> list[str]:
-    return [f'<p class="note">{escape(line.strip())}</p>' for line in lines]
+    return [f'<p class="note">{escape(_sentence(line))}</p>' for line in lines]
+
+
+def _sentence(line: str) -> str:
+    """Return a line of the terminal's as a sentence that stands alone."""
+    text = line.strip()
+    text = f"The best setting{text[2:]}" if text.startswith("it ") else text
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _importance(found: dict[str, float]) -> str:
@@ -154,7 +161,7 @@ def _markdown(sweep: Sweep, found: Outcome) -> list[str]:
         "",
         f"- best setting: `{label(sweep.settings[found.best])}`",
         f"- its accuracy: {accuracy} ({sure})",
-        *(f"- {line.strip()}" for line in found.said),
+        *(f"- {_sentence(line)}" for line in found.said),
         f"- cost: {found.cost}",
     ]
     if found.importance:
@@ -172,17 +179,19 @@ def _markdown(sweep: Sweep, found: Outcome) -> list[str]:
 
 
 def _telescope_section(plan: Telescope) -> Section:
-    from airbench.sweep.telescope_figure import telescope_pictures  # loads matplotlib
+    from airbench.sweep.telescope_figure import level_colours, telescope_pictures  # loads matplotlib
 
     levels = [_level(plan, level) for level in range(len(plan.values))]
     found = outcome_of(levels[-1], levels[:-1])
     optima = telescope.optima(plan, levels)
     rows = _optima_rows(plan, optima)
-    drift = [line.strip() for line in telescope.drift_lines(plan, optima) if line.startswith("  moves")]
+    axes = [axis for axis in map(parse_axis, plan.axes) if axis.key in optima]
+    drift = [f"The best {axis.key} {telescope.drift_text(axis, optima[axis.key])}" for axis in axes]
     said = f"A sweep at each of {len(levels)} levels of {plan.key}, each around the best setting of the one before."
     html = "".join(
         [
             f"<p>{escape(said)}</p>",
+            html_legend([(colour, "", name) for colour, name in level_colours(plan)]),
             html_panels(telescope_pictures(plan, levels, optima)),
             f"<h3>Optima</h3>{html_table(rows)}" if len(rows) > 1 else "",
             *_notes(drift),
@@ -190,7 +199,7 @@ def _telescope_section(plan: Telescope) -> Section:
             _html(levels[-1], found),
         ]
     )
-    table = [*markdown_table(rows), "", *(f"- {line}" for line in drift), ""] if len(rows) > 1 else []
+    table = [*markdown_table(rows), "", *(f"- {_sentence(line)}" for line in drift), ""] if len(rows) > 1 else []
     last = f"The last level, {plan.key}={plan.values[-1]}:"
     markdown = [said, "", *table, last, "", *_markdown(levels[-1], found)]
     title = f"Telescope of {levels[-1].recipe().recipe.name} over {plan.key}"
