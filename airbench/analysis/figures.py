@@ -50,7 +50,7 @@ def picture(
     with matplotlib.rc_context({**STYLE, "font.size": font}):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.subplots())
-        return Picture(title, _svg(figure), alternative, caption)
+        return Picture(title, _svg(figure, alternative), alternative, caption)
 
 
 def plain_style() -> Any:
@@ -59,8 +59,11 @@ def plain_style() -> Any:
     return {key: colours.get(value, value) if "color" in key else value for key, value in STYLE.items()}
 
 
-def _svg(figure: Figure) -> str:
-    """Return a figure as SVG in the page's colours, as wide as its place, without names that another figure has."""
+def _svg(figure: Figure, salt: str) -> str:
+    """Return a figure as SVG in the page's colours, as wide as its place, with names of its own.
+
+    Of two figures with the same name in a page, a hidden one would hide parts of the other.
+    """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     svg = buffer.getvalue()
@@ -70,5 +73,5 @@ def _svg(figure: Figure) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     svg = _GEOMETRY.sub(lambda found: _NUMBER.sub(lambda n: f"{float(n[0]):.2f}", found[0]), svg)
-    own = f"{zlib.crc32(svg.encode('utf-8', 'replace')):08x}"
+    own = f"{zlib.crc32((salt + svg).encode('utf-8', 'replace')):08x}"
     return re.sub(r"\n\s*", "\n", _NAME.sub(rf"\1\2-{own}", svg))

@@ -36,8 +36,8 @@ th, td { text-align: left; vertical-align: baseline; padding: .42rem 1rem .42rem
   border-bottom: 1px solid var(--line) }
 th { font-size: .82rem; font-weight: 600; color: var(--mute); border-color: var(--faint) }
 th:last-child, td:last-child { padding-right: 0 }
-td:first-child, td.wrap { white-space: normal; overflow-wrap: anywhere; min-width: 9rem }
-td.wrap { min-width: 14rem }
+td:first-child, .name, .wrap { white-space: normal; overflow-wrap: anywhere; min-width: 8rem }
+.wrap { min-width: 12rem }
 .number { display: inline-block; min-width: 1.45em; padding: 0 .3em; border-radius: .35em; margin-right: .5em;
   color: #0d1013; font-size: .78rem; font-weight: 700; line-height: 1.6; text-align: center }
 .number:empty { min-width: 1.1em; height: .8em; vertical-align: -.05em }
@@ -75,8 +75,11 @@ dt { color: var(--mute) }
 dd { margin: 0; overflow-wrap: anywhere }
 dd code, p code { font: .92em ui-monospace, SFMono-Regular, Menlo, Consolas, monospace }
 
-@media (max-width: 68rem) { th, td { padding-right: .7rem; font-size: .92rem } .number { font-size: .72rem } }
-@media screen and (max-width: 48rem) {
+@media (max-width: 68rem) {
+  th, td { padding-right: .6rem; font-size: .86rem }
+  th { font-size: .78rem }
+  .number { font-size: .72rem } }
+@media screen and (max-width: 56rem) {
   body { padding: 1.2rem 1rem 3rem }
   h1 { font-size: 1.5rem }
   h2 { margin-top: 2.4rem; font-size: 1.2rem }
@@ -90,8 +93,9 @@ dd code, p code { font: .92em ui-monospace, SFMono-Regular, Menlo, Consolas, mon
   td::before { content: attr(data-label); color: var(--mute); text-align: left; flex: none }
   td:first-child { display: block; font-weight: 600; text-align: left; padding-bottom: .2rem }
   td:first-child::before, td:empty { display: none }
-  td.wrap { min-width: 0; display: block; text-align: left }
-  td.wrap::before { content: none } }
+  .name, .wrap { min-width: 0 }
+  .wrap { display: block; text-align: left }
+  .wrap::before { content: none } }
 @media print {
   :root { --paper: #fff; --ink: #000; --mute: #444; --faint: #bbb; --line: #ddd; --soft: #f4f4f4 }
   body { max-width: none; padding: 0; font-size: 10pt }

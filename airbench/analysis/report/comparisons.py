@@ -40,7 +40,7 @@ def _row(c: Comparison) -> tuple[str | tuple[str, str], ...]:
     p = "-" if math.isnan(c.accuracy.p) else f"{c.accuracy.p:.2g}"
     said = "; ".join((c.verdict, *engine_lines(c)))
     kind = "wrap good" if c.accuracy.p < ALPHA else "wrap"
-    return (c.names[0], (c.names[1], "wrap"), f"{c.accuracy.difference:+.2%}", interval, p, _times(c), (said, kind))
+    return (c.names[0], (c.names[1], "name"), f"{c.accuracy.difference:+.2%}", interval, p, _times(c), (said, kind))
 
 
 def _times(c: Comparison) -> str:

@@ -136,7 +136,7 @@ def _figures(rows: Sequence[Entry]) -> str:
 
 def _spectra(rows: Sequence[Entry]) -> str:
     """One choice of all runs that recorded spectra; empty if none did."""
-    contents = [(entry.name, html_panels(pictures)) for entry in rows if (pictures := spectra(entry.run))]
+    contents = [(entry.name, html_panels(pictures)) for entry in rows if (pictures := spectra(entry.run, entry.name))]
     if not contents:
         return ""
     legend = html_legend([(colour, "", f"{kind} orthogonalisation") for kind, colour in KINDS.items()])

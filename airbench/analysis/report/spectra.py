@@ -21,7 +21,7 @@ SMALLEST = 1e-5
 """Smaller values are drawn as this."""
 
 
-def spectra(run: RunRecord) -> list[Picture]:
+def spectra(run: RunRecord, run_name: str) -> list[Picture]:
     """Draw a figure for each matrix: before and after orthogonalisation. None if the run recorded none."""
     usable = {
         name: {kind: _sorted(values[kind]) for kind in KINDS}
@@ -32,10 +32,10 @@ def spectra(run: RunRecord) -> list[Picture]:
         return []
     lowest = min(float(y.min()) for lines in usable.values() for y in lines.values())
     highest = max(float(y.max()) for lines in usable.values() for y in lines.values())
-    return [_panel(str(name), lines, (lowest / 1.3, highest * 1.3)) for name, lines in usable.items()]
+    return [_panel(run_name, str(name), lines, (lowest / 1.3, highest * 1.3)) for name, lines in usable.items()]
 
 
-def _panel(name: str, lines: dict[str, Any], limits: tuple[float, float]) -> Picture:
+def _panel(run_name: str, name: str, lines: dict[str, Any], limits: tuple[float, float]) -> Picture:
     title = name.removesuffix(".weight")
     ends = ", ".join(f"{kind} {y[0]:.2g} to {y[-1]:.2g}" for kind, y in lines.items())
 
@@ -47,7 +47,7 @@ def _panel(name: str, lines: dict[str, Any], limits: tuple[float, float]) -> Pic
         axes.set_xticks([])
         axes.set_title(literal(title), fontsize="medium")
 
-    said = f"Singular values of {title}: {ends}"
+    said = f"{run_name}: singular values of {title}, {ends}"
     return picture("", draw, said, size=SMALL, font=10)
 
 
