@@ -2,15 +2,17 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord, find_runs, read_run
 
 if TYPE_CHECKING:
     from airbench.analysis.report.sections import Section
+
+T = TypeVar("T")
 
 FORMATS = ("html", "md", "csv", "png", "pdf", "svg")
 """Formats of a report."""
@@ -79,19 +81,20 @@ def _all(form: str) -> "tuple[list[RunRecord], list[Section]]":
     from airbench.sweep.folder import find_sweep_folders
 
     sweeps = find_sweep_folders(_RUNS)
-    runs: list[RunRecord] = []
-    sections: list[Section] = []
-    for path in [*find_runs(_RUNS), *(sweeps if form in WITH_SWEEPS else ())]:
-        if any(path.is_relative_to(sweep) and path != sweep for sweep in sweeps):
-            continue  # of a sweep
+    paths = [path for path in find_runs(_RUNS) if not any(path.is_relative_to(sweep) for sweep in sweeps)]
+    sections = _readable(_section, sweeps if form in WITH_SWEEPS else [])
+    return _readable(read_run, paths), sections
+
+
+def _readable(read: Callable[[Path], T], paths: Sequence[Path]) -> list[T]:
+    """Read what is at ``paths``; name on stderr what cannot be read."""
+    found = []
+    for path in paths:
         try:
-            if path in sweeps:
-                sections.append(_section(path))
-            else:
-                runs.append(read_run(path))
+            found.append(read(path))
         except AirbenchError as error:
             print(f"airbench: {error}", file=sys.stderr)
-    return runs, sections
+    return found
 
 
 def _section(path: Path) -> "Section":
