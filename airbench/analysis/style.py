@@ -36,12 +36,12 @@ th, td { text-align: left; vertical-align: baseline; padding: .42rem 1rem .42rem
   border-bottom: 1px solid var(--line) }
 th { font-size: .82rem; font-weight: 600; color: var(--mute); border-color: var(--faint) }
 th:last-child, td:last-child { padding-right: 0 }
-td:first-child, .name, .wrap { white-space: normal; overflow-wrap: anywhere; min-width: 8rem }
+td:first-child, .name, .wrap { white-space: normal; overflow-wrap: anywhere; min-width: 10rem }
 .wrap { min-width: 12rem }
 .number { display: inline-block; min-width: 1.45em; padding: 0 .3em; border-radius: .35em; margin-right: .5em;
   color: #0d1013; font-size: .78rem; font-weight: 700; line-height: 1.6; text-align: center }
 .number:empty { min-width: 1.1em; height: .8em; vertical-align: -.05em }
-.legend { list-style: none; display: flex; flex-wrap: wrap; gap: .15rem 1rem; margin: 0 0 .5rem; padding: 0;
+.legend { list-style: none; display: flex; flex-wrap: wrap; gap: .15rem 1rem; margin: 1.2rem 0 .6rem; padding: 0;
   font-size: .84rem }
 .bar { display: inline-block; vertical-align: middle; height: .6rem; margin-right: .6rem; border-radius: .3rem;
   background: #3b7dd8 }
@@ -112,6 +112,6 @@ dd code, p code { font: .92em ui-monospace, SFMono-Regular, Menlo, Consolas, mon
   .tabs > input { display: none }
   .tabs > label { border: 0; padding: 0; background: none !important; color: var(--ink) !important; font-weight: 600 }
   .tabs > div { display: block }
-  details::details-content { content-visibility: visible; display: block } }
+  details:not(details details)::details-content { content-visibility: visible; display: block } }
 """
-"""Every tab is shown on paper. Without this style sheet the page is plain, and complete."""
+"""Every tab is shown on paper, and what is folded, except for recipes. Without this style sheet the page is plain, and complete."""

@@ -48,7 +48,7 @@ def html_report(runs: Sequence[RunRecord], sections: Sequence[Section] = ()) -> 
             chapters.append(
                 (f"Comparisons{on}", _paragraphs(warnings(ordered, names)) + comparison_html(ordered, names))
             )
-    everything = best_first(runs)
+    everything = [run for group in groups for run in best_first(group)]
     rows = entries(everything, [named[run.path] for run in everything])
     if found := _spectra(rows):
         chapters.append(("Spectra of the last updates", found))
