@@ -114,4 +114,5 @@ dd code, p code { font: .92em ui-monospace, SFMono-Regular, Menlo, Consolas, mon
   .tabs > div { display: block }
   details:not(details details)::details-content { content-visibility: visible; display: block } }
 """
-"""Every tab is shown on paper, and what is folded, except for recipes. Without this style sheet the page is plain, and complete."""
+"""Every tab is shown on paper, and what is folded, except for recipes. Without this style sheet the page is plain, and
+complete."""

@@ -127,9 +127,9 @@ def _draw_curves(axes: Axes, rows: Sequence[Entry]) -> None:
             continue
         accuracy = np.array([[e.get("accuracy", np.nan) for e in c[:length]] for c in curves])
         seconds = np.median([[e.get("seconds", np.nan) for e in c[:length]] for c in curves], axis=0)
-        mean, label = accuracy.mean(0), literal(entry.name)
+        mean = accuracy.mean(0)
         axes.fill_between(seconds, accuracy.min(0), accuracy.max(0), color=entry.colour, alpha=0.2, linewidth=0)
-        axes.plot(seconds, mean, "o-", color=entry.colour, markersize=3.5, label=label)
+        axes.plot(seconds, mean, "o-", color=entry.colour, markersize=3.5)
         _draw_number(axes, entry, seconds[-1], mean[-1])
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlabel("timed seconds")
