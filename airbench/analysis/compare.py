@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airbench.analysis.experiments import engine_differences, refuse_duplicates, same_experiment
+from airbench.analysis.labels import labels
 from airbench.analysis.machines import NO_TIME, time_notes, why_no_time
 from airbench.analysis.statistics import (
     ALPHA,
@@ -18,7 +19,6 @@ from airbench.analysis.statistics import (
     untested,
     welch,
 )
-from airbench.analysis.summary import labels
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
 
@@ -37,7 +37,7 @@ class Comparison:
     a: RunRecord
     b: RunRecord
     names: tuple[str, str]
-    """Display names of a and b: the recipe's name, or the folder's if the recipes share one."""
+    """Display names of a and b."""
     method: str
     """Name of the test applied to the accuracies."""
     accuracy: Difference
@@ -130,9 +130,12 @@ def _all_seeds_fixed(run: RunRecord) -> bool:
     return all(run.setting("seeds", stream) is not None for stream in ("init", "order", "augment"))
 
 
-def compare_runs(runs: Sequence[RunRecord], *, by_seed: bool = False) -> list[Comparison]:
+def compare_runs(
+    runs: Sequence[RunRecord], *, by_seed: bool = False, names: Sequence[str] | None = None
+) -> list[Comparison]:
     """Compare every pair of ``runs`` by Welch's t-test, or by the paired t-test over common seeds if ``by_seed``.
 
+    ``names`` are those to show, if not their labels among these runs.
     Choose the test before looking at the results: picking the more favourable of two raises the error rate.
     Raises AirbenchError for fewer than two runs, a run named twice, a run without finished trials, and runs on
     different test images.
@@ -146,8 +149,8 @@ def compare_runs(runs: Sequence[RunRecord], *, by_seed: bool = False) -> list[Co
     if len(same_images(runs)) > 1:
         raise AirbenchError("these runs were evaluated on different images, so their accuracies are not comparable")
     pairs = list(itertools.combinations(runs, 2))
-    names = itertools.combinations(labels(runs), 2)
-    return [_compare(a, b, name, by_seed, len(pairs)) for (a, b), name in zip(pairs, names, strict=True)]
+    named = itertools.combinations(names or labels(runs), 2)
+    return [_compare(a, b, name, by_seed, len(pairs)) for (a, b), name in zip(pairs, named, strict=True)]
 
 
 def _compare(a: RunRecord, b: RunRecord, names: tuple[str, str], by_seed: bool, comparisons: int) -> Comparison:
@@ -197,8 +200,8 @@ def against_first(runs: Sequence[RunRecord]) -> list[str]:
     return cells
 
 
-def warnings(runs: Sequence[RunRecord]) -> list[str]:
-    """Warnings about what makes runs hard to compare: different hardware or code, failed or missing trials."""
+def warnings(runs: Sequence[RunRecord], names: Sequence[str] | None = None) -> list[str]:
+    """Return warnings about what makes runs hard to compare: different hardware or code, failed or missing trials."""
     lines = []
     for label, path in (
         ("hardware", ("environment", "device")), ("precision", ("environment", "precision")),
@@ -206,12 +209,13 @@ def warnings(runs: Sequence[RunRecord]) -> list[str]:
     ):  # fmt: skip
         values = {run.text(*path) for run in runs}
         if len(values) > 1:
-            shown = " / ".join(sorted(v[:40] for v in values))
+            shown = " / ".join(sorted(v[: 7 if label == "code" else 40] for v in values))
             lines.append(f"warning: the runs differ in {label}: {shown}")
-    lines += [f"warning: {note}" for note in time_notes(runs, labels(runs))]
-    for run in runs:
+    names = names or labels(runs)
+    lines += [f"warning: {note}" for note in time_notes(runs, names)]
+    for run, name in zip(runs, names, strict=True):
         if run.failed or run.missing:
-            lines.append(f"warning: {run.name}: {len(run.failed)} trials failed, {len(run.missing)} missing")
+            lines.append(f"warning: {name}: {len(run.failed)} trials failed, {len(run.missing)} missing")
     return lines
 
 
@@ -230,27 +234,29 @@ def comparison_lines(comparison: Comparison) -> list[str]:
     tested = "" if c.no_test else f"; {c.method}"
     return [
         f"{c.names[0]} (n = {len(c.a.finished)}) against {c.names[1]} (n = {len(c.b.finished)})",
-        *_engine_line(c),
+        *(f"  {line}" for line in engine_lines(c)),
         f"  accuracy  {c.accuracy.difference:+.3%}{interval}{_p(c.accuracy.p)}{tested}",
-        _time_line(c),
+        f"  time      {time_text(c)}",
         f"  {c.verdict}",
     ]
 
 
-def _time_line(comparison: Comparison) -> str:
+def time_text(comparison: Comparison) -> str:
+    """Return the ratio of times in words, or why there is none."""
     a, b, ratio = comparison.a, comparison.b, comparison.log_seconds
     without = [name for run, name in zip((a, b), comparison.names, strict=True) if why_no_time(run)]
     if without:
-        return f"  time      not compared: the seconds of {' and '.join(without)} are {NO_TIME}"
+        return f"not compared: the seconds of {' and '.join(without)} are {NO_TIME}"
     times = "" if math.isnan(ratio.low) else f" ({math.exp(ratio.low):.3f} to {math.exp(ratio.high):.3f})"
     medians = " and ".join(f"{statistics.median(_seconds(run)):.2f} s" for run in (a, b))
-    return f"  time      {math.exp(ratio.difference):.3f} times as long{times}{_p(ratio.p)}; medians {medians}"
+    return f"{math.exp(ratio.difference):.3f} times as long{times}{_p(ratio.p)}; medians {medians}"
 
 
-def _engine_line(comparison: Comparison) -> list[str]:
+def engine_lines(comparison: Comparison) -> list[str]:
+    """Return a line if two runs of one recipe differ in their engines; else none."""
     a, b = comparison.a, comparison.b
     differences = engine_differences([a, b]) if same_experiment(a, b) else []
-    return [f"  same recipe on different engines: {'; '.join(differences)}"] if differences else []
+    return [f"same recipe on different engines: {'; '.join(differences)}"] if differences else []
 
 
 def _p(p: float) -> str:

@@ -46,7 +46,7 @@ def engine_differences(runs: Sequence[RunRecord]) -> list[str]:
     """Differences between the engines of ``runs``, one phrase each, such as "precision bf16 / fp32"."""
     found = []
     for name in ENGINE:
-        values = {str(value) for run in runs if (value := _engine(run, name)) is not None}
+        values = {str(value) for run in runs if (value := engine_setting(run, name)) is not None}
         if len(values) > 1:
             found.append(f"{name} {' / '.join(sorted(values))}")
     return found
@@ -87,20 +87,25 @@ def refuse_duplicates(runs: Sequence[RunRecord]) -> None:
                 )
 
 
-def _engine(run: RunRecord, name: str) -> Any:
-    """An engine setting as the run recorded it, or else as the recipe requested it; None if neither says."""
+def engine_setting(run: RunRecord, name: str) -> Any:
+    """Return an engine setting as the run recorded it, or else as the recipe requested it; None if neither says."""
     used = run.fact("environment", name)
     if used is not None:
         return used
     return next((value for path in ENGINE[name] if (value := run.setting(*path)) is not None), None)
 
 
-def _experiment(recipe: dict[str, Any], besides: tuple[Keys, ...]) -> dict[str, Any]:
-    """The recipe without labels, engine settings and the keys ``besides``."""
+def without_engine(recipe: dict[str, Any], besides: tuple[Keys, ...] = ()) -> dict[str, Any]:
+    """Return a copy of the recipe without labels, engine settings and the keys ``besides``."""
     kept = copy.deepcopy(recipe)
     old_engine = (path for paths in ENGINE.values() for path in paths[1:])
     for path in (*LABELS, ("engine",), *PATHS, *old_engine, *besides):
         _drop(kept, path)
+    return kept
+
+
+def _experiment(recipe: dict[str, Any], besides: tuple[Keys, ...]) -> dict[str, Any]:
+    kept = without_engine(recipe, besides)
     if isinstance(kept.get("optimizers"), dict):
         kept["optimizers"] = list(kept["optimizers"].items())  # order matters: the first matching pattern wins
     return kept

@@ -1,11 +1,11 @@
 """Summary statistics of one run, and tables of several."""
 
 import statistics
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from airbench.analysis.labels import labels
 from airbench.analysis.machines import NO_TIME, time_notes, why_no_time
 from airbench.analysis.statistics import Summary, reaches, summarize
 from airbench.runs import RunRecord
@@ -56,15 +56,16 @@ def arithmetic(run: RunRecord) -> dict[str, float] | None:
 
 def arithmetic_lines(runs: Sequence[RunRecord]) -> list[str]:
     """Format the arithmetic of each run that recorded it, one line per run; say whose seconds are no record of time."""
-    lines = time_notes(runs, labels(runs))
-    for run in runs:
+    names = labels(runs)
+    lines = time_notes(runs, names)
+    for run, name in zip(runs, names, strict=True):
         a = arithmetic(run)
         if a:
             share = f", {a['share_of_peak']:.0%} of this machine's peak" if "share_of_peak" in a else ""
             if a.get("share_of_peak", 0) > 1 and run.text("environment", "device_type") == "cpu":
                 share += " (FLOP are counted by the definition of convolution, which Winograd's method undercuts)"
             lines.append(
-                f"{run.name}: {a['pflop']:.3g} PFLOP per trial, {a['images_per_second']:,.0f} training images/s, "
+                f"{name}: {a['pflop']:.3g} PFLOP per trial, {a['images_per_second']:,.0f} training images/s, "
                 f"{a['tflops']:.3g} TFLOP/s{share}"
             )
     return lines
@@ -83,20 +84,14 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def labels(runs: Sequence[RunRecord]) -> list[str]:
-    """Display name of each run: its recipe's name, or its folder's if several recipes share it."""
-    count = Counter(run.name for run in runs)
-    return [run.name if count[run.name] == 1 else run.path.name for run in runs]
-
-
 def summary_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
-    """A header and one row per run: recipe, n, accuracy, interval, plain accuracy, time, target."""
+    """A header and one row per run: its label, n, accuracy, interval, plain accuracy, time, target."""
     rows: list[tuple[str, ...]] = [("recipe", "n", "accuracy (TTA)", "95% interval", "plain", "seconds", "target")]
-    for run in runs:
+    for run, name in zip(runs, labels(runs), strict=True):
         s = summarize_run(run)
         n = str(s["finished"]) + (f", {s['failed']} failed" if s["failed"] else "")
         if not s["finished"]:
-            rows.append((run.name, n, "-", "-", "-", "-", "not reached"))
+            rows.append((name, n, "-", "-", "-", "-", "not reached"))
             continue
         accuracy, plain, seconds = s["accuracy"], s["plain_accuracy"], s["seconds"]
         target = "-"
@@ -104,7 +99,7 @@ def summary_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
             target = f"{s['target']:.2%} {'reached' if s['target_reached'] else 'not reached'}"
         rows.append(
             (
-                run.name,
+                name,
                 n,
                 f"{accuracy['mean']:.2%}" + ("" if accuracy["std"] is None else f" ± {accuracy['std']:.2%}"),
                 "-" if accuracy["low"] is None else f"{accuracy['low']:.2%} to {accuracy['high']:.2%}",

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from airbench.cli import analyze, benchmark, devices, fill, gpu_check, predict, study, sweep, train
+from airbench.cli import analyze, benchmark, devices, fill, gpu_check, predict, report, study, sweep, train
 from airbench.cli.version import Version
 from airbench.errors import OUT_OF_MEMORY, AirbenchError, is_out_of_memory
 
@@ -133,6 +133,7 @@ def build_parser() -> argparse.ArgumentParser:
     sweep.add_commands(commands)
     analyze.add_commands(commands)
     fill.add_commands(commands)
+    report.add_commands(commands)
     study.add_commands(commands)
     benchmark.add_commands(commands)
     devices.add_commands(commands)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from airbench.analysis.reruns import Rerun
 
 _RUNS = Path("runs")
-FORMATS = ("html", "md", "csv", "png", "pdf", "svg")
-"""Formats of a report."""
 _VERIFY_HELP = """\
 Check a run against the rule for records. The last line is the verdict; the exit code is 0 only for a record.
 
@@ -52,14 +50,10 @@ with all seeds varying, and with each of the three held fixed in turn, with inte
   airbench variance quickstart --trials 10
   airbench variance runs/<all vary> runs/<init fixed> …
 """
-_REPORT_HELP = """\
-Write one self-contained page on runs: leaderboard, accuracies, accuracy against time, training curves, spectra, and
-each run's provenance with the command that reproduces it.
-"""
 
 
 def add_commands(commands: Any) -> None:
-    """Add ``runs``, ``verify``, ``compare``, ``power``, ``time-to-target``, ``variance`` and ``report``."""
+    """Add ``runs``, ``verify``, ``compare``, ``power``, ``time-to-target`` and ``variance``."""
     raw = argparse.RawDescriptionHelpFormatter
 
     runs = commands.add_parser("runs", help="list runs, newest first")
@@ -110,12 +104,6 @@ def add_commands(commands: Any) -> None:
     )
     _add_training(variance)
     variance.set_defaults(command=_variance)
-
-    report = commands.add_parser("report", help="write a report on runs", description=_REPORT_HELP, formatter_class=raw)
-    report.add_argument("runs", nargs="*", type=Path, help="run folders (default: all under runs)")
-    report.add_argument("--format", choices=FORMATS, help="output format (default: that of --out, else html)")
-    report.add_argument("--out", type=Path, help="output file (default report.html, report.md, …)")
-    report.set_defaults(command=_report)
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
@@ -281,30 +269,3 @@ def _train_variance(options: argparse.Namespace, streams: Sequence[str]) -> list
         extra = [f"seeds.{stream}={options.seed}", f"name={recipe.recipe.name}-{stream}-fixed"]
         recipes += read_recipes(argparse.Namespace(**{**vars(options), "items": [*options.items, *extra]}))
     return _train(options, recipes, [options.seed + i * options.trials for i in range(len(recipes))])
-
-
-def _format_and_file(form: str | None, file: Path | None) -> tuple[str, Path]:
-    """Choose the report's format by the suffix of its file, or the file by the format. Raises AirbenchError."""
-    if file is None:
-        return form or "html", Path(f"report.{form or 'html'}")
-    suffix = {"htm": "html", "markdown": "md"}.get(file.suffix[1:].lower(), file.suffix[1:].lower())
-    chosen = form or suffix or "html"
-    if chosen in FORMATS and suffix in ("", chosen):
-        return chosen, file
-    remedy = f"use a name that ends in .{form or ', .'.join(FORMATS)}"
-    if form and suffix in FORMATS:
-        remedy = f"leave out --format {form}"
-    raise AirbenchError(f"--out {file}: {'not a ' + form + ' file' if form else 'no such format'}; {remedy}")
-
-
-def _report(options: argparse.Namespace) -> int:
-    from airbench.analysis.report import write_report
-
-    runs = [read_run(path) for path in options.runs] or _readable(find_runs(_RUNS))
-    runs = [run for run in runs if run.finished]
-    if not runs:
-        raise AirbenchError("no run has a finished trial to report on; airbench runs lists all runs")
-    form, file = _format_and_file(options.format, options.out)
-    write_report(runs, form, file)
-    print(f"{file}: {len(runs)} runs, {sum(len(run.finished) for run in runs)} trials")
-    return 0

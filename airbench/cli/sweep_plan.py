@@ -106,7 +106,7 @@ def sweep_plan(config: "SweepConfig") -> "Sweep":
 
 def telescope_plan(config: "SweepConfig") -> "Telescope":
     """Return the telescope that ``config`` describes, not yet in a folder."""
-    from airbench.sweep.config import as_word
+    from airbench.recipe.source import as_word
     from airbench.sweep.telescope import Telescope
 
     assert config.telescope is not None

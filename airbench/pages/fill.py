@@ -18,7 +18,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from airbench.analysis.report import evaluated_on
+from airbench.analysis.labels import short_devices
+from airbench.analysis.report.order import evaluated_on
 from airbench.analysis.summary import summary_rows, table
 from airbench.errors import AirbenchError
 from airbench.pages.blocks import Block, replace_blocks
@@ -27,7 +28,7 @@ from airbench.pages.tables import Table, markdown_table
 from airbench.recipe.config import Config
 from airbench.recipe.explain import Model, validate
 from airbench.recipe.source import parse_yaml
-from airbench.runs import find_runs, read_run
+from airbench.runs import RunRecord, find_runs, read_run
 
 READING = ("compare", "power", "runs", "time-to-target", "variance", "verify")
 """Commands whose output a page can show: they only read runs."""
@@ -110,17 +111,24 @@ def _summary(block: Block) -> str:
 
 def _index(block: Block) -> str:
     folder = block.page.parent / _wanted(Index, block).folder
+    found = [(path, find_runs(path)) for path in sorted(path for path in folder.iterdir() if path.is_dir())]
+    runs = {path: read_run(path) for path, inside in found if inside == [path]}
+    devices = short_devices([run.text("environment", "device") for run in runs.values()])
+    machines = dict(zip(runs, devices, strict=True))
     rows = ["| run | images | machine | n | mean accuracy | median seconds |", "|---|---|---|---|---|---|"]
-    for path in sorted(path for path in folder.iterdir() if path.is_dir()):
-        runs, name = find_runs(path), path.relative_to(block.page.parent)
-        if runs == [path]:
-            run = read_run(path)
-            _, n, mean, _, _, seconds, _ = summary_rows([run])[1]
-            machine = ", ".join(text for key in ("device", "precision") if (text := run.text("environment", key)))
-            rows.append(f"| [{path.name}]({name}) | {evaluated_on(run)} | {machine} | {n} | {mean} | {seconds} |")
-        elif runs:
-            rows.append(f"| [{path.name}]({name}), {len(runs)} runs | | | | | |")
+    for path, inside in found:
+        link = f"[{path.name}]({path.relative_to(block.page.parent)})"
+        if path in runs:
+            rows.append(f"| {link} | {_index_cells(runs[path], machines[path])} |")
+        elif inside:
+            rows.append(f"| {link}, {len(inside)} runs | | | | | |")
     return "\n".join(rows)
+
+
+def _index_cells(run: RunRecord, machine: str) -> str:
+    _, n, mean, _, _, seconds, _ = summary_rows([run])[1]
+    precision = run.text("environment", "precision")
+    return " | ".join((evaluated_on(run), f"{machine}, {precision}", n, mean, seconds))
 
 
 def _studies(block: Block) -> str:

@@ -6,6 +6,7 @@ where the user can change it.
 
 import re
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -246,3 +247,25 @@ def merge(base: Node, over: Node, *, start_over: bool = True, at: str = "") -> N
         for key, node in base.value.items()
     }
     return Node({**new_keys, **merged} if at == "optimizers" else {**merged, **new_keys}, over.file, over.line)
+
+
+def as_word(value: Any) -> str:
+    """Return a value of YAML as it is written on the command line."""
+    if isinstance(value, list):
+        return "[" + ", ".join(as_word(inner) for inner in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {as_word(inner)}" for key, inner in value.items()) + "}"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """Return the last parts of each of ``keys`` that tell it from the others, by key."""
+    keys = list(keys)
+    shown = {}
+    for key in keys:
+        steps = key.split(".")
+        ends = (".".join(steps[-n:]) for n in range(1, len(steps) + 1))
+        shown[key] = next((end for end in ends if sum(f".{k}".endswith("." + end) for k in keys) == 1), key)
+    return shown

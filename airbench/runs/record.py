@@ -5,10 +5,11 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from airbench.recipe.source import parse_yaml
+from airbench.recipe.source import Node, parse_yaml
 from airbench.runs.chain import broken_links, is_chained, printable
 from airbench.runs.files import (
     FORMAT,
@@ -208,7 +209,12 @@ def _check_integers(value: Any) -> None:
 
 
 def _parse_recipe(text: str) -> Any:
-    return parse_yaml(text, RECIPE).plain()
+    return _parsed(text).plain()
+
+
+@lru_cache(maxsize=512)
+def _parsed(text: str) -> Node:
+    return parse_yaml(text, RECIPE)  # slow, and a sweep reads its runs more than once
 
 
 def _read_lines(file: Path, problems: list[str]) -> list[tuple[int, bytes]]:

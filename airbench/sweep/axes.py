@@ -4,10 +4,11 @@ import itertools
 import math
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from airbench.errors import AirbenchError
+from airbench.recipe.source import short_names
 
 Setting = dict[str, str]
 """A value, as on the command line, for the key of each axis."""
@@ -192,14 +193,3 @@ def label(setting: Setting) -> str:
     """Return a setting in short: ``lr=0.2 epochs=4``."""
     names = short_names(setting)
     return " ".join(f"{names[key]}={value}" for key, value in setting.items())
-
-
-def short_names(keys: Iterable[str]) -> dict[str, str]:
-    """Return the last parts of each of ``keys`` that tell it from the others, by key."""
-    keys = list(keys)
-    shown = {}
-    for key in keys:
-        steps = key.split(".")
-        ends = (".".join(steps[-n:]) for n in range(1, len(steps) + 1))
-        shown[key] = next((end for end in ends if sum(f".{k}".endswith("." + end) for k in keys) == 1), key)
-    return shown

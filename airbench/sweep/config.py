@@ -9,7 +9,7 @@ from airbench.errors import AirbenchError
 from airbench.recipe.config import Config, Count, Seed
 from airbench.recipe.explain import validate
 from airbench.recipe.shipped import find_shipped_sweep
-from airbench.recipe.source import read_yaml
+from airbench.recipe.source import as_word, read_yaml
 from airbench.sweep.axes import Axis, parse_axis
 
 Method = Literal["grid", "random", "tpe"]
@@ -110,17 +110,6 @@ def _word(values: Any) -> str:
     if isinstance(values, list):
         return ",".join(as_word(value) for value in values)
     return str(values)
-
-
-def as_word(value: Any) -> str:
-    """Return a value of YAML as it is written on the command line."""
-    if isinstance(value, list):
-        return "[" + ", ".join(as_word(inner) for inner in value) + "]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {as_word(inner)}" for key, inner in value.items()) + "}"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)
 
 
 def changed(config: SweepConfig, changes: dict[str, Any]) -> SweepConfig:

@@ -8,8 +8,9 @@ import numpy as np
 from airbench.analysis.regression import Array, Regression, regress
 from airbench.analysis.statistics import summarize
 from airbench.analysis.summary import table
+from airbench.recipe.source import short_names
 from airbench.runs import RunRecord
-from airbench.sweep.axes import as_number, digits, short_names
+from airbench.sweep.axes import as_number, digits
 from airbench.sweep.folder import Sweep
 
 LEVELS = 5
@@ -122,15 +123,24 @@ def _rows(parts: Sequence[_Part], fit: Regression) -> list[Effect]:
 
 
 def effect_lines(found: Effects) -> list[str]:
-    """Return a table of the effects, those that are certain marked."""
+    """Return a table of the effects, those that are certain marked, and how they were found."""
+    return [*table(effect_rows(found)), effect_note(found)]
+
+
+def effect_rows(found: Effects) -> list[tuple[str, ...]]:
+    """Return a header and a row for each effect."""
     names = short_names(dict.fromkeys(row.key for row in found.rows))
-    rows = [("what matters, all else equal", "from", "to", "accuracy", "95% interval, jointly", "")]
+    rows: list[tuple[str, ...]] = [
+        ("what matters, all else equal", "from", "to", "accuracy", "95% interval, jointly", "")
+    ]
     for row in found.rows:
         certain = "*" if row.low > 0 or row.high < 0 else ""
         interval = f"{row.low:+.2%} to {row.high:+.2%}"
         rows.append((names[row.key], row.reference, row.value, f"{row.difference:+.2%}", interval, certain))
+    return rows
+
+
+def effect_note(found: Effects) -> str:
+    """Return how the effects were found."""
     without = f" (without {found.left_out} that hardly learned)" if found.left_out else ""
-    return [
-        *table(rows),
-        f"robust regression on {found.settings} settings{without}, residual standard deviation {found.residual:.2%}",
-    ]
+    return f"robust regression on {found.settings} settings{without}, residual standard deviation {found.residual:.2%}"

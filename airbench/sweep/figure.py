@@ -8,8 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from airbench.analysis.figures import COLOURS
-from airbench.sweep.axes import as_number, short_names
+from airbench.analysis.figures import COLOURS, picture
+from airbench.analysis.page import Picture
+from airbench.recipe.source import short_names
+from airbench.sweep.axes import as_number
 from airbench.sweep.folder import Sweep
 from airbench.sweep.results import winner
 from airbench.sweep.tpe import importance
@@ -17,6 +19,11 @@ from airbench.sweep.trained import percent
 
 FIGURE = "sweep.png"
 STYLE: Any = {"font.size": 10, "axes.grid": True, "grid.linewidth": 0.3, "axes.axisbelow": True}
+
+SIZE = (4.5, 3.2)
+"""Of a figure on a page, in inches."""
+
+_MAP = matplotlib.colormaps["viridis"].resampled(32)  # so few are drawn as shapes: a page holds no images
 
 COLUMNS = 3
 """Panels side by side."""
@@ -38,10 +45,36 @@ def draw(sweep: Sweep) -> None:
         for row in range(rows):
             grid[row * columns].set_ylabel(unit)
         if len(keys) > 1:
-            _draw_together(grid[len(keys)], sweep, _most_important(sweep, found), found, unit)
+            _draw_together(grid[len(keys)], sweep, _most_important(sweep, found), found, unit, first)
         for axes in grid[panels:]:
             axes.set_visible(False)
         figure.savefig(sweep.path / FIGURE, dpi=130)
+
+
+def pictures(sweep: Sweep, first: int) -> list[Picture]:
+    """Draw the same for a page, a figure for each panel. ``first`` is the number of the best setting."""
+    keys, unit = list(sweep.settings[0]), accuracy_label(sweep.on_test)
+    found = {number: percent(run) for number, run in sweep.runs().items()}
+    names = short_names(keys)
+    panels = []
+    for key in keys:
+
+        def draw(axes: Axes, key: str = key) -> None:
+            _draw_axis(axes, sweep, key, found, first)
+            axes.set_ylabel(unit)
+
+        said = "A dot for each trial. Orange: the best setting."
+        panels.append(picture(f"Accuracy against {names[key]}", draw, f"{said} Over {key}.", said, SIZE))
+    if len(keys) > 1:
+        pair = _most_important(sweep, found)
+        said = f"Mean accuracy over {' and '.join(pair)}. A ring: the best setting."
+
+        def together(axes: Axes) -> None:
+            _draw_together(axes, sweep, pair, found, unit, first)
+            axes.set_title("")
+
+        panels.append(picture("The two axes that matter most", together, said, said, SIZE))
+    return panels
 
 
 def accuracy_label(on_test: bool) -> str:
@@ -87,7 +120,9 @@ def _most_important(sweep: Sweep, found: dict[int, list[float]]) -> list[str]:
     return sorted(keys, key=lambda key: -range_of_means(key))[:2]
 
 
-def _draw_together(axes: Axes, sweep: Sweep, keys: Sequence[str], found: dict[int, list[float]], unit: str) -> None:
+def _draw_together(
+    axes: Axes, sweep: Sweep, keys: Sequence[str], found: dict[int, list[float]], unit: str, first: int
+) -> None:
     whole = [number for number in range(len(sweep.settings)) if found.get(number)]
     if not whole:
         axes.set_visible(False)
@@ -97,7 +132,10 @@ def _draw_together(axes: Axes, sweep: Sweep, keys: Sequence[str], found: dict[in
         for axis, set_scale, key in zip((axes.xaxis, axes.yaxis), (axes.set_xscale, axes.set_yscale), keys, strict=True)
     )
     means = [float(np.mean(found[number])) for number in whole]
-    dots = axes.scatter(x, y, c=means, cmap="viridis", s=55, edgecolors="white", linewidths=0.5)
+    dots = axes.scatter(x, y, c=means, cmap=_MAP, s=55, edgecolors="white", linewidths=0.5)
+    if first in whole:
+        place = whole.index(first)
+        axes.plot(x[place], y[place], "o", color=COLOURS[1], markersize=13, fillstyle="none", markeredgewidth=2)
     assert axes.figure is not None
     axes.figure.colorbar(dots, ax=axes, label=unit)
     names = short_names(sweep.settings[0])

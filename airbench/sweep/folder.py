@@ -29,6 +29,8 @@ from airbench.runs.folder import new_folder
 from airbench.sweep.axes import Setting, ends, overrides, parse_axis
 
 PLAN, RECIPE, BEST = "sweep.json", "recipe.yaml", "best.yaml"
+TELESCOPE = "telescope.json"
+"""The plan of a telescope, whose folder holds a sweep for each level."""
 REFUSED = "refused.jsonl"
 Origins = Mapping[str, str]
 """File and line of the axes that come from a file, by key."""
@@ -118,6 +120,21 @@ def write_json(file: Path, value: Any) -> None:
         os.replace(temporary, file)
     except OSError as error:
         raise AirbenchError(f"{file.parent}: cannot be written ({error.strerror}); free some space") from None
+
+
+def is_sweep_folder(path: Path) -> bool:
+    """Return whether ``path`` is the folder of a sweep or a telescope."""
+    return (path / PLAN).is_file() or (path / TELESCOPE).is_file()
+
+
+def find_sweep_folders(root: Path) -> list[Path]:
+    """Return the folders of sweeps and telescopes below ``root``, newest first by name, none inside another."""
+    found = []
+    for place, subfolders, _ in os.walk(root):
+        if is_sweep_folder(Path(place)):
+            found.append(Path(place))
+            subfolders.clear()
+    return sorted(found, key=lambda path: path.name, reverse=True)
 
 
 def name_of(number: int) -> str:

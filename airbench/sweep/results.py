@@ -2,40 +2,76 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import yaml
 
 from airbench.analysis.statistics import summarize, welch
 from airbench.analysis.summary import table
-from airbench.recipe.source import parse_override
+from airbench.recipe.source import parse_override, short_names
 from airbench.runs import RunRecord
-from airbench.sweep.axes import label, overrides, short_names
-from airbench.sweep.effects import effect_lines, effects
+from airbench.sweep.axes import label, overrides
+from airbench.sweep.effects import Effects, effect_lines, effects
 from airbench.sweep.folder import AGAIN, BEST, RECIPE, Sweep
 from airbench.sweep.tpe import importance
-from airbench.sweep.trained import accuracies, best, cost_line
+from airbench.sweep.trained import Cost, accuracies, best, cost
 
 
-def result_lines(sweep: Sweep, before: Sequence[Sweep] = ()) -> list[str]:
-    """Return a table of all settings, best first, and what can be said of the best.
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of a sweep."""
 
-    The cost includes that of the sweeps ``before`` it.
+    best: int
+    """Number of the best setting."""
+    accuracies: list[float]
+    """Of its fresh trials; of those in the search if there are none."""
+    fresh: bool
+    """Whether they are of fresh trials."""
+    rows: list[tuple[str, ...]]
+    """A header and a row for each setting, best first."""
+    effects: Effects | None
+    importance: dict[str, float]
+    cost: Cost
+    said: list[str]
+    """What can be said of the best, and what cannot."""
+
+
+def outcome_of(sweep: Sweep, before: Sequence[Sweep] = ()) -> Outcome:
+    """Return what came out of a sweep. The cost includes that of the sweeps ``before`` it.
+
+    Raises AirbenchError if not all settings were trained.
     """
     order, runs, fresh = best(sweep, len(sweep.settings)), sweep.runs(), sweep.runs(AGAIN)
     refused = sweep.refused()
-    rows = [("setting", "accuracy in the search", "with fresh seeds", "95% interval")]
+    rows: list[tuple[str, ...]] = [("setting", "accuracy in the search", "with fresh seeds", "95% interval")]
     for number in order:
         again = accuracies(fresh.get(number))
         searched = "cannot be trained" if number in refused else _searched(runs.get(number))
         rows.append((label(sweep.settings[number]), searched, *_fresh(again)))
-    found = effects(sweep, runs)
+    first = winner(sweep)
+    return Outcome(
+        best=first,
+        accuracies=accuracies(fresh.get(first)) or accuracies(runs.get(first)),
+        fresh=bool(accuracies(fresh.get(first))),
+        rows=rows,
+        effects=effects(sweep, runs),
+        importance=importance(sweep),
+        cost=cost(*(sweep, *before)),
+        said=_verdict(sweep, first, order, {n: accuracies(run) for n, run in fresh.items()}),
+    )
+
+
+def result_lines(sweep: Sweep, before: Sequence[Sweep] = ()) -> list[str]:
+    """Return what came out of a sweep as lines of text: a table of all settings, best first, and so on."""
+    found = outcome_of(sweep, before)
     return [
-        *table(rows),
+        *table(found.rows),
         "",
-        *(() if found is None else (*effect_lines(found), "")),
-        *_importance_lines(importance(sweep)),
-        cost_line(*(sweep, *before)),
-        *_verdict(sweep, order, {n: accuracies(run) for n, run in fresh.items()}),
+        *(() if found.effects is None else (*effect_lines(found.effects), "")),
+        *importance_lines(found.importance),
+        f"cost: {found.cost}",
+        f"best: {label(sweep.settings[found.best])}",
+        *found.said,
     ]
 
 
@@ -47,7 +83,8 @@ def _searched(run: RunRecord | None) -> str:
     return _mean(accuracies(run))
 
 
-def _importance_lines(found: dict[str, float]) -> list[str]:
+def importance_lines(found: dict[str, float]) -> list[str]:
+    """Return a line on the importance of each axis; none if it is not known."""
     if not found:
         return []
     names = short_names(found)
@@ -73,9 +110,8 @@ def winner(sweep: Sweep) -> int:
     return max(known, key=lambda number: known[number]) if known else order[0]
 
 
-def _verdict(sweep: Sweep, order: Sequence[int], fresh: dict[int, list[float]]) -> list[str]:
-    first = winner(sweep)
-    lines = [f"best: {label(sweep.settings[first])}"]
+def _verdict(sweep: Sweep, first: int, order: Sequence[int], fresh: dict[int, list[float]]) -> list[str]:
+    lines = []
     values = fresh.get(first, [])
     if not values:
         lines.append(
@@ -99,15 +135,19 @@ def _verdict(sweep: Sweep, order: Sequence[int], fresh: dict[int, list[float]]) 
 
 
 def write_best(sweep: Sweep) -> None:
-    """Write the recipe of the best setting: its settings, on top of the sweep's recipe."""
-    number = winner(sweep)
+    """Write the recipe of the best setting."""
+    (sweep.path / BEST).write_text(best_recipe(sweep, winner(sweep)), encoding="utf-8")
+
+
+def best_recipe(sweep: Sweep, number: int) -> str:
+    """Return the recipe of a setting as YAML: its settings, on top of the sweep's recipe, on all training images."""
     values: dict[str, object] = {}
     for override in overrides(sweep.settings[number]):
         _merge(values, parse_override(override).plain())
     if not sweep.on_test:
         _merge(values, {"data": {"held_out": None}})
     text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=100)
-    (sweep.path / BEST).write_text(f"extends: {RECIPE}\n{text}", encoding="utf-8")
+    return f"extends: {RECIPE}\n{text}"
 
 
 def _merge(into: dict[str, object], other: dict[str, object]) -> None:

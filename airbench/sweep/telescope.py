@@ -32,7 +32,7 @@ from airbench.sweep.results import winner
 from airbench.sweep.search import search
 from airbench.sweep.trained import Say, accuracies
 
-PLAN = "telescope.json"
+PLAN = folder.TELESCOPE
 
 
 @dataclass(frozen=True)
@@ -218,11 +218,16 @@ def drift_lines(telescope: Telescope, found: dict[str, list[Optimum]]) -> list[s
         for value, each in zip(telescope.values, found[axis.key], strict=True):
             at, low, high = in_units(axis, each)
             lines.append(f"  {at:.3g} ({low:.3g} to {high:.3g}) with {telescope.key}={value}")
-        move, low, high = drift(found[axis.key])
-        unit = " octaves" if axis.log else ""
-        said = "moves" if low > 0 or high < 0 else "moves by no more than the trials' noise:"
-        lines.append(f"  {said} {move:+.2f}{unit} ({low:+.2f} to {high:+.2f}) from the first level to the last")
+        lines.append(f"  {drift_text(axis, found[axis.key])}")
     return lines
+
+
+def drift_text(axis: Axis, found: Sequence[Optimum]) -> str:
+    """Say whether an optimum moves from the first level to the last."""
+    move, low, high = drift(found)
+    unit = " octaves" if axis.log else ""
+    said = "moves" if low > 0 or high < 0 else "moves by no more than the trials' noise:"
+    return f"{said} {move:+.2f}{unit} ({low:+.2f} to {high:+.2f}) from the first level to the last"
 
 
 def write_optima(telescope: Telescope, found: dict[str, list[Optimum]]) -> None:

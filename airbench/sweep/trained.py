@@ -1,6 +1,7 @@
 """Settings of a sweep as runs: training them, and the accuracies that came out."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from airbench.analysis.statistics import summarize
 from airbench.errors import AirbenchError
@@ -87,15 +88,34 @@ def best(sweep: Sweep, count: int) -> list[int]:
     return sorted(means, key=lambda number: -means[number])[:count]
 
 
-def cost_line(*sweeps: Sweep) -> str:
-    """Return what sweeps have cost so far: trials, and the arithmetic and time of those that finished."""
+@dataclass(frozen=True)
+class Cost:
+    """What sweeps have cost so far: trials, and the arithmetic and time of those that finished."""
+
+    trials: int
+    stopped: int
+    """Trials that were pruned or failed."""
+    pflop: float
+    seconds: float
+
+    def __str__(self) -> str:
+        """Return the cost in words."""
+        unfinished = f" (and {self.stopped} pruned or failed, not counted)" if self.stopped else ""
+        return f"finished trials: {self.trials}{unfinished}; {self.spent}"
+
+    @property
+    def spent(self) -> str:
+        """Arithmetic and time in words."""
+        return f"{self.pflop:.3g} PFLOP, {_duration(self.seconds)}"
+
+
+def cost(*sweeps: Sweep) -> Cost:
+    """Return what sweeps have cost so far."""
     runs = [run for sweep in sweeps for part in (SEARCH, AGAIN) for run in sweep.runs(part).values()]
     trials = [(run, trial) for run in runs for trial in run.finished]
     arithmetic = sum(run.number("flop", "trial") or 0 for run, _ in trials) / 1e15
     wall = sum(trial.wall_seconds or trial.seconds for _, trial in trials)
-    stopped = sum(len(run.failed) for run in runs)
-    unfinished = f" (and {stopped} pruned or failed, not counted)" if stopped else ""
-    return f"cost: finished trials: {len(trials)}{unfinished}; {arithmetic:.3g} PFLOP, {_duration(wall)}"
+    return Cost(len(trials), sum(len(run.failed) for run in runs), arithmetic, wall)
 
 
 def _duration(seconds: float) -> str:

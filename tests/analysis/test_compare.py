@@ -54,7 +54,7 @@ def test_a_bound_is_claimed_only_where_the_interval_gives_one(tmp_path: Path) ->
     assert "at most" not in comparison.verdict
 
 
-def test_runs_of_one_recipe_are_called_by_their_folders(tmp_path: Path) -> None:
+def test_runs_that_nothing_tells_apart_are_called_by_their_folders(tmp_path: Path) -> None:
     (comparison,) = compare_runs([fake_run(tmp_path / "first", A), fake_run(tmp_path / "second", B)])
     assert comparison.verdict.startswith("first is more accurate than second")
     assert comparison_lines(comparison)[0] == "first (n = 5) against second (n = 5)"
@@ -75,7 +75,7 @@ FIXED = ("seeds.init=0", "seeds.order=0", "seeds.augment=0")
         ([0.94] * 3, [0.93] * 3, FIXED, "all seeds of a are held fixed, so its trials are copies of one another"),
         ([0.9401, 0.9402], [0.93, 0.931], FIXED, "all seeds of a are held fixed"),
         ([1.0] * 3, [1.0] * 5, (), "every trial of both reached 100%, which leaves no room for a difference"),
-        ([0.94, 0.95, 0.93], [0.90], (), "b has a single trial; train at least two per recipe"),
+        ([0.94, 0.95, 0.93], [0.90], (), "airbench94_muon, seed 0 has a single trial; train at least two per recipe"),
         ([0.95], [0.90], (), "a has a single trial"),
         ([0.1 + 0.2 - 0.3 + 0.94, 0.94], [0.93] * 2, (), "the trials show no spread"),
     ],

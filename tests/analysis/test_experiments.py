@@ -9,7 +9,8 @@ import pytest
 
 from airbench.analysis.compare import compare_runs, comparison_lines
 from airbench.analysis.experiments import engine_differences, pooling_note, same_experiment
-from airbench.analysis.report import html_report, markdown_report
+from airbench.analysis.report.html import html_report
+from airbench.analysis.report.tables import markdown_report
 from airbench.analysis.time_to_target import collect_lengths, crossing_lines, time_to_target
 from airbench.analysis.variance import variance_sources
 from airbench.runs import RunRecord

@@ -9,7 +9,8 @@ from airbench.analysis.compare import compare_runs, comparison_lines, warnings
 from airbench.analysis.consistency import contradictions
 from airbench.analysis.experiments import pooling_note
 from airbench.analysis.machines import NO_TIME, why_no_time
-from airbench.analysis.report import csv_report, html_report, markdown_report
+from airbench.analysis.report.html import html_report
+from airbench.analysis.report.tables import csv_report, markdown_report
 from airbench.analysis.summary import arithmetic_lines, listing_rows, summarize_run, summary_rows
 from airbench.analysis.time_to_target import collect_lengths, crossing_lines, time_to_target
 from airbench.analysis.verify import verdict_lines, verify

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airbench.errors import AirbenchError
-from airbench.sweep.axes import Axis, label, overrides, parse_axis, settings, short_names
+from airbench.recipe.source import short_names
+from airbench.sweep.axes import Axis, label, overrides, parse_axis, settings
 
 
 @pytest.mark.parametrize(
