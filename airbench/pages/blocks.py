@@ -28,9 +28,10 @@ def replace_blocks(page: Path, text: str, content: Callable[[Block], str]) -> st
 
     Raises AirbenchError for a block that does not end.
     """
-    lines, out, at = text.split("\n"), [], 0
+    lines, out, at, in_code = text.split("\n"), list[str](), 0, False
     while at < len(lines):
-        found = _BEGIN.match(lines[at])
+        in_code ^= lines[at].startswith("```")  # a page may show what a block looks like
+        found = None if in_code else _BEGIN.match(lines[at])
         if not found:
             out.append(lines[at])
             at += 1
