@@ -27,9 +27,9 @@ class Method:
     name: str
     config: schema.OrthogonalizerConfig
 
-    def build(self) -> Orthogonalizer:
-        """Build the function; it computes in bfloat16 unless the method says otherwise."""
-        return build_orthogonalizer(self.config, torch.bfloat16)
+    def build(self, weights: torch.dtype = torch.bfloat16) -> Orthogonalizer:
+        """Build the function as for a net with ``weights`` of this type; its own type can be part of the method."""
+        return build_orthogonalizer(self.config, weights)
 
     def response(self, shares: Values) -> Values | None:
         """Map singular values, given as fractions of the Frobenius norm, to those of the result, without rounding.

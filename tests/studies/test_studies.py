@@ -31,6 +31,7 @@ def saved(study: Study, folder: Path) -> dict[str, object]:
     assert sorted(p.name for p in numbers.parent.iterdir()) == sorted([numbers.name, figure.name])
     loaded: dict[str, object] = json.loads(numbers.read_text())
     assert loaded["study"] == study.name
+    assert loaded["seen"] == study.conclusion
     assert all(len(row) == len(study.rows[0]) for row in study.rows)
     assert study.conclusion in study.lines()
     return loaded
@@ -56,6 +57,7 @@ def test_orthogonalize_finds_exact_methods_exact() -> None:
     assert by_name["inverse_sqrt:40"]["frobenius"] < 1e-3
     assert by_name["newton_schulz:8:polar_express:float32"]["frobenius"] < 1e-2
     assert by_name["none"]["s_max"] > 2
+    assert "the closest, svd, takes" in study.conclusion
 
 
 def test_a_methods_curve_is_what_it_does_to_a_diagonal_matrix() -> None:
