@@ -1,11 +1,15 @@
 """Targets of the Makefile: the commands that they run, and what they say without their variables."""
 
 import subprocess
+from collections.abc import Sequence
 
 import pytest
 
 from airbench.cli import build_parser, main
 from airbench.cli.train import read_recipes
+from airbench.errors import AirbenchError
+from airbench.recipe import LoadedRecipe
+from airbench.runs import RunRecord
 from tests.conftest import CONFIGS
 
 ROOT = CONFIGS.parent
@@ -38,10 +42,18 @@ def test_an_ablation_trains_one_recipe_at_several_values_of_a_setting() -> None:
     )
 
 
-def test_a_comparison_is_of_two_recipes_or_two_runs() -> None:
+def test_a_comparison_is_of_two_recipes_or_two_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     command = last_command("compare", "A=airbench94_muon", "B=airbench94")
     assert command.endswith("airbench compare airbench94_muon airbench94 --trials 3 --seed 0 ")
-    build_parser().parse_args(command.split()[1:])
+    trained: list[str] = []
+
+    def run_experiment(recipes: Sequence[LoadedRecipe], **how: object) -> list[RunRecord]:
+        trained.extend(each.recipe.name for each in recipes)
+        raise AirbenchError("no more")
+
+    monkeypatch.setattr("airbench.experiment.run.run_experiment", run_experiment)
+    assert main(command.split()[1:]) == 2
+    assert trained == ["airbench94_muon", "airbench94"]
 
 
 @pytest.mark.parametrize(
@@ -75,10 +87,16 @@ def test_varied_recipes_are_named_after_the_value() -> None:
 
 
 def test_values_that_a_name_cannot_tell_apart_have_names_of_their_own() -> None:
-    words = ["train", "quickstart", "--vary", "net.widths=[8,8,8],[8, 8, 8],[ 8,8,8]"]
+    words = ["train", "quickstart", "--vary", "description=a b,a+b,a/b"]
     names = [each.recipe.name for each in read_recipes(build_parser().parse_args(words))]
     assert len(set(names)) == 3
-    assert all(name.startswith("quickstart-widths-8-8-8") for name in names)
+    assert all(name.startswith("quickstart-description-a-b") for name in names)
+
+
+@pytest.mark.parametrize("vary", ["train.epochs=4,4.0", "net.widths=[8,8,8],[8, 8, 8]"])
+def test_one_setting_written_twice_is_answered(vary: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "quickstart", "--vary", vary]) == 2
+    assert "are the same setting; leave one out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("vary", ["train.epochs", "train.epochs=4", "train.epochs=4,4", "train.epochs=4,", "=1,2"])

@@ -107,7 +107,7 @@ def _reason_for_no_test(a: RunRecord, b: RunRecord, names: tuple[str, str], samp
         if len(run.finished) < 2:
             return f"{name} has a single trial; train at least two per recipe"
     for run, name in zip((a, b), names, strict=True):
-        if _all_seeds_fixed(run):
+        if all_seeds_fixed(run):
             return (
                 f"all seeds of {name} are held fixed, so its trials are copies of one another; "
                 "leave seeds.init, seeds.order or seeds.augment unset"
@@ -126,7 +126,8 @@ def _reason_for_no_test(a: RunRecord, b: RunRecord, names: tuple[str, str], samp
     )
 
 
-def _all_seeds_fixed(run: RunRecord) -> bool:
+def all_seeds_fixed(run: RunRecord) -> bool:
+    """Whether a run's trials are copies of one another."""
     return all(run.setting("seeds", stream) is not None for stream in ("init", "order", "augment"))
 
 

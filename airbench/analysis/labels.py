@@ -75,7 +75,7 @@ def _settings(runs: Sequence[RunRecord]) -> tuple[Columns, Columns]:
 
     A recipe of an older version lacks settings that mean nothing new.
     """
-    found = [dict(_leaves(without_engine(run.recipe))) for run in runs]
+    found = [dict(leaves(without_engine(run.recipe))) for run in runs]
     keys = dict.fromkeys(key for settings in found for key in settings)
     varying = [key for key in keys if len({settings.get(key) for settings in found}) > 1]
     names = short_names(varying)
@@ -88,11 +88,11 @@ def _settings(runs: Sequence[RunRecord]) -> tuple[Columns, Columns]:
     return chosen, lacking
 
 
-def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
     """Yield every setting in nested mappings: its dotted key, and its value in words."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
-            yield from _leaves(inner, (*path, str(key)))
+            yield from leaves(inner, (*path, str(key)))
     elif path:
         yield ".".join(path), _word(value)
 

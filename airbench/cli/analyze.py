@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airbench.cli.train import add_execution, add_overrides, execution, natural, positive, read_recipes, split_items
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe
+from airbench.recipe.shipped import find_shipped
 from airbench.runs import RunRecord, find_runs, read_run
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ def _named_runs(options: argparse.Namespace) -> list[RunRecord] | None:
     """Read the named runs; None if recipes are named instead. Raises AirbenchError for a mix, or for neither."""
     paths = [Path(item) for item in split_items(options.items)[0]]
     for path in paths:
-        if not path.exists():
+        if not path.exists() and find_shipped(str(path)) is None:
             raise AirbenchError(f"{path}: no such run or recipe; airbench runs lists runs")
     if not any(path.is_dir() for path in paths):
         return None

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _TABLE = {
     "target": "what the recipe aims at; reached if the mean is no lower",
 }
 _AGAINST = "difference of the means; an interval with 0 inside leaves open which is higher"
-_UNTOLD = "  that is, these trials do not tell which is more accurate; n is the number of trials of each"
+_UNTOLD = "  These trials cannot tell which is more accurate; n is the number of trials of each."
 
 
 def head_lines(recipes: Sequence[LoadedRecipe], trials: int, seed: int) -> list[str]:
@@ -68,7 +69,10 @@ def result_lines(runs: "Sequence[RunRecord]", *, explain: bool) -> list[str]:
     column = against_first(runs)
     lines = _legend(column) if explain else []
     if len(runs) == 2 and column and all(run.finished for run in runs):
-        verdict = compare_runs(runs)[0].verdict
+        try:
+            verdict = compare_runs(runs)[0].verdict
+        except AirbenchError as reason:  # training is finished, whatever can be said of it
+            verdict = str(reason)
         lines.append(f"result: {verdict}")
         if explain and verdict.startswith("inconclusive"):
             lines.append(_UNTOLD)

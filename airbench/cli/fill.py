@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -25,7 +26,7 @@ A block says in a comment what it shows, and airbench writes the rest:
   -->
   <!-- end airbench -->
 
-Kinds of blocks: table, scatter, output (of a command that reads runs), summary, index.
+Kinds of blocks: table, scatter, output (of a command that reads runs), summary, index, studies.
 """
 
 
@@ -47,14 +48,30 @@ def _fill(options: argparse.Namespace) -> int:
 
     stale = 0
     for page in options.pages:
+        before = _read(page)
         text = fill_page(page, _printed, draw=not options.check)
-        fresh = text == page.read_text("utf-8")
+        fresh = text == before
         stale += not fresh
         if not fresh and not options.check:
-            page.write_text(text, "utf-8")
+            if _read(page) != before:
+                raise AirbenchError(f"{page}: was changed while it was filled; fill it again")
+            _write(page, text)
         state = "up to date" if fresh else "out of date: airbench fill writes it anew" if options.check else "filled"
         print(f"{page}: {state}")
     return 1 if options.check and stale else 0
+
+
+def _read(page: Path) -> str:
+    try:
+        return page.read_bytes().decode("utf-8")
+    except (OSError, ValueError) as error:
+        raise AirbenchError(f"{page}: cannot be read ({error})") from None
+
+
+def _write(page: Path, text: str) -> None:
+    half = page.with_name(f".{page.name}.part")
+    half.write_bytes(text.encode("utf-8"))
+    os.replace(half, page)
 
 
 def _printed(words: Sequence[str]) -> str:
@@ -63,7 +80,10 @@ def _printed(words: Sequence[str]) -> str:
 
     printed, errors = io.StringIO(), io.StringIO()
     with redirect_stdout(printed), redirect_stderr(errors):
-        code = main(words)
+        try:
+            code = main(words)
+        except SystemExit:  # of the parser of arguments
+            code = 2
     if code > 1:
         raise AirbenchError(errors.getvalue().strip().removeprefix("airbench: "))
     return printed.getvalue()

@@ -19,6 +19,10 @@ def load_varied(file: str, overrides: Sequence[str], vary: str) -> list[LoadedRe
     if not key or not all(values) or len(set(values)) < max(2, len(values)):
         raise AirbenchError(f"--vary {vary}: write KEY=a,b,c with two or more different values")
     loaded = [(value, each) for value in values for each in load_recipes(file, [*overrides, f"{key}={value}"])]
+    for i, (value, each) in enumerate(loaded):
+        for other, earlier in loaded[:i]:
+            if each.recipe == earlier.recipe:
+                raise AirbenchError(f"--vary {vary}: {other} and {value} are the same setting; leave one out")
     names = [_name(each.recipe.name, key, value) for value, each in loaded]
     if len(set(names)) < len(names):  # values that differ only in what a name cannot hold
         names = [f"{name[: _LONGEST - 4]}-{number}" for number, name in enumerate(names, start=1)]

@@ -26,12 +26,16 @@ class Block:
 def replace_blocks(page: Path, text: str, content: Callable[[Block], str]) -> str:
     """Return the text of a page with ``content`` of each block in place of what stands there.
 
-    Raises AirbenchError for a block that does not end.
+    Raises AirbenchError for a block that does not begin or end as it should.
     """
     lines, out, at, in_code = text.split("\n"), list[str](), 0, False
     while at < len(lines):
         in_code ^= lines[at].startswith("```")  # a page may show what a block looks like
         found = None if in_code else _BEGIN.match(lines[at])
+        if not found and not in_code and (lines[at].startswith("<!-- airbench") or lines[at] == _END):
+            raise AirbenchError(
+                f"{page}:{at + 1}: {lines[at]}: begins or ends no block: write <!-- airbench KIND alone on a line"
+            )
         if not found:
             out.append(lines[at])
             at += 1

@@ -11,6 +11,7 @@ A block is a comment, which says what is wanted, what stands there, and a commen
     <!-- end airbench -->
 """
 
+import itertools
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +32,13 @@ from airbench.recipe.source import parse_yaml
 from airbench.runs import RunRecord, find_runs, read_run
 
 READING = ("compare", "power", "runs", "time-to-target", "variance", "verify")
-"""Commands whose output a page can show: they only read runs."""
+"""Commands whose output a page can show, of runs that are there."""
+
+OPTIONS = {
+    "--paired": False, "--json": False, "--target": True, "--difference": True, "--std": True, "--power": True,
+    "--alpha": True,
+}  # fmt: skip
+"""Their options, and whether a value follows. None of them trains, writes or loads code."""
 
 
 Run = Callable[[Sequence[str]], str]
@@ -73,7 +80,7 @@ def fill_page(page: Path, run: Run, *, draw: bool = True) -> str:
     what cannot be filled.
     """
     try:
-        text = page.read_text("utf-8")
+        text = page.read_bytes().decode("utf-8")
     except (OSError, ValueError) as error:
         raise AirbenchError(f"{page}: cannot be read ({error})") from None
 
@@ -96,12 +103,22 @@ def _table(block: Block) -> str:
 
 def _output(block: Block, run: Run) -> str:
     command = _wanted(Output, block).command
-    words = shlex.split(command)
+    place = f"{block.page}:{block.line}: command = {command}"
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise AirbenchError(f"{place}: {error}") from None
     if words[:1] != ["airbench"] or words[1:2] == [] or words[1] not in READING:
-        raise AirbenchError(
-            f"{block.page}:{block.line}: command = {command}: give airbench and one of {', '.join(READING)}"
-        )
-    return f"```\n$ {command}\n{run(words[1:]).rstrip()}\n```"
+        raise AirbenchError(f"{place}: give airbench and one of {', '.join(READING)}")
+    for before, word in itertools.pairwise(words[1:]):
+        if word.startswith("-") and word not in OPTIONS:
+            raise AirbenchError(f"{place}: {word}: a page can use {', '.join(OPTIONS)}")
+        if not word.startswith("-") and not OPTIONS.get(before, False) and not Path(word).is_dir():
+            raise AirbenchError(f"{place}: {word}: no such run folder; a page shows what is there and trains nothing")
+    try:
+        return f"```\n$ {command}\n{run(words[1:]).rstrip()}\n```"
+    except AirbenchError as error:
+        raise AirbenchError(f"{place}: {error}") from None
 
 
 def _summary(block: Block) -> str:

@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,8 +17,8 @@ from pydantic import Field
 from airbench.analysis.figures import COLOURS, framed_svg, themed
 from airbench.analysis.statistics import Summary, summarize
 from airbench.errors import AirbenchError
-from airbench.pages.sources import Row, measure
-from airbench.pages.tables import NAME, mean_and_std
+from airbench.pages.sources import Measured, Row, measure
+from airbench.pages.tables import NAME, check_comparable
 from airbench.recipe.config import Config
 
 _LABELS = {"pflop": "PFLOP of a trial, evaluation included", "seconds": "median seconds of a trial"}
@@ -25,7 +26,7 @@ _UNITS = {"pflop": "PFLOP", "seconds": "s"}
 
 
 class Scatter(Config):
-    """A figure: mean accuracy, with its 95% interval, against ``x``; a hollow mark where a paper or script has it."""
+    """A figure: mean accuracy, with its 95% interval, against ``x``; a dash where it was published."""
 
     file: Annotated[str, Field(pattern=r"\.svg$")]
     """Where it is drawn, relative to the page."""
@@ -58,13 +59,26 @@ def markdown_scatter(scatter: Scatter, page: Path, *, draw: bool) -> str:
 
     Raises AirbenchError for a row without trials, or whose trials do not say what is drawn.
     """
-    points = [_point(row, scatter, page) for row in scatter.rows]
-    alternative = "; ".join(
-        f"{p.name}: {mean_and_std(p.accuracies)}, n = {p.accuracies.n}, {p.at:.3g} {_UNITS[scatter.x]}" for p in points
-    )
+    measured = [measure(row, page) for row in scatter.rows]
+    for own in measured[1:]:
+        check_comparable(page, measured[0], own, "images")
+        if scatter.x == "seconds":
+            check_comparable(page, measured[0], own, "device")
+    points = [_point(row, own, scatter, page) for row, own in zip(scatter.rows, measured, strict=True)]
+    alternative = "; ".join(_in_words(point, _UNITS[scatter.x]) for point in points)
+    shown, file = f"![Mean accuracy. {alternative}]({scatter.file})", page.parent / scatter.file
     if draw:
-        _write(scatter, points, alternative, page.parent / scatter.file)
-    return f"![Mean accuracy. {alternative}]({scatter.file})"
+        _write(scatter, points, alternative, file)
+    elif not file.is_file() or f"<desc>{escape(alternative)}</desc>" not in file.read_text("utf-8"):
+        return f"{scatter.file} is to be drawn"  # which is not what the page says
+    return shown
+
+
+def _in_words(point: _Point, unit: str) -> str:
+    s = point.accuracies
+    interval = "" if math.isnan(s.low) else f" ({s.low:.2%} to {s.high:.2%})"
+    published = "" if point.published is None else f", published {point.published:.2%}"
+    return f"{point.name}: {s.mean:.2%}{interval}, n = {s.n}, {point.at:.3g} {unit}{published}"
 
 
 def _write(scatter: Scatter, points: Sequence[_Point], description: str, file: Path) -> None:
@@ -74,8 +88,8 @@ def _write(scatter: Scatter, points: Sequence[_Point], description: str, file: P
         file.write_text(framed_svg(figure, description), "utf-8")
 
 
-def _point(row: Row, scatter: Scatter, page: Path) -> _Point:
-    own, texts = measure(row, page), row.model_extra or {}
+def _point(row: Row, own: Measured | None, scatter: Scatter, page: Path) -> _Point:
+    texts = row.model_extra or {}
     at = own and (own.pflop if scatter.x == "pflop" else statistics.median(own.seconds) if own.seconds else None)
     if own is None or not at:
         raise AirbenchError(f"{page}: {texts or row.runs} has no {scatter.x}; leave the row out of {scatter.file}")

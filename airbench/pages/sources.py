@@ -1,15 +1,16 @@
 """What a row of a table was measured by: run folders, or lines of a file of trials."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict
 
-from airbench.analysis.compare import same_images
-from airbench.analysis.experiments import refuse_duplicates
+from airbench.analysis.compare import all_seeds_fixed, same_images
+from airbench.analysis.experiments import refuse_duplicates, without_engine
+from airbench.analysis.labels import leaves
 from airbench.analysis.machines import why_no_time
 from airbench.data.transforms import ImageShape
 from airbench.errors import AirbenchError
@@ -21,6 +22,9 @@ from airbench.training.flops import count_flop
 
 CIFAR = ImageShape(side=32, channels=3, classes=10)
 CIFAR_TEST_IMAGES = 10_000
+
+_KEYS = ("recipe", "overrides", "steps", "accuracy", "plain", "seconds")
+"""What each line of a file of trials has."""
 
 
 class Row(Config):
@@ -36,9 +40,6 @@ class Row(Config):
 
     where: dict[str, Any] = {}  # noqa: RUF012
     """With `trials`: keys and values of the lines that are meant."""
-
-    seconds_from: str | None = None
-    """Run folder that the seconds are taken from instead."""
 
     id: str | None = None
     """By which other rows refer to this one."""
@@ -73,20 +74,22 @@ class Measured:
     pflop: float | None
     images: str
     """Fingerprint of the images that it was evaluated on; empty if that is not recorded."""
+    device: str
+    """What it was trained on; empty if that is not recorded."""
+    runs: tuple[RunRecord, ...]
+    """The runs, if it was read from run folders."""
+
+    @property
+    def seeds_vary(self) -> bool:
+        """Whether trials are independent: a run whose seeds are all held fixed repeats one trial."""
+        return not any(all_seeds_fixed(run) for run in self.runs)
 
 
 def measure(row: Row, page: Path) -> Measured | None:
     """Read the trials of a row; None if it names none. Raises AirbenchError if those it names are not there."""
     if row.trials is not None:
-        found = _of_lines(page.parent / row.trials, row.where)
-    elif row.runs:
-        found = _of_runs([_read(page, name) for name in row.runs], row.runs)
-    else:
-        return None
-    if row.seconds_from is not None:
-        timed = _of_runs([_read(page, row.seconds_from)], [row.seconds_from])
-        found = replace(found, seconds=timed.seconds)
-    return found
+        return _of_lines(page.parent / row.trials, row.where)
+    return _of_runs([_read(page, name) for name in row.runs], row.runs) if row.runs else None
 
 
 def _read(page: Path, name: str) -> RunRecord:
@@ -99,7 +102,7 @@ def _read(page: Path, name: str) -> RunRecord:
 def _of_runs(runs: list[RunRecord], names: list[str]) -> Measured:
     refuse_duplicates(runs)
     for run in runs[1:]:
-        if run.name != runs[0].name or len(same_images([runs[0], run])) > 1:  # older recipes lack newer settings
+        if not _can_be_pooled(runs[0], run):
             raise AirbenchError(f"{run.path}: not the recipe and images of {runs[0].path}, so they cannot be pooled")
     trials = [trial for run in runs for trial in run.finished]
     timed = len(runs) == 1 and not why_no_time(runs[0])
@@ -111,7 +114,16 @@ def _of_runs(runs: list[RunRecord], names: list[str]) -> Measured:
         [t.seconds for t in trials] if timed else [],
         _pflop_of_run(runs[0]),
         runs[0].text("data", "test_fingerprint"),
+        runs[0].text("environment", "device"),
+        tuple(runs),
     )
+
+
+def _can_be_pooled(a: RunRecord, b: RunRecord) -> bool:
+    """Whether two runs are of one recipe on the same images. Recipes of older versions lack newer settings."""
+    settings, others = (dict(leaves(without_engine(run.recipe))) for run in (a, b))
+    same = all(settings[key] == others[key] for key in settings.keys() & others.keys() - {"description", "target"})
+    return same and len(same_images([a, b])) == 1
 
 
 def _pflop_of_run(run: RunRecord) -> float | None:
@@ -134,15 +146,20 @@ def _of_lines(file: Path, where: dict[str, Any]) -> Measured:
     name, overrides, steps = kinds.pop()
     return Measured(
         name, "", [line["accuracy"] for line in lines], [line["plain"] for line in lines if line["plain"]],
-        [line["seconds"] for line in lines], _count_pflop(name, overrides, steps), "",
+        [line["seconds"] for line in lines], _count_pflop(name, overrides, steps), "", str(lines[0].get("gpu", "")), (),
     )  # fmt: skip
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:
     try:
-        return [json.loads(line) for line in file.read_text("utf-8").splitlines() if line]
+        lines = [json.loads(line) for line in file.read_text("utf-8").splitlines() if line]
     except (OSError, ValueError) as error:
         raise AirbenchError(f"{file}: cannot be read as JSON lines ({error})") from None
+    for number, line in enumerate(lines, start=1):
+        missing = [key for key in _KEYS if not isinstance(line, dict) or key not in line]
+        if missing:
+            raise AirbenchError(f"{file}:{number}: not a trial: it lacks {', '.join(missing)}")
+    return lines
 
 
 @cache

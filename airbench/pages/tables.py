@@ -1,14 +1,17 @@
 """Tables in Markdown: a row for each measurement, columns that are computed, and columns of text."""
 
+import difflib
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from statistics import fmean
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from airbench.analysis.statistics import Difference, Summary, summarize, welch
+from airbench.analysis.experiments import refuse_duplicates
+from airbench.analysis.statistics import Difference, Summary, summarize, untested, welch
 from airbench.errors import AirbenchError
 from airbench.pages.sources import Measured, Row, measure
 from airbench.recipe.config import Config, Count
@@ -107,15 +110,17 @@ def _pflop(own: Measured, line: Line) -> str:
 
 
 def _difference(own: Measured, line: Line) -> str:
-    if line.against is None:
-        return ""
-    return _with_interval(welch(own.accuracies, line.against.accuracies, line.comparisons))
+    return "" if line.against is None else _with_interval(_compare(own, line.against, line.comparisons))
 
 
 def _lead(own: Measured, line: Line) -> str:
-    if line.against is None:
-        return ""
-    return _with_interval(welch(line.against.accuracies, own.accuracies, line.comparisons))
+    return "" if line.against is None else _with_interval(_compare(line.against, own, line.comparisons))
+
+
+def _compare(a: Measured, b: Measured, comparisons: int) -> Difference:
+    if a.seeds_vary and b.seeds_vary:
+        return welch(a.accuracies, b.accuracies, comparisons)
+    return untested(fmean(a.accuracies) - fmean(b.accuracies))
 
 
 def _with_interval(found: Difference) -> str:
@@ -159,18 +164,28 @@ def _lines(table: Table, page: Path) -> list[Line]:
         return measured[id(by_id[name])] if name else None
 
     for row in table.rows:
-        own, other = measured[id(row)], referred(row.against)
-        if own and other and own.images and other.images and own.images != other.images:
-            raise AirbenchError(
-                f"{page}: {own.name} and {other.name} were evaluated on different images; compare neither"
-            )
+        own = measured[id(row)]
+        check_comparable(page, own, referred(row.against), "images")
+        check_comparable(page, own, referred(row.timed_against), "device")
 
     shown = {"difference", "lead"} & set(table.headings)
-    comparisons = table.comparisons or (sum(row.against is not None for row in table.rows) if shown else 0) or 1
+    compared = sum(row.against is not None for row in table.rows) if shown else 0
+    if table.comparisons is not None and table.comparisons < compared:
+        raise AirbenchError(f"{page}: comparisons = {table.comparisons}: the table shows {compared}; give no fewer")
+    comparisons = table.comparisons or max(compared, 1)
     return [
         Line(row, measured[id(row)], referred(row.against), referred(row.timed_against), comparisons)
         for row in table.rows
     ]
+
+
+def check_comparable(page: Path, a: Measured | None, b: Measured | None, what: Literal["images", "device"]) -> None:
+    """Raise AirbenchError if ``what`` is known of both and differs, or if they share a trial."""
+    if a is None or b is None or a is b:
+        return
+    refuse_duplicates([*a.runs, *b.runs])
+    if {getattr(a, what), getattr(b, what)} - {""} not in ({getattr(a, what)}, {getattr(b, what)}, set()):
+        raise AirbenchError(f"{page}: {a.name} and {b.name} differ in their {what}, so this cannot be compared")
 
 
 def _check(table: Table, by_id: Mapping[str, Row], page: Path) -> None:
@@ -186,6 +201,11 @@ def _check(table: Table, by_id: Mapping[str, Row], page: Path) -> None:
                 raise AirbenchError(f"{page}: {key}: no column of the table; columns: {', '.join(table.headings)}")
             if key in COLUMNS:
                 raise AirbenchError(f"{page}: {key} is computed from trials; leave it out of the row")
+    for key in table.headings:
+        if key not in COLUMNS and key != NAME and not any(key in (row.model_extra or {}) for row in table.rows):
+            near = difflib.get_close_matches(key, COLUMNS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"computed columns: {', '.join(COLUMNS)}"
+            raise AirbenchError(f"{page}: column {key} is not computed, and no row has it; {hint}")
 
 
 def _cell(key: str, line: Line) -> str:

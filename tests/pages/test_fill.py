@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 import statistics
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -120,7 +121,8 @@ def test_a_figure_says_in_words_what_it_shows(page: Path) -> None:
         "rows: [{run: a, recipe: a < b, published_accuracy: 0.94}, {run: b, ours: yes}]\n-->\n<!-- end airbench -->"
     )
     text = fill(page)
-    told = f"a < b: {statistics.fmean(A):.2%} ± {statistics.stdev(A):.2%}, n = 3, 11 s"
+    s = summarize(A)
+    told = f"a < b: {s.mean:.2%} ({s.low:.2%} to {s.high:.2%}), n = 3, 11 s, published 94.00%"
     assert told in text
     assert "](front.svg)" in text
     root = ET.parse(page.parent / "front.svg").getroot()
@@ -131,7 +133,20 @@ def test_a_figure_says_in_words_what_it_shows(page: Path) -> None:
     assert f"![Mean accuracy. {description.text}]" in text
 
 
-def test_output_is_what_the_command_prints(page: Path) -> None:
+def test_a_figure_that_is_missing_or_says_something_else_is_found(page: Path) -> None:
+    block = "<!-- airbench scatter\nfile: front.svg\nx: seconds\nrows: [{run: a, published_accuracy: 0.94}]\n-->\n"
+    page.write_text(f"{block}<!-- end airbench -->")
+    assert main(["fill", str(page)]) == 0
+    assert main(["fill", "--check", str(page)]) == 0
+    figure = page.parent / "front.svg"
+    figure.write_text(figure.read_text().replace("94.00%", "95.00%"))
+    assert main(["fill", "--check", str(page)]) == 1
+    figure.unlink()
+    assert main(["fill", "--check", str(page)]) == 1
+
+
+def test_output_is_what_the_command_prints(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(page.parent)
     page.write_text("<!-- airbench output\ncommand: airbench compare a b\n-->\n<!-- end airbench -->")
     assert "```\n$ airbench compare a b\nran compare a b\n```" in fill(page)
 
@@ -153,6 +168,10 @@ def test_an_index_lists_every_run(page: Path) -> None:
         (("note: the first", "pflop: '1'"), "pflop is computed from trials"),
         (("run: a, id", "run: nowhere, id"), "not a run folder"),
         (("columns: [", "colums: ["), "page.md:4: colums"),
+        (("accuracy, interval", "acuracy, interval"), "column acuracy is not computed, and no row has it; did you"),
+        (("rows:", "comparisons: 0\nrows:"), "page.md:5: comparisons = 0"),
+        (("<!-- airbench table", "<!-- airbench table "), "page.md:3: <!-- airbench table : begins or ends no block"),
+        (("<!-- airbench table", "<!-- airbench: table"), "page.md:3: <!-- airbench: table: begins or ends no block"),
         (("airbench table", "airbench tabel"), "page.md:3: tabel: no such kind of block"),
         (("<!-- end airbench -->", ""), "page.md:3: the block does not end"),
         (("\n-->\n", "\n"), "page.md:3: its comment does not end"),
@@ -170,9 +189,68 @@ def test_a_mistake_is_answered_in_one_line(
     assert page.read_text() == before
 
 
-def test_only_commands_that_read_can_be_shown(page: Path) -> None:
-    page.write_text("<!-- airbench output\ncommand: airbench train quickstart\n-->\n<!-- end airbench -->")
-    with pytest.raises(AirbenchError, match="compare"):
+@pytest.mark.parametrize(
+    "command",
+    [
+        "airbench train quickstart",
+        "airbench compare quickstart quickstart_sgd",
+        "airbench compare a b --plugin evil.py",
+        "airbench verify a --rerun 1",
+        "airbench compare a b --out elsewhere",
+        "echo a",
+        'airbench compare "a',
+    ],
+)
+def test_a_page_can_show_only_what_is_there(
+    page: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(page.parent)
+    page.write_text(f"<!-- airbench output\ncommand: {json.dumps(command)}\n-->\n<!-- end airbench -->")
+    assert main(["fill", "page.md"]) == 2
+    assert capsys.readouterr().err.startswith(f"airbench: page.md:1: command = {command}: ")
+
+
+def test_an_option_that_a_command_lacks_is_answered_in_one_line(
+    page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(page.parent)
+    page.write_text("<!-- airbench output\ncommand: airbench compare a b --std 1\n-->\n<!-- end airbench -->")
+    assert main(["fill", "page.md"]) == 2
+    assert "unrecognized arguments: --std" in capsys.readouterr().err
+
+
+def test_runs_of_other_settings_are_not_pooled(page: Path) -> None:
+    fake_run(page.parent / "c", [0.95, 0.951], overrides=["train.epochs=4"])
+    page.write_text("<!-- airbench table\ncolumns: [n]\nrows: [{run: [a, c]}]\n-->\n<!-- end airbench -->")
+    with pytest.raises(AirbenchError, match="cannot be pooled"):
+        fill(page)
+
+
+def test_copies_of_one_trial_have_no_interval(page: Path) -> None:
+    fixed = [f"seeds.{stream}=1" for stream in ("init", "order", "augment")]
+    fake_run(page.parent / "c", [0.93, 0.931], overrides=fixed)
+    page.write_text(page.read_text().replace("run: b", "run: c"))
+    assert cells(fill(page))[3][7] == f"{0.9305 - statistics.fmean(A):+.2%}"
+
+
+def test_a_trial_is_not_compared_with_itself(page: Path) -> None:
+    shutil.copytree(page.parent / "a", page.parent / "copy")
+    page.write_text(page.read_text().replace("run: b", "run: copy"))
+    with pytest.raises(AirbenchError, match="same trial"):
+        fill(page)
+
+
+def test_seconds_of_unlike_machines_are_not_compared(page: Path) -> None:
+    fake_run(page.parent / "c", B, environment={"device": "Another", "precision": "bf16"})
+    page.write_text(page.read_text().replace("run: b", "run: c"))
+    with pytest.raises(AirbenchError, match="differ in their device"):
+        fill(page)
+
+
+def test_a_line_that_is_no_trial_is_named(page: Path) -> None:
+    (page.parent / "trials.jsonl").write_text('{"recipe": "hiverge"}\n')
+    page.write_text("<!-- airbench table\ncolumns: [n]\nrows: [{trials: trials.jsonl}]\n-->\n<!-- end airbench -->")
+    with pytest.raises(AirbenchError, match=r"trials\.jsonl:1: not a trial: it lacks overrides"):
         fill(page)
 
 
@@ -227,7 +305,7 @@ def test_runs_on_other_images_are_neither_compared_nor_pooled(page: Path) -> Non
     data = {"name": "cifar10", "test_fingerprint": "other"}
     fake_run(page.parent / "c", [0.93, 0.931], data=data)
     page.write_text(page.read_text().replace("-->\n", "- {run: c, against: a}\n-->\n", 1))
-    with pytest.raises(AirbenchError, match="different images"):
+    with pytest.raises(AirbenchError, match="differ in their images"):
         fill(page)
     page.write_text("<!-- airbench table\ncolumns: [n]\nrows: [{run: [a, c]}]\n-->\n<!-- end airbench -->")
     with pytest.raises(AirbenchError, match="cannot be pooled"):
