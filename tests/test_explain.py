@@ -32,8 +32,17 @@ def test_the_result_is_what_compare_says(second: list[float], tmp_path: Path) ->
     assert f"result: {verdict}" in explained
     claims = [line for line in explained if "more accurate than" in line]
     assert len(claims) == ("is more accurate than" in verdict)
-    untold = any("do not tell which is more accurate" in line for line in explained)
+    untold = any("cannot tell which is more accurate" in line for line in explained)
     assert untold == verdict.startswith("inconclusive")
+
+
+def test_training_that_nothing_can_be_said_of_has_ended_well_all_the_same(tmp_path: Path) -> None:
+    """Two recipes may be one but for the name: each of their trials is the other's, so compare refuses them."""
+    pair = runs(tmp_path, [0.94, 0.941], [0.94, 0.941])
+    lines = Path(pair[0].path / "trials.jsonl").read_bytes()
+    (pair[1].path / "trials.jsonl").write_bytes(lines)
+    (last,) = result_lines([read_run(run.path) for run in pair], explain=False)
+    assert "hold the same trial" in last
 
 
 def test_one_run_and_three_have_no_result_in_a_sentence(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ LONGEST = 40
 """Values of settings with more characters do not go into a name."""
 
 Columns = dict[str, list[str]]
-"""What may tell runs apart, the most telling first: by kind, a text for each run. Empty where a run says nothing."""
+"""What may tell runs apart, the most telling first: by kind, a text for each run; empty where it records none."""
 
 
 def labels(runs: Sequence[RunRecord]) -> list[str]:

@@ -85,7 +85,7 @@ def html_tabs(name: str, contents: Sequence[tuple[str, str]]) -> str:
 
 
 def html_tiles(tiles: Sequence[tuple[str, str, str]]) -> str:
-    """Return tiles with what matters most: what it is, its value, and a remark. Long values are written smaller."""
+    """Return tiles for the main results: a name, a value and a remark each. Long values are written smaller."""
     parts = [
         f'<div class="tile"><div class="mute">{escape(what)}</div><b{_words(value)}>{escape(value)}</b>'
         f'<div class="note">{escape(remark)}</div></div>'

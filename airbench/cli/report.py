@@ -50,15 +50,18 @@ def add_commands(commands: Any) -> None:
 
 def _report(options: argparse.Namespace) -> int:
     from airbench.analysis.report import write_report
+    from airbench.analysis.report.order import count
 
     form, file = format_and_file(options.format, options.out)
     runs, sections = _named(options.runs, form) if options.runs else _all(form)
+    for run in runs:
+        if not run.finished:
+            print(f"airbench: {run.path}: no trial finished, so it is not in the report", file=sys.stderr)
     runs = [run for run in runs if run.finished]
     if not runs and not sections:
         raise AirbenchError("no run has a finished trial to report on; airbench runs lists all runs")
     write_report(runs, form, file, sections)
-    trials = sum(len(run.finished) for run in runs)
-    found = [f"{len(runs)} runs, {trials} trials"] if runs else []
+    found = [count(runs)] if runs else []
     print(f"{file}: {'; '.join([*found, *(section.summary for section in sections)])}")
     return 0
 

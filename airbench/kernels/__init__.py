@@ -44,7 +44,7 @@ def _load() -> ctypes.CDLL | str:
 
 
 def describe_kernels() -> str:
-    """Return which kernels a CPU runs, or why it has none."""
+    """Return which kernels a CPU runs, or why it has none. Selects the newest that this machine can run."""
     library = _load()
     if isinstance(library, str):
         return library

@@ -12,7 +12,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from airbench.analysis.figures import COLOURS
 from airbench.analysis.statistics import summarize, welch
@@ -189,19 +189,21 @@ def _figure(points: Sequence[Point], target: float) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(11, 4.6), layout="constrained")
         left, right = figure.subplots(1, 2)
-        for name, colour in zip(dict.fromkeys(p.recipe for p in points), COLOURS, strict=False):
+        names = list(dict.fromkeys(p.recipe for p in points))
+        for place, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
             own = [(p, *p.mean()) for p in points if p.recipe == name and math.isfinite(p.mean()[0])]
             if not own:
                 continue
-            batches = [p.batch_size for p, *_ in own]
+            beside = 1.03 ** (place - (len(names) - 1) / 2)  # so that no interval hides another
+            batches = [p.batch_size * beside for p, *_ in own]
             steps = [mean for _, mean, _, _ in own]
-            examples = [b * s for b, s in zip(batches, steps, strict=True)]
+            examples = [p.batch_size * s for (p, *_), s in zip(own, steps, strict=True)]
             left.plot(batches, examples, "o-", color=colour, label=name, markersize=5)
             right.plot(steps, examples, "o-", color=colour, label=name, markersize=5)
             for p, mean, low, high in own:
                 if not math.isnan(low):
                     b = p.batch_size
-                    left.plot([b, b], [low * b, high * b], color=colour, linewidth=1.5)
+                    left.plot([b * beside, b * beside], [low * b, high * b], color=colour, linewidth=1.5)
                     right.plot([low, high], [low * b, high * b], color=colour, linewidth=1.5, alpha=0.6)
                 right.annotate(f"{p.batch_size}", (mean, mean * p.batch_size), textcoords="offset points",
                                xytext=(5, 4), fontsize=8, color=colour)  # fmt: skip
@@ -212,6 +214,7 @@ def _figure(points: Sequence[Point], target: float) -> Figure:
             axes.set_yscale("log")
             axes.set_ylabel(f"examples to {target:.0%} held-out accuracy")
             for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axis.set_major_formatter(FuncFormatter(_short))
                 axis.set_minor_formatter(FuncFormatter(lambda value, place: ""))
         if left.lines:

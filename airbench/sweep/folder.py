@@ -152,7 +152,7 @@ def create(out: Path, recipe: LoadedRecipe, plan: Sweep, origins: Origins = NO_O
 
 
 def create_at(path: Path, recipe: LoadedRecipe, plan: Sweep) -> Sweep:
-    """Do the same in the folder ``path``, which may be there already."""
+    """Check and write a sweep's plan as :func:`create` does, in the folder ``path``, which may be there already."""
     check(recipe, plan)
     return _written(path, recipe, plan)
 

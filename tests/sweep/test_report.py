@@ -171,7 +171,7 @@ def test_runs_and_sweeps_mix_and_runs_of_settings_are_not_listed(
     assert "airbench94_muon" in leaderboard
     assert "setting-0" not in page
     assert "Sweep of airbench94_muon" in rest
-    assert capsys.readouterr().out.endswith("1 runs, 2 trials; a sweep of 18 settings\n")
+    assert capsys.readouterr().out.endswith("1 run, 2 trials; a sweep of 18 settings\n")
 
 
 def test_without_names_all_runs_and_sweeps_are_reported_and_unfinished_ones_named(
@@ -186,7 +186,7 @@ def test_without_names_all_runs_and_sweeps_are_reported_and_unfinished_ones_name
     assert main(["report", "--out", "all.md"]) == 0
     said = capsys.readouterr()
     assert "begun: setting 2 was not trained; airbench sweep --resume" in said.err
-    assert said.out == "all.md: 1 runs, 2 trials; a sweep of 3 settings\n"
+    assert said.out == "all.md: 1 run, 2 trials; a sweep of 3 settings\n"
     assert "setting-0" not in Path("all.md").read_text()
     assert main(["report", "--out", "all.csv"]) == 0
     assert len(Path("all.csv").read_text().splitlines()) == 2

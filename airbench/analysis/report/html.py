@@ -18,7 +18,7 @@ from airbench.analysis.page import (
 )
 from airbench.analysis.report.comparisons import comparison_html
 from airbench.analysis.report.figures import Entry, accuracy_against_time, accuracy_strip, entries, training_curves
-from airbench.analysis.report.order import best_first, evaluated_on
+from airbench.analysis.report.order import best_first, count, evaluated_on
 from airbench.analysis.report.provenance import provenance_html
 from airbench.analysis.report.sections import Section
 from airbench.analysis.report.spectra import KINDS, SAID, spectra
@@ -67,8 +67,7 @@ def _title(runs: Sequence[RunRecord], sections: Sequence[Section]) -> str:
 
 
 def _header(runs: Sequence[RunRecord], sections: Sequence[Section], titles: Sequence[str]) -> str:
-    trials = sum(len(run.finished) for run in runs)
-    parts = [f"{len(runs)} runs, {trials} trials"] if runs else []
+    parts = [count(runs)] if runs else []
     images = list(dict.fromkeys(evaluated_on(group[0]) for group in same_images(runs)))
     parts += [f"on {' and '.join(images)}"] if images else []
     dates = sorted({date for run in runs if (date := run.text("started")[:10])})

@@ -7,6 +7,12 @@ from airbench.analysis.summary import summarize_run
 from airbench.runs import RunRecord
 
 
+def count(runs: Sequence[RunRecord]) -> str:
+    """Return how many runs there are, and how many finished trials."""
+    trials = sum(len(run.finished) for run in runs)
+    return f"{len(runs)} run{'s' * (len(runs) != 1)}, {trials} trial{'s' * (trials != 1)}"
+
+
 def evaluated_on(run: RunRecord) -> str:
     """Name of the data set that a run was evaluated on, and of its held-out images if it used some."""
     name = run.text("data", "name") or "unknown images"
