@@ -1,5 +1,6 @@
 """Targets of the Makefile: the commands that they run, and what they say without their variables."""
 
+import os
 import subprocess
 from collections.abc import Sequence
 
@@ -16,7 +17,8 @@ ROOT = CONFIGS.parent
 
 
 def make(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["make", "-n", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    path = {"PATH": os.environ["PATH"]}  # no variables of the make that runs this suite
+    return subprocess.run(["make", "-n", *words], cwd=ROOT, env=path, capture_output=True, text=True, check=False)
 
 
 def last_command(*words: str) -> str:
