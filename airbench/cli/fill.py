@@ -2,7 +2,6 @@
 
 import argparse
 import io
-import os
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -45,6 +44,7 @@ def add_commands(commands: Any) -> None:
 
 def _fill(options: argparse.Namespace) -> int:
     from airbench.pages import fill_page
+    from airbench.runs.files import replace_file
 
     stale = 0
     for page in options.pages:
@@ -55,7 +55,7 @@ def _fill(options: argparse.Namespace) -> int:
         if not fresh and not options.check:
             if _read(page) != before:
                 raise AirbenchError(f"{page}: was changed while it was filled; fill it again")
-            _write(page, text)
+            replace_file(page, text.encode("utf-8"))
         state = "up to date" if fresh else "out of date: airbench fill writes it anew" if options.check else "filled"
         print(f"{page}: {state}")
     return 1 if options.check and stale else 0
@@ -66,12 +66,6 @@ def _read(page: Path) -> str:
         return page.read_bytes().decode("utf-8")
     except (OSError, ValueError) as error:
         raise AirbenchError(f"{page}: cannot be read ({error})") from None
-
-
-def _write(page: Path, text: str) -> None:
-    half = page.with_name(f".{page.name}.part")
-    half.write_bytes(text.encode("utf-8"))
-    os.replace(half, page)
 
 
 def _printed(words: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from airbench.errors import AirbenchError
 from airbench.pages.sources import Measured, Row, measure
 from airbench.pages.tables import NAME, check_comparable
 from airbench.recipe.config import Config
+from airbench.runs.files import replace_file
 
 _LABELS = {"pflop": "PFLOP of a trial, evaluation included", "seconds": "median seconds of a trial"}
 _UNITS = {"pflop": "PFLOP", "seconds": "s"}
@@ -85,7 +86,7 @@ def _write(scatter: Scatter, points: Sequence[_Point], description: str, file: P
     with themed():
         figure = Figure(figsize=(7.6, 3.6), layout="constrained")
         _draw(figure.subplots(), points, scatter.x)
-        file.write_text(framed_svg(figure, description), "utf-8")
+        replace_file(file, framed_svg(figure, description).encode("utf-8"))
 
 
 def _point(row: Row, own: Measured | None, scatter: Scatter, page: Path) -> _Point:

@@ -2,7 +2,10 @@
 
 import errno
 import hashlib
+import os
 import stat
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from airbench.errors import AirbenchError
@@ -45,6 +48,24 @@ def content(file: Path) -> bytes:
     if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
         raise OSError(errno.EINVAL, "not a regular file of a run's size")
     return file.read_bytes()
+
+
+def replace_file(file: Path, data: bytes) -> None:
+    """Write a file atomically: readers find the old one or the new, even if the writer is killed. Raises OSError."""
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as stream:
+            temporary = Path(stream.name)
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        with suppress(OSError):  # a file system without modes
+            os.chmod(temporary, 0o644)
+        os.replace(temporary, file)
+    except OSError:
+        if temporary:
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def sha256(file: Path) -> str | None:

@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from typing import Any
 
 from airbench.recipe import Recipe, dump_recipe
 from airbench.runs.chain import chained
-from airbench.runs.files import FORMAT, RECIPE, RUN, TRIALS, RunFolderError, sha256
+from airbench.runs.files import FORMAT, RECIPE, RUN, TRIALS, RunFolderError, replace_file, sha256
 
 
 class RunFolder:
@@ -118,19 +117,9 @@ class RunFolder:
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write a file atomically. Raises RunFolderError."""
-        temporary = None
         try:
-            with tempfile.NamedTemporaryFile(dir=self.path, delete=False) as stream:
-                temporary = Path(stream.name)
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            with suppress(OSError):  # a file system without modes
-                os.chmod(temporary, 0o644)
-            os.replace(temporary, self.path / name)
+            replace_file(self.path / name, data)
         except OSError as error:
-            if temporary:
-                temporary.unlink(missing_ok=True)
             raise RunFolderError(
                 f"{self.path / name}: cannot be written ({error.strerror}); finished trials are safe in {TRIALS}"
             ) from None

@@ -1,7 +1,7 @@
 """The result of a study: a table to print, numbers, and a figure."""
 
+import io
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from airbench.analysis.summary import table
+from airbench.runs.files import replace_file
 
 STYLE: Any = {
     "font.size": 11, "axes.grid": True, "grid.color": "#cccccc", "grid.linewidth": 0.5, "axes.spines.top": False,
@@ -34,14 +35,12 @@ class Study:
         folder.mkdir(parents=True, exist_ok=True)
         what = {"study": self.name, "settings": self.settings, "seen": self.conclusion, "results": self.numbers}
         text = json.dumps(what, indent=1, allow_nan=False) + "\n"
-        written = [folder / f"{self.name}.json", folder / f"{self.name}.png"]
-        half = [path.with_name(f".{path.name}") for path in written]
-        half[0].write_text(text, encoding="utf-8")
+        numbers, figure, png = folder / f"{self.name}.json", folder / f"{self.name}.png", io.BytesIO()
         with matplotlib.rc_context(STYLE):
-            self.figure.savefig(half[1], format="png", dpi=150, metadata={"Software": None})
-        for there, here in zip(half, written, strict=True):
-            os.replace(there, here)
-        return written
+            self.figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
+        replace_file(numbers, text.encode("utf-8"))
+        replace_file(figure, png.getvalue())
+        return [numbers, figure]
 
     def lines(self) -> list[str]:
         """Return the lines of the table and the conclusion."""

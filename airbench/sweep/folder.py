@@ -24,7 +24,7 @@ from airbench.recipe import LoadedRecipe, dump_recipe, load_recipe
 from airbench.recipe.load import with_overrides
 from airbench.recipe.source import COMMAND_LINE, parse_override
 from airbench.runs import RunRecord, find_runs, read_run
-from airbench.runs.files import content
+from airbench.runs.files import content, replace_file
 from airbench.runs.folder import new_folder
 from airbench.sweep.axes import Setting, ends, overrides, parse_axis
 
@@ -114,10 +114,8 @@ class Sweep:
 
 def write_json(file: Path, value: Any) -> None:
     """Write a JSON file atomically. Raises AirbenchError."""
-    temporary = file.with_name(f"{file.name}.part")
     try:
-        temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, file)
+        replace_file(file, (json.dumps(value, indent=1) + "\n").encode("utf-8"))
     except OSError as error:
         raise AirbenchError(f"{file.parent}: cannot be written ({error.strerror}); free some space") from None
 

@@ -1,8 +1,6 @@
 """A report as a file."""
 
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from airbench.analysis.compare import same_images
@@ -13,6 +11,7 @@ from airbench.analysis.report.sections import Section
 from airbench.analysis.report.tables import csv_report, markdown_report
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
+from airbench.runs.files import replace_file
 
 
 def write_report(runs: Sequence[RunRecord], form: str, file: Path, sections: Sequence[Section] = ()) -> None:
@@ -22,13 +21,9 @@ def write_report(runs: Sequence[RunRecord], form: str, file: Path, sections: Seq
     """
     refuse_duplicates(runs)
     content = _content(runs, form, sections)
-    temporary = file.parent / f"{file.name}.part"
     try:
-        temporary.write_bytes(content)
-        os.replace(temporary, file)
+        replace_file(file, content)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise AirbenchError(f"{file}: cannot be written ({error.strerror}); choose another place with --out") from None
 
 
