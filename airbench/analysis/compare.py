@@ -50,6 +50,13 @@ class Comparison:
     """Why the accuracies cannot be tested, and what to do about it; empty if they can."""
 
     @property
+    def times(self) -> float | None:
+        """How many times as long a takes as b: the ratio of geometric means; None if seconds are no record of time."""
+        if why_no_time(self.a) or why_no_time(self.b):
+            return None
+        return math.exp(self.log_seconds.difference)
+
+    @property
     def verdict(self) -> str:
         """The conclusion in one line."""
         if self.no_test:
@@ -195,10 +202,14 @@ def against_first(runs: Sequence[RunRecord]) -> list[str]:
         if not run.finished:
             cells.append("-")
             continue
-        accuracy = _compare(run, first, (name, names[0]), False, len(runs) - 1).accuracy
-        interval = "" if math.isnan(accuracy.low) else f" ({accuracy.low:+.2%} to {accuracy.high:+.2%})"
-        cells.append(f"{accuracy.difference:+.2%}{interval}")
+        cells.append(difference_text(_compare(run, first, (name, names[0]), False, len(runs) - 1).accuracy))
     return cells
+
+
+def difference_text(found: Difference) -> str:
+    """Return a difference in accuracy with its interval, if it has one."""
+    interval = "" if math.isnan(found.low) else f" ({found.low:+.2%} to {found.high:+.2%})"
+    return f"{found.difference:+.2%}{interval}"
 
 
 def warnings(runs: Sequence[RunRecord], names: Sequence[str] | None = None) -> list[str]:
@@ -245,12 +256,12 @@ def comparison_lines(comparison: Comparison) -> list[str]:
 def time_text(comparison: Comparison) -> str:
     """Return the ratio of times in words, or why there is none."""
     a, b, ratio = comparison.a, comparison.b, comparison.log_seconds
-    without = [name for run, name in zip((a, b), comparison.names, strict=True) if why_no_time(run)]
-    if without:
+    if comparison.times is None:
+        without = [name for run, name in zip((a, b), comparison.names, strict=True) if why_no_time(run)]
         return f"not compared: the seconds of {' and '.join(without)} are {NO_TIME}"
     times = "" if math.isnan(ratio.low) else f" ({math.exp(ratio.low):.3f} to {math.exp(ratio.high):.3f})"
     medians = " and ".join(f"{statistics.median(_seconds(run)):.2f} s" for run in (a, b))
-    return f"{math.exp(ratio.difference):.3f} times as long{times}{_p(ratio.p)}; medians {medians}"
+    return f"{comparison.times:.3f} times as long{times}{_p(ratio.p)}; medians {medians}"
 
 
 def engine_lines(comparison: Comparison) -> list[str]:

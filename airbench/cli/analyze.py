@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airbench.cli.report import readable
 from airbench.cli.train import add_execution, add_overrides, execution, natural, positive, read_recipes, split_items
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe
@@ -153,7 +154,7 @@ def _list(options: argparse.Namespace) -> int:
 
     if not options.folder.is_dir() and options.folder != _RUNS:
         raise AirbenchError(f"{options.folder}: no such folder")
-    records = _readable(find_runs(options.folder)) if options.folder.is_dir() else []
+    records = readable(read_run, find_runs(options.folder)) if options.folder.is_dir() else []
     if options.json:
         rows = [
             {"path": str(r.path), "recipe": r.name, "problems": list(r.problems), **summarize_run(r)} for r in records
@@ -164,17 +165,6 @@ def _list(options: argparse.Namespace) -> int:
     else:
         print("\n".join(table(listing_rows(records))))
     return 0
-
-
-def _readable(paths: Sequence[Path]) -> list[RunRecord]:
-    """Read the runs at ``paths``; name on stderr those that cannot be read."""
-    found = []
-    for path in paths:
-        try:
-            found.append(read_run(path))
-        except AirbenchError as error:
-            print(f"airbench: {error}", file=sys.stderr)
-    return found
 
 
 def _verify(options: argparse.Namespace) -> int:

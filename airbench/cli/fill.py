@@ -49,7 +49,7 @@ def _fill(options: argparse.Namespace) -> int:
     stale = 0
     for page in options.pages:
         before = _read(page)
-        text = fill_page(page, _printed, draw=not options.check)
+        text = fill_page(page, before, _printed, draw=not options.check)
         fresh = text == before
         stale += not fresh
         if not fresh and not options.check:

@@ -85,11 +85,11 @@ def _all(form: str) -> "tuple[list[RunRecord], list[Section]]":
 
     sweeps = find_sweep_folders(_RUNS)
     paths = [path for path in find_runs(_RUNS) if not any(path.is_relative_to(sweep) for sweep in sweeps)]
-    sections = _readable(_section, sweeps if form in WITH_SWEEPS else [])
-    return _readable(read_run, paths), sections
+    sections = readable(_section, sweeps if form in WITH_SWEEPS else [])
+    return readable(read_run, paths), sections
 
 
-def _readable(read: Callable[[Path], T], paths: Sequence[Path]) -> list[T]:
+def readable(read: Callable[[Path], T], paths: Sequence[Path]) -> list[T]:
     """Read what is at ``paths``; name on stderr what cannot be read."""
     found = []
     for path in paths:

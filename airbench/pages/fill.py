@@ -14,18 +14,19 @@ A block is a comment, which says what is wanted, what stands there, and a commen
 import itertools
 import json
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import Field
 
 from airbench.analysis.labels import short_devices
 from airbench.analysis.report.order import evaluated_on
+from airbench.analysis.report.tables import markdown_table
 from airbench.analysis.summary import summary_rows, table
 from airbench.errors import AirbenchError
 from airbench.pages.blocks import Block, replace_blocks
 from airbench.pages.scatter import Scatter, markdown_scatter
-from airbench.pages.tables import Table, markdown_table
+from airbench.pages.tables import Table, filled_table
 from airbench.recipe.config import Config
 from airbench.recipe.explain import Model, validate
 from airbench.recipe.source import parse_yaml
@@ -59,46 +60,34 @@ class Summary(Config):
     """Run folders, relative to the page."""
 
 
-class Index(Config):
-    """Every run in a folder."""
+class Folder(Config):
+    """Every run in a folder, or every study: what was seen, and its figure."""
 
     folder: str = "."
     """Relative to the page."""
 
 
-class Studies(Config):
-    """Every study in a folder: what was seen, and its figure."""
-
-    folder: str = "."
-    """Relative to the page."""
-
-
-def fill_page(page: Path, run: Run, *, draw: bool = True) -> str:
-    """Return the text of a page with its blocks filled anew. Figures are drawn beside it if ``draw``.
+def fill_page(page: Path, text: str, run: Run, *, draw: bool = True) -> str:
+    """Return the ``text`` of a page with its blocks filled anew. Figures are drawn beside it if ``draw``.
 
     ``run`` runs the commands whose output it shows. Raises AirbenchError, in one line that names page and line, for
     what cannot be filled.
     """
-    try:
-        text = page.read_bytes().decode("utf-8")
-    except (OSError, ValueError) as error:
-        raise AirbenchError(f"{page}: cannot be read ({error})") from None
+    kinds: dict[str, Callable[[Block], str]] = {
+        "table": lambda block: filled_table(_wanted(Table, block), page),
+        "scatter": lambda block: markdown_scatter(_wanted(Scatter, block), page, draw=draw),
+        "output": lambda block: _output(block, run),
+        "summary": _summary,
+        "index": _index,
+        "studies": _studies,
+    }
 
     def content(block: Block) -> str:
-        if block.kind == "scatter":
-            return markdown_scatter(_wanted(Scatter, block), block.page, draw=draw)
-        if block.kind == "output":
-            return _output(block, run)
-        if block.kind not in _OTHERS:
-            kinds = ", ".join(("scatter", "output", *_OTHERS))
-            raise AirbenchError(f"{page}:{block.line}: {block.kind}: no such kind of block; kinds: {kinds}")
-        return _OTHERS[block.kind](block)
+        if block.kind not in kinds:
+            raise AirbenchError(f"{page}:{block.line}: {block.kind}: no such kind of block; kinds: {', '.join(kinds)}")
+        return kinds[block.kind](block)
 
     return replace_blocks(page, text, content)
-
-
-def _table(block: Block) -> str:
-    return markdown_table(_wanted(Table, block), block.page)
 
 
 def _output(block: Block, run: Run) -> str:
@@ -127,29 +116,29 @@ def _summary(block: Block) -> str:
 
 
 def _index(block: Block) -> str:
-    folder = block.page.parent / _wanted(Index, block).folder
+    folder = block.page.parent / _wanted(Folder, block).folder
     found = [(path, find_runs(path)) for path in sorted(path for path in folder.iterdir() if path.is_dir())]
     runs = {path: read_run(path) for path, inside in found if inside == [path]}
     devices = short_devices([run.text("environment", "device") for run in runs.values()])
     machines = dict(zip(runs, devices, strict=True))
-    rows = ["| run | images | machine | n | mean accuracy | median seconds |", "|---|---|---|---|---|---|"]
+    rows = [("run", "images", "machine", "n", "mean accuracy", "median seconds")]
     for path, inside in found:
         link = f"[{path.name}]({path.relative_to(block.page.parent)})"
         if path in runs:
-            rows.append(f"| {link} | {_index_cells(runs[path], machines[path])} |")
+            rows.append((link, *_index_cells(runs[path], machines[path])))
         elif inside:
-            rows.append(f"| {link}, {len(inside)} runs | | | | | |")
-    return "\n".join(rows)
+            rows.append((f"{link}, {len(inside)} runs", "", "", "", "", ""))
+    return "\n".join(markdown_table(rows))
 
 
-def _index_cells(run: RunRecord, machine: str) -> str:
+def _index_cells(run: RunRecord, machine: str) -> tuple[str, str, str, str, str]:
     _, n, mean, _, _, seconds, _ = summary_rows([run])[1]
     precision = run.text("environment", "precision")
-    return " | ".join((evaluated_on(run), f"{machine}, {precision}", n, mean, seconds))
+    return evaluated_on(run), f"{machine}, {precision}", n, mean, seconds
 
 
 def _studies(block: Block) -> str:
-    folder = block.page.parent / _wanted(Studies, block).folder
+    folder = block.page.parent / _wanted(Folder, block).folder
     shown = []
     for file in sorted(folder.glob("*.json")):
         try:
@@ -172,11 +161,3 @@ def _studies(block: Block) -> str:
 
 def _wanted(model: type[Model], block: Block) -> Model:
     return validate(model, parse_yaml(block.wanted, str(block.page)), block.page)
-
-
-_OTHERS: Mapping[str, Callable[[Block], str]] = {
-    "table": _table,
-    "summary": _summary,
-    "index": _index,
-    "studies": _studies,
-}

@@ -18,7 +18,7 @@ from airbench.analysis.figures import COLOURS, framed_svg, themed
 from airbench.analysis.statistics import Summary, summarize
 from airbench.errors import AirbenchError
 from airbench.pages.sources import Measured, Row, measure
-from airbench.pages.tables import NAME, check_comparable
+from airbench.pages.tables import NAME, check_comparable, mean_and_interval
 from airbench.recipe.config import Config
 from airbench.runs.files import replace_file
 
@@ -77,9 +77,8 @@ def markdown_scatter(scatter: Scatter, page: Path, *, draw: bool) -> str:
 
 def _in_words(point: _Point, unit: str) -> str:
     s = point.accuracies
-    interval = "" if math.isnan(s.low) else f" ({s.low:.2%} to {s.high:.2%})"
     published = "" if point.published is None else f", published {point.published:.2%}"
-    return f"{point.name}: {s.mean:.2%}{interval}, n = {s.n}, {point.at:.3g} {unit}{published}"
+    return f"{point.name}: {mean_and_interval(s)}, n = {s.n}, {point.at:.3g} {unit}{published}"
 
 
 def _write(scatter: Scatter, points: Sequence[_Point], description: str, file: Path) -> None:

@@ -1,6 +1,7 @@
 """Tables in Markdown: a row for each measurement, columns that are computed, and columns of text."""
 
 import difflib
+import math
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from airbench.analysis.compare import difference_text
 from airbench.analysis.experiments import refuse_duplicates
+from airbench.analysis.report.tables import markdown_table
 from airbench.analysis.statistics import Difference, Summary, summarize, untested, welch
 from airbench.errors import AirbenchError
 from airbench.pages.sources import Measured, Row, measure
@@ -58,23 +61,23 @@ def _number_of_trials(own: Measured, line: Line) -> str:
     return str(len(own.accuracies))
 
 
-def mean_and_std(s: Summary) -> str:
-    """Mean and standard deviation of accuracies, as text."""
-    return f"{s.mean:.2%}" + (f" ± {s.std:.2%}" if s.n > 1 else "")
-
-
 def _accuracy(own: Measured, line: Line) -> str:
-    return mean_and_std(summarize(own.accuracies))
+    s = summarize(own.accuracies)
+    return f"{s.mean:.2%}" + (f" ± {s.std:.2%}" if s.n > 1 else "")
 
 
 def _interval(own: Measured, line: Line) -> str:
     s = summarize(own.accuracies)
-    return f"{s.low:.2%} to {s.high:.2%}" if s.low == s.low else ""
+    return f"{s.low:.2%} to {s.high:.2%}" if not math.isnan(s.low) else ""
 
 
 def _accuracy_and_interval(own: Measured, line: Line) -> str:
-    s = summarize(own.accuracies)
-    return f"{s.mean:.2%}" + (f" ({s.low:.2%} to {s.high:.2%})" if s.low == s.low else "")
+    return mean_and_interval(summarize(own.accuracies))
+
+
+def mean_and_interval(s: Summary) -> str:
+    """Return the mean of accuracies, with its interval if it has one."""
+    return f"{s.mean:.2%}" + ("" if math.isnan(s.low) else f" ({s.low:.2%} to {s.high:.2%})")
 
 
 def _each(own: Measured, line: Line) -> str:
@@ -110,22 +113,17 @@ def _pflop(own: Measured, line: Line) -> str:
 
 
 def _difference(own: Measured, line: Line) -> str:
-    return "" if line.against is None else _with_interval(_compare(own, line.against, line.comparisons))
+    return "" if line.against is None else difference_text(_compare(own, line.against, line.comparisons))
 
 
 def _lead(own: Measured, line: Line) -> str:
-    return "" if line.against is None else _with_interval(_compare(line.against, own, line.comparisons))
+    return "" if line.against is None else difference_text(_compare(line.against, own, line.comparisons))
 
 
 def _compare(a: Measured, b: Measured, comparisons: int) -> Difference:
     if a.seeds_vary and b.seeds_vary:
         return welch(a.accuracies, b.accuracies, comparisons)
     return untested(fmean(a.accuracies) - fmean(b.accuracies))
-
-
-def _with_interval(found: Difference) -> str:
-    interval = f" ({found.low:+.2%} to {found.high:+.2%})" if found.low == found.low else ""
-    return f"{found.difference:+.2%}{interval}"
 
 
 COLUMNS: Mapping[str, tuple[str, Cell]] = {
@@ -146,13 +144,12 @@ COLUMNS: Mapping[str, tuple[str, Cell]] = {
 ``lead`` the other way round, ``times`` its median seconds over those of ``timed_against``."""
 
 
-def markdown_table(table: Table, page: Path) -> str:
+def filled_table(table: Table, page: Path) -> str:
     """Return ``table`` in Markdown. Raises AirbenchError for rows that cannot be read or refer to none."""
     lines = _lines(table, page)
     head = [text or (COLUMNS[key][0] if key in COLUMNS else key) for key, text in table.headings.items()]
     body = [[_cell(key, line) for key in table.headings] for line in lines]
-    rows = [" | ".join(cell.replace("|", r"\|") for cell in cells) for cells in (head, *body)]
-    return "\n".join([f"| {rows[0]} |", "|" + "---|" * len(head), *(f"| {row} |" for row in rows[1:])])
+    return "\n".join(markdown_table([head, *body]))
 
 
 def _lines(table: Table, page: Path) -> list[Line]:

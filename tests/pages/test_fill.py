@@ -37,7 +37,7 @@ After.
 
 
 def fill(page: Path) -> str:
-    return fill_page(page, lambda words: f"ran {' '.join(words)}\n")
+    return fill_page(page, page.read_text(), lambda words: f"ran {' '.join(words)}\n")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from airbench.analysis.compare import Comparison, compare_runs, engine_lines, time_text
+from airbench.analysis.compare import Comparison, compare_runs, engine_lines
 from airbench.analysis.page import html_table
 from airbench.analysis.statistics import ALPHA
 from airbench.runs import RunRecord
@@ -40,9 +40,5 @@ def _row(c: Comparison) -> tuple[str | tuple[str, str], ...]:
     p = "-" if math.isnan(c.accuracy.p) else f"{c.accuracy.p:.2g}"
     said = "; ".join((c.verdict, *engine_lines(c)))
     kind = "wrap good" if c.accuracy.p < ALPHA else "wrap"
-    return (c.names[0], (c.names[1], "name"), f"{c.accuracy.difference:+.2%}", interval, p, _times(c), (said, kind))
-
-
-def _times(c: Comparison) -> str:
-    said = time_text(c)
-    return said.partition(" times")[0] if " times as long" in said else "-"
+    times = "-" if c.times is None else f"{c.times:.3f}"
+    return (c.names[0], (c.names[1], "name"), f"{c.accuracy.difference:+.2%}", interval, p, times, (said, kind))
