@@ -63,8 +63,10 @@ def join(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[.
 
 
 def jobs(epochs: int = 1, trials: int = 4) -> list[TrialJob]:
-    """Eight trials of two recipes, in turn."""
-    muon, sgd = (tiny(f"{name}.yaml", f"train.epochs={epochs}") for name in ("airbench94_muon", "airbench94"))
+    """Eight trials of two recipes, in turn, on one thread each, here and on a node: bits depend on it."""
+    muon, sgd = (
+        tiny(f"{name}.yaml", f"train.epochs={epochs}", "engine.threads=1") for name in ("airbench94_muon", "airbench94")
+    )
     return [
         TrialJob(each.recipe, seed, seed, run, spectra=seed == 0)
         for seed in range(trials)
