@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from airbench.cli import build_parser, main
-from airbench.cli.train import read_recipes
+from airbench.cli.recipes import read_recipes
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe
 from airbench.runs import RunRecord

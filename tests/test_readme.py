@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from airbench.cli import build_parser, main
-from airbench.cli.train import read_recipes
+from airbench.cli.recipes import read_recipes
 from airbench.pages.blocks import Block, replace_blocks
 from tests.conftest import CONFIGS
 

@@ -16,7 +16,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from airbench.cli import analyze, benchmark, devices, fill, gpu_check, predict, report, study, sweep, train
+from airbench.cli import (
+    analyze,
+    benchmark,
+    data,
+    devices,
+    fill,
+    gpu_check,
+    predict,
+    recipes,
+    report,
+    study,
+    sweep,
+    train,
+)
 from airbench.cli.version import Version
 from airbench.errors import OUT_OF_MEMORY, AirbenchError, is_out_of_memory
 
@@ -129,6 +142,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     train.add_commands(commands)
+    data.add_commands(commands)
+    recipes.add_commands(commands)
     predict.add_commands(commands)
     sweep.add_commands(commands)
     analyze.add_commands(commands)

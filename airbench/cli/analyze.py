@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airbench.cli.arguments import add_execution, add_overrides, execution, natural, positive
+from airbench.cli.recipes import read_recipes, split_items
 from airbench.cli.report import readable
-from airbench.cli.train import add_execution, add_overrides, execution, natural, positive, read_recipes, split_items
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe
 from airbench.recipe.shipped import find_shipped

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from airbench.cli.train import add_overrides, positive, read_recipes, split_items
+from airbench.cli.arguments import add_overrides, positive
+from airbench.cli.recipes import read_recipes, split_items
 from airbench.errors import AirbenchError
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from airbench.cli.train import positive
+from airbench.cli.arguments import positive
 
 _HELP = """\
 Check that everything works on this machine's GPU, and as fast as it should: tests against the CPU, a profile, a

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airbench.cli.train import add_plugins, load_plugins, natural
+from airbench.cli.arguments import add_plugins, load_plugins, natural
 from airbench.errors import AirbenchError
 from airbench.runs.record import one_line
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airbench.cli.train import natural, positive
+from airbench.cli.arguments import natural, positive
 from airbench.errors import AirbenchError
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _operator(options: argparse.Namespace) -> int:
 
 def _recipe(study: str, items: Sequence[str], default: str, shortened: Sequence[str]) -> "LoadedRecipe":
     """Load the recipe that ``items`` name, with their overrides; without one, ``default``, ``shortened``."""
-    from airbench.cli.train import split_items
+    from airbench.cli.recipes import split_items
     from airbench.recipe import load_recipe
 
     files, overrides = split_items(items)
@@ -172,7 +172,7 @@ DEMONSTRATION = ("data.name=shapes", "data.train_images=20000", "net.widths=[8,1
 
 
 def _batch_size(options: argparse.Namespace) -> int:
-    from airbench.cli.train import split_items
+    from airbench.cli.recipes import split_items
     from airbench.experiment.held_out import with_held_out
     from airbench.recipe import load_recipe
     from airbench.studies.batch_size import study_batch_size

@@ -6,15 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airbench.cli.arguments import add_execution, add_overrides, execution, load_plugins, natural, positive
 from airbench.cli.sweep_plan import judged_recipe, sweep_config, sweep_plan, telescope_plan, varied_recipe
-from airbench.cli.train import (
-    add_execution,
-    add_overrides,
-    execution,
-    load_plugins,
-    natural,
-    positive,
-)
 from airbench.errors import AirbenchError
 
 if TYPE_CHECKING:
@@ -132,7 +125,7 @@ def _sweep(options: argparse.Namespace) -> int:
         return _finish_telescope(telescope.create(options.out, recipe, narrowing, config.origins), options)
     plan = sweep_plan(config)
     if options.plan:
-        folder.check(varied_recipe(options), plan, config.origins)
+        folder.check(varied_recipe(config, options), plan, config.origins)
         return _print_plan(plan)
     return _finish(folder.create(options.out, judged_recipe(config, options), plan, config.origins), options)
 

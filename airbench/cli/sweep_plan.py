@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airbench.cli.train import read_recipes, split_items
+from airbench.cli.recipes import read_recipes, split_items
 from airbench.errors import AirbenchError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def sweep_config(options: argparse.Namespace) -> "SweepConfig":
     config = None
     if len(files) == 1 and is_sweep(files[0]):
         config = load_sweep(files[0])
-        options.items = [config.recipe, *config.overrides, *overrides]
+        options.items = [config.recipe, *overrides]
         files = [config.recipe]
     if not options.axis and config is None:
         raise AirbenchError("nothing varies; give an axis, such as --axis optimizers.filters.lr=0.1..0.4:log:5")
@@ -129,13 +129,13 @@ def judged_recipe(config: "SweepConfig", options: argparse.Namespace) -> "Loaded
     """Load the recipe, with images held out to judge on. To count them, they are read."""
     from airbench.experiment.held_out import holding_out, with_held_out
 
-    loaded = varied_recipe(options)
+    loaded = varied_recipe(config, options)
     return holding_out(loaded, None) if config.on_test else with_held_out(loaded, config.held_out)
 
 
-def varied_recipe(options: argparse.Namespace) -> "LoadedRecipe":
+def varied_recipe(config: "SweepConfig", options: argparse.Namespace) -> "LoadedRecipe":
     """Load the recipe whose settings vary."""
-    recipes = read_recipes(options)
+    recipes = read_recipes(options, config.parsed_overrides())
     if len(recipes) != 1:
         raise AirbenchError("a sweep varies one recipe; for several lengths: --axis train.epochs=4,8")
     return recipes[0]

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe, load_recipes
+from airbench.recipe.source import Node
 from airbench.sweep.axes import split_values
 
 _LONGEST = 80
 """Characters of a recipe's name."""
 
 
-def load_varied(file: str, overrides: Sequence[str], vary: str) -> list[LoadedRecipe]:
+def load_varied(file: str, overrides: Sequence[str | Node], vary: str) -> list[LoadedRecipe]:
     """Load a recipe at each value of ``vary``, ``KEY=a,b,c``, named after the value. Raises AirbenchError."""
     key, _, text = vary.partition("=")
     values = split_values(text)

@@ -43,7 +43,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe
     return LoadedRecipe(_validate(node, path), path, moved)
 
 
-def load_recipes(path: str | Path, overrides: Sequence[str] = ()) -> list[LoadedRecipe]:
+def load_recipes(path: str | Path, overrides: Sequence[str | Node] = ()) -> list[LoadedRecipe]:
     """Do the same where ``train.epochs`` may be a list: return one recipe per length, named after it."""
     path = locate(path)
     node, moved = _resolve(path, overrides)
@@ -85,7 +85,7 @@ def data_override(path: str) -> str:
 Moved = tuple[tuple[str, str], ...]
 
 
-def _resolve(path: Path, overrides: Sequence[str]) -> tuple[Node, Moved]:
+def _resolve(path: Path, overrides: Sequence[str | Node]) -> tuple[Node, Moved]:
     """Read a recipe and all that it extends, apply the overrides, and convert it to the current schema."""
     node, moved = _read_with_parents(path, ())
     if isinstance(node.value, dict) and "name" not in node.value:

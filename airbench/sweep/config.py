@@ -9,7 +9,7 @@ from airbench.errors import AirbenchError
 from airbench.recipe.config import Config, Count, Seed
 from airbench.recipe.explain import validate
 from airbench.recipe.shipped import find_shipped_sweep
-from airbench.recipe.source import as_word, read_yaml
+from airbench.recipe.source import COMMAND_LINE, Node, as_word, parse_override, read_yaml
 from airbench.sweep.axes import Axis, parse_axis
 
 Method = Literal["grid", "random", "tpe"]
@@ -81,7 +81,7 @@ class SweepConfig(Config):
 
     @property
     def origins(self) -> dict[str, str]:
-        """File and line of each axis, by key; without those of the command line."""
+        """File and line of each axis, by key, and override, by its text; without those of the command line."""
         return self._origins
 
     @model_validator(mode="after")
@@ -104,6 +104,10 @@ class SweepConfig(Config):
         """Return the axes. Raises AirbenchError, naming where one is written."""
         return [parse_axis(w, self._origins.get(key, "")) for key, w in zip(self.axes, self.axis_words(), strict=True)]
 
+    def parsed_overrides(self) -> list[Node]:
+        """Return the overrides. Raises AirbenchError, naming where one is written."""
+        return [parse_override(text, self._origins.get(text, COMMAND_LINE)) for text in self.overrides]
+
 
 def _word(values: Any) -> str:
     """Return the values of an axis, or one of them, as it is written on the command line."""
@@ -116,7 +120,7 @@ def changed(config: SweepConfig, changes: dict[str, Any]) -> SweepConfig:
     """Return ``config`` with other values for some settings. Raises AirbenchError if they do not fit together."""
     try:
         new = SweepConfig.model_validate({**config.model_dump(), **changes})
-        new._origins = {} if "axes" in changes else config.origins
+        new._origins = {key: place for key, place in config.origins.items() if "axes" not in changes or "=" in key}
         return new
     except ValidationError as failure:
         raise AirbenchError(str(failure.errors()[0]["msg"]).removeprefix("Value error, ")) from None
@@ -137,6 +141,7 @@ def load_sweep(path: str) -> SweepConfig:
     node = read_yaml(file)
     config = validate(SweepConfig, node, file)
     config._origins = {key: node.find(("axes", key)).place for key in config.axes}
+    config._origins |= {text: node.find(("overrides", i)).place for i, text in enumerate(config.overrides)}
     beside = file.parent / Path(config.recipe).expanduser()
     return config.model_copy(update={"recipe": str(beside)}) if beside.is_file() else config
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from airbench.cli import build_parser, main
-from airbench.cli.train import execution, ray_address, read_recipes
+from airbench.cli.arguments import execution, ray_address
+from airbench.cli.recipes import read_recipes
 from airbench.data.dataset import Dataset
 from airbench.errors import AirbenchError, DeviceError, RecipeError
 from airbench.experiment.cluster.connect import Cluster, Need, Node, packed, same_need

@@ -111,6 +111,21 @@ def test_what_a_telescope_cannot_narrow_is_told_by_file_and_line(
     assert not (file.parent / "runs").exists()
 
 
+def test_overrides_of_a_file_are_answered_by_its_line(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for override, why in (
+        ("train.epoch=1", "train.epoch = 1: unknown key; did you mean 'epochs'?"),
+        ("train.epochs=-1", "train.epochs = -1:"),
+        ("train.epochs=[", "train.epochs=[: not valid YAML"),
+    ):
+        file.write_text(
+            "recipe: airbench94_muon\noverrides:\n- data.held_out=10\n"
+            f'- "{override}"\naxes: {{optimizers.filters.lr: [0.1, 0.2]}}\n'
+        )
+        for words in ([], ["--axis", "optimizers.filters.lr=0.3,0.4"]):
+            assert main(["sweep", str(file), "--plan", *words]) == 2
+            assert capsys.readouterr().err.startswith(f"airbench: {file}:4: {why}")
+
+
 def test_a_plan_checks_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "airbench94_muon", "--axis", "optimizers.filters.lrr=1,2", "--plan"]) == 2
     assert "optimizers.filters.lrr = 1: unknown key; did you mean 'lr'?" in capsys.readouterr().err

@@ -1,0 +1,102 @@
+"""Arguments that several commands share: their types, and options of how trials are trained."""
+
+import argparse
+import re
+from typing import TYPE_CHECKING
+
+from airbench.errors import AirbenchError
+from airbench.recipe.plugins import load_plugin
+
+if TYPE_CHECKING:
+    from airbench.experiment.run import Options
+
+
+def positive(text: str) -> int:
+    """Parse an integer from 1 to a million."""
+    value = _integer(text)
+    if value is None or not 1 <= value <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text}: give an integer from 1 to 1000000, in digits")
+    return value
+
+
+def natural(text: str) -> int:
+    """Parse an integer of at least 0."""
+    value = _integer(text)
+    if value is None or not 0 <= value < 2**62:
+        raise argparse.ArgumentTypeError(f"{text}: give an integer from 0 to 2^62 - 1, in digits")
+    return value
+
+
+def _integer(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
+
+
+def ray_address(text: str) -> str:
+    """Parse the address of a Ray cluster."""
+    if text in ("local", "auto") or re.fullmatch(r"(ray://)?[\w.-]+:\d+|\[[\da-fA-F:]+\]:\d+", text):
+        return text
+    raise argparse.ArgumentTypeError(f"{text}: give host:port, auto or local, or write --ray after everything else")
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add options that are shorthands for overrides of the recipe."""
+    parser.add_argument("--epochs", metavar="E[,E…]", help="one length or several; short for train.epochs=[…]")
+    parser.add_argument("--device", help="auto, cuda, cuda:1, cpu or mps; short for engine.device=…")
+    parser.add_argument("--precision", help="auto, fp16, bf16 or fp32; short for engine.precision=…")
+    parser.add_argument("--save", help="weights, predictions or both; short for engine.save=…")
+    parser.add_argument("--threads", help="threads on a CPU; short for engine.threads=…")
+    parser.add_argument("--data", metavar="PATH", help="a local copy of the images, an archive or a folder")
+    add_plugins(parser)
+
+
+def add_plugins(parser: argparse.ArgumentParser) -> None:
+    """Add ``--plugin``."""
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="FILE.py",
+        help="a Python file that adds your own components",
+    )
+
+
+def load_plugins(options: argparse.Namespace) -> None:
+    """Load the files given with ``--plugin``."""
+    for plugin in options.plugin:
+        load_plugin(plugin)
+
+
+def add_execution(parser: argparse.ArgumentParser) -> None:
+    """Add options of how trials are executed."""
+    parser.add_argument("--tensorboard", action="store_true", help="also write scalars for TensorBoard")
+    parser.add_argument("--isolate", action="store_true", help="train each trial in its own process")
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="local",
+        type=ray_address,
+        metavar="ADDRESS",
+        help="train on all GPUs of this machine at once, or on a running Ray cluster (host:port, or auto)",
+    )
+    parser.add_argument("--ray-threads", type=positive, metavar="N", help="with --ray on CPUs: N threads a trial")
+
+
+def execution(options: argparse.Namespace) -> "Options":
+    """Return how ``options`` say that trials are executed."""
+    from airbench.experiment.cluster.connect import Cluster
+    from airbench.experiment.executors import ProcessExecutor
+    from airbench.experiment.run import Options
+    from airbench.experiment.tensorboard import TensorBoard
+
+    if options.ray is None and options.ray_threads is not None:
+        raise AirbenchError("--ray-threads has no effect without --ray; use --threads")
+    if options.ray is not None and options.isolate:
+        raise AirbenchError("--ray and --isolate both say where trials are trained; give one of them")
+    return Options(
+        executor=ProcessExecutor() if options.isolate else None,
+        tensorboard=TensorBoard() if options.tensorboard else None,
+        cluster=None if options.ray is None else Cluster(options.ray, options.ray_threads),
+    )
