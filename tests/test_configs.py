@@ -11,7 +11,7 @@ from airbench.data.transforms import ImageShape
 from airbench.device import Machine
 from airbench.net.base import build_net
 from airbench.recipe import load_recipe
-from airbench.recipe.optimizers import Rescale
+from airbench.recipe.groups import Rescale
 from airbench.recipe.shipped import shipped_recipes
 from airbench.training.flops import count_flop
 from airbench.training.plan import Plan

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from airbench.errors import RecipeError
 from airbench.optim.qk_clip import Attention, find_attention
-from airbench.recipe.optimizers import Group
+from airbench.recipe.groups import Group
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from airbench.errors import RecipeError
-from airbench.recipe import optimizers as schema
+from airbench.recipe import groups as schema
 
 
 @runtime_checkable

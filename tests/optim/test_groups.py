@@ -18,7 +18,8 @@ from airbench.optim.orthogonalize import inverse_sqrt, newton_schulz, svd
 from airbench.optim.sgd import sgd_hyperparameters
 from airbench.recipe import nets as schema
 from airbench.recipe import optimizers as schema_of
-from airbench.recipe.optimizers import SGD, Muon, OptimizerGroup, Rescale
+from airbench.recipe.groups import Rescale
+from airbench.recipe.optimizers import SGD, Muon, OptimizerGroup
 from airbench.recipe.orthogonalizers import SVD, InverseSqrt, NewtonSchulz
 from airbench.recipe.schedules import Constant
 from tests.conftest import tiny

@@ -19,9 +19,9 @@ from airbench.optim.optimizers import Optimizers
 from airbench.optim.qk_clip import QKClip, scale_heads, shrinkage
 from airbench.optim.rescale import rescale
 from airbench.recipe import load_recipe
+from airbench.recipe.groups import QKClip as Config
 from airbench.recipe.nets import ViT as Net
 from airbench.recipe.optimizers import OptimizerGroup
-from airbench.recipe.optimizers import QKClip as Config
 
 WIDTH, HEADS = 12, 3
 D = WIDTH // HEADS

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from airbench.recipe import dump_recipe, load_recipe
+from airbench.recipe.groups import Rescale
 from airbench.recipe.moved import MOVED, move_settings
-from airbench.recipe.optimizers import Rescale
 from airbench.recipe.source import parse_yaml
 from airbench.recipe.transforms import ColorJitter, Cutout, Flip, Translate
 from tests.conftest import CONFIGS
