@@ -131,15 +131,6 @@ def cpu_count() -> int:
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Copy from the host to ``device`` without making the host wait. Accepts any strides, including ``expand``'s."""
-    return _pinned_for(device, tensor).to(device, non_blocking=device.type == "cuda")
-
-
-def send_into(there: torch.Tensor, tensor: torch.Tensor) -> None:
-    """Do the same into the memory of a tensor ``there``, on its device."""
-    there.copy_(_pinned_for(there.device, tensor), non_blocking=there.is_cuda)
-
-
-def _pinned_for(device: torch.device, tensor: torch.Tensor) -> torch.Tensor:
     if device.type == "cuda" and torch.cuda.is_available():
-        return tensor.contiguous().pin_memory()  # pinning writes each element once
-    return tensor
+        tensor = tensor.contiguous().pin_memory()  # pinning writes each element once
+    return tensor.to(device, non_blocking=device.type == "cuda")

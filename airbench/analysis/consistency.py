@@ -121,7 +121,9 @@ def _agrees_with_summary(run: RunRecord) -> bool:
     """Return whether ``summary.json``, if there is one, says what the trials say."""
     try:
         summary = json.loads(content(run.path / SUMMARY))
-        told, true = summary["accuracy"], summarize_run(run)["accuracy"]
+        true = json.loads(json.dumps(summarize_run(run)))
+        told = {key: summary[key] for key in true if key in summary}  # an older version wrote less
+        true = {key: true[key] for key in told}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return True  # it can be computed at any time, so nothing depends on it
     return told == true

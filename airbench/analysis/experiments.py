@@ -8,7 +8,7 @@ from airbench.analysis.machines import time_notes
 from airbench.errors import AirbenchError
 from airbench.recipe.engine import Engine
 from airbench.recipe.moved import MOVED
-from airbench.runs import RunRecord
+from airbench.runs import RunRecord, TrialRecord
 
 Keys = tuple[str, ...]
 
@@ -66,25 +66,47 @@ def pooling_note(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def refuse_duplicates(runs: Sequence[RunRecord]) -> None:
-    """Raise AirbenchError if a trial would count twice: of a run that is named twice, of its copy, or of its repeat.
+    """Raise AirbenchError if a trial would count twice: of a run that is named twice, of its copy, or of its repeat."""
+    _, duplicates = without_duplicates(runs)
+    if duplicates:
+        raise AirbenchError(duplicates[0])
+
+
+def without_duplicates(runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
+    """Return the runs that hold no trial of a run before them, and for each that is left out a line that says why.
 
     Trials of one recipe with the same seeds and the same losses to the last bit are one trial, trained once or twice.
     """
-    seen = set()
+    kept: list[RunRecord] = []
+    left_out = []
     trials: dict[Any, RunRecord] = {}
     for run in runs:
-        if run.path.resolve() in seen:
-            raise AirbenchError(f"{run.path}: is named twice; name each run only once")
-        seen.add(run.path.resolve())
-        for trial in run.finished:
-            losses = tuple(epoch.get("train_loss") for epoch in trial.epochs)
-            other = trials.setdefault((trial.seeds, trial.accuracy, trial.plain_accuracy, losses), run)
-            known = losses and None not in losses
-            if other is not run and known and same_experiment(other, run) and not engine_differences([other, run]):
-                raise AirbenchError(
-                    f"{other.path} and {run.path} hold the same trial (seed {trial.seed}), equal to the last bit: a "
-                    "copy, or the same seeds trained twice; name one of them"
-                )
+        if run.path.resolve() in [other.path.resolve() for other in kept]:
+            left_out.append(f"{run.path}: is named twice; name each run only once")
+            continue
+        mine = {_bits(trial): trial for trial in run.finished}
+        shared = next((key for key in mine if key in trials and _same_to_the_bit(trials[key], run, key)), None)
+        if shared is not None:
+            left_out.append(
+                f"{trials[shared].path} and {run.path} hold the same trial (seed {mine[shared].seed}), equal to the "
+                "last bit: a copy, or the same seeds trained twice; name one of them"
+            )
+            continue
+        kept.append(run)
+        for key in mine:
+            trials.setdefault(key, run)
+    return kept, left_out
+
+
+def _bits(trial: TrialRecord) -> tuple[Any, ...]:
+    losses = tuple(epoch.get("train_loss") for epoch in trial.epochs)
+    return trial.seeds, trial.accuracy, trial.plain_accuracy, losses
+
+
+def _same_to_the_bit(a: RunRecord, b: RunRecord, key: tuple[Any, ...]) -> bool:
+    *_, losses = key
+    known = bool(losses) and None not in losses
+    return known and same_experiment(a, b) and not engine_differences([a, b])
 
 
 def engine_setting(run: RunRecord, name: str) -> Any:

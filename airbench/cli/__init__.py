@@ -32,6 +32,7 @@ from airbench.cli import (
 )
 from airbench.cli.version import Version
 from airbench.errors import OUT_OF_MEMORY, AirbenchError, is_out_of_memory
+from airbench.runs.files import UnsavedTrialError
 
 LONGEST = 2000
 """Characters of a message."""
@@ -58,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code: int = options.command(options)
         return code
     except AirbenchError as error:
-        print("airbench:", _shortened(" ".join(str(error).splitlines())), file=sys.stderr)
+        text = " ".join(str(error).splitlines())
+        print("airbench:", text if isinstance(error, UnsavedTrialError) else _shortened(text), file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         number = error.args[0] if isinstance(error, _Terminated) else signal.SIGINT

@@ -139,6 +139,12 @@ def _named_runs(options: argparse.Namespace) -> list[RunRecord] | None:
         return None
     if not all(path.is_dir() for path in paths):
         raise AirbenchError("name runs or recipes, not both")
+    given = split_items(options.items)[1]
+    given += [
+        f"--{key}" for key in ("epochs", "device", "precision", "threads", "save", "data") if getattr(options, key)
+    ]
+    if given:
+        raise AirbenchError(f"{', '.join(given)}: changes recipes that are trained, and these are runs; leave it out")
     return [read_run(path) for path in paths]
 
 
@@ -176,6 +182,8 @@ def _verify(options: argparse.Namespace) -> int:
     if target is None:
         raise AirbenchError(f"{run.path}: its recipe has no target; give one with --target")
     reruns: list[Rerun] = []
+    if not options.rerun and (options.data or options.device):
+        raise AirbenchError("--data and --device belong to --rerun, which trains trials again")
     if options.rerun:
         from airbench.experiment.rerun import rerun_trials
 
@@ -193,6 +201,7 @@ def _compare(options: argparse.Namespace) -> int:
         recipes = read_recipes(options)
         if len(recipes) < 2:
             raise AirbenchError("name two or more recipes to compare")
+        _refuse_same(recipes)
         runs = _train(options, recipes, options.seed)
     comparisons = compare_runs(runs, by_seed=options.paired)
     for line in warnings(runs):
@@ -200,6 +209,22 @@ def _compare(options: argparse.Namespace) -> int:
     for comparison in comparisons:
         print("\n".join(comparison_lines(comparison)))
     return 0
+
+
+def _refuse_same(recipes: Sequence[LoadedRecipe]) -> None:
+    """Raise AirbenchError if two recipes would train the same trials, before they are trained."""
+    from airbench.analysis.experiments import without_engine
+
+    known: list[tuple[str, object]] = []
+    for each in recipes:
+        what = without_engine(each.recipe.model_dump()), each.recipe.engine
+        other = next((name for name, recipe in known if recipe == what), None)
+        if other is not None:
+            raise AirbenchError(
+                f"{other} and {each.recipe.name} are the same recipe: with the same seeds their trials are equal to "
+                "the last bit; change a setting of one"
+            )
+        known.append((each.recipe.name, what))
 
 
 def _power(options: argparse.Namespace) -> int:

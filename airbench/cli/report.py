@@ -81,12 +81,16 @@ def _named(paths: Sequence[Path], form: str) -> "tuple[list[RunRecord], list[Sec
 
 def _all(form: str) -> "tuple[list[RunRecord], list[Section]]":
     """Read all that is under ``runs``; name on stderr what cannot be read."""
+    from airbench.analysis.experiments import without_duplicates
     from airbench.sweep.folder import find_sweep_folders
 
     sweeps = find_sweep_folders(_RUNS)
     paths = [path for path in find_runs(_RUNS) if not any(path.is_relative_to(sweep) for sweep in sweeps)]
     sections = readable(_section, sweeps if form in WITH_SWEEPS else [])
-    return readable(read_run, paths), sections
+    runs, duplicates = without_duplicates(readable(read_run, paths))
+    for line in duplicates:
+        print(f"airbench: {line.replace('name one of them', 'only the first is in the report')}", file=sys.stderr)
+    return runs, sections
 
 
 def readable(read: Callable[[Path], T], paths: Sequence[Path]) -> list[T]:

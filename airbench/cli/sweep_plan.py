@@ -55,12 +55,16 @@ def _changed(config: "SweepConfig", options: argparse.Namespace) -> "SweepConfig
         if (value := getattr(options, key)) is not None
     }
     if options.on_test:
-        changes["on_test"] = True
+        changes |= {"on_test": True, "held_out": options.held_out}
+    elif options.held_out is not None:
+        changes["on_test"] = False
     if options.axis:
         changes["axes"] = _axes(options)
     if options.random or options.tpe:
         method = "random" if options.random else "tpe"
         changes |= {"method": method, "settings": options.random or options.tpe, "telescope": None}
+    if options.no_prune and (changes.get("method") or config.method) != "tpe":
+        raise AirbenchError("--no-prune belongs to --tpe")
     if options.no_prune:
         changes["prune"] = False
     if options.telescope:

@@ -18,6 +18,7 @@ from airbench.runs import SUMMARY
 if TYPE_CHECKING:
     from airbench.runs import RunRecord
 
+_RUNS = Path("runs")
 _TRAIN_HELP = """\
 Train recipes on one device, timed, and keep a run folder for each.
 
@@ -59,9 +60,7 @@ def add_commands(commands: Any) -> None:
     train.add_argument("--trials", type=positive, metavar="N", help="trials per recipe (default 1)")
     train.add_argument("--seed", type=natural, metavar="S", help="trial i has seed S + i (default 0)")
     add_overrides(train)
-    train.add_argument(
-        "--out", type=Path, default=Path("runs"), metavar="DIR", help="where run folders go (default runs)"
-    )
+    train.add_argument("--out", type=Path, default=_RUNS, metavar="DIR", help="where run folders go (default runs)")
     train.add_argument("--explain", action="store_true", help="say what is trained, how to read it and what to do next")
     train.add_argument("--print-recipe", action="store_true", help="print the recipe with all its defaults and exit")
     train.add_argument("--vary", metavar="KEY=A,B", help="train each recipe at these values of a setting, interleaved")
@@ -83,12 +82,14 @@ def add_commands(commands: Any) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     if options.resume:
-        fixed = ("items", "trials", "seed", "vary", "epochs", "device", "precision", "threads", "save")
-        if any(getattr(options, name) not in (None, []) for name in fixed):
+        fixed = ("items", "trials", "seed", "vary", "epochs", "device", "precision", "threads", "save", "print_recipe")
+        if any(getattr(options, name) not in (None, [], False) for name in fixed) or options.out != _RUNS:
             raise AirbenchError(
                 "--resume takes recipe, trials and seed from the run; combine it only with --data and --force"
             )
         return _resume(options.resume, options)
+    if options.force:
+        raise AirbenchError("--force belongs to --resume")
     recipes = read_recipes(options)
     if options.print_recipe:
         print("---\n".join(dump_recipe(each.recipe) for each in recipes), end="")

@@ -23,7 +23,7 @@ MACHINE = (
 """Facts on the machine. With Ray they may differ between the trials of a run, each of which records its own."""
 
 MUST_MATCH = (
-    ("source", "sha256"), ("steps",),
+    ("source", "sha256"), ("source", "plugins"), ("steps",),
     ("data", "train_fingerprint"), ("data", "test_fingerprint"), ("data", "train_images"),
     ("data", "subset_sha256"),
     ("environment", "python"), ("environment", "packages"), ("environment", "variables"), *MACHINE,

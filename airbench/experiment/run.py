@@ -215,6 +215,10 @@ def resume_experiment(
     ``data`` is the current path of the images. Raises AirbenchError if recipe, code, data or machine have changed,
     unless ``force`` is set; the changes are then recorded in ``run.json``.
     """
+    places = [path.resolve() for path in paths]
+    twice = next((path for path in paths if places.count(path.resolve()) > 1), None)
+    if twice is not None:
+        raise AirbenchError(f"{twice}: is named twice; name each run only once")
     with ExitStack() as locks:
         folders = [RunFolder(read_run(path).path) for path in paths]
         for folder in folders:

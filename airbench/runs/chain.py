@@ -62,6 +62,12 @@ def is_chained(lines: Sequence[bytes]) -> bool:
     return bool(lines) and all({PREVIOUS, RUN_FACTS, OWN} <= _row(line).keys() for line in lines)
 
 
+def is_partly_chained(lines: Sequence[bytes]) -> bool:
+    """Return whether some lines have hashes and others, which can be read, have lost theirs."""
+    rows = [row.keys() for row in map(_row, lines) if row]
+    return any(OWN in row for row in rows) and not all({PREVIOUS, RUN_FACTS, OWN} <= row for row in rows)
+
+
 def _row(line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line)

@@ -42,6 +42,10 @@ class RunFolderError(AirbenchError):
     """A run folder that cannot be written or read."""
 
 
+class UnsavedTrialError(RunFolderError):
+    """A finished trial that cannot be written. The message is all that is left of it, and is never shortened."""
+
+
 def content(file: Path) -> bytes:
     """Read a file. Raises OSError if it is not a regular file (a pipe would be waited for), or is too large."""
     status = file.stat()

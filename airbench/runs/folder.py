@@ -12,7 +12,7 @@ from typing import Any
 
 from airbench.recipe import Recipe, dump_recipe
 from airbench.runs.chain import chained
-from airbench.runs.files import FORMAT, RECIPE, RUN, TRIALS, RunFolderError, replace_file, sha256
+from airbench.runs.files import FORMAT, RECIPE, RUN, TRIALS, RunFolderError, UnsavedTrialError, replace_file, sha256
 
 
 class RunFolder:
@@ -46,7 +46,7 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Lock the folder against other training processes. Raises RunFolderError if one has locked it already."""
         try:
-            file = open(self.path / TRIALS, "a")  # noqa: SIM115 - closed below; held open for the lock
+            file = open(self.path / TRIALS, "rb+")  # noqa: SIM115 - closed below; held open for the lock
         except OSError as error:
             raise RunFolderError(f"{self.path}: not writable ({error.strerror})") from None
         with file:
@@ -77,7 +77,7 @@ class RunFolder:
     def append_trial(self, line: dict[str, Any]) -> None:
         """Append a line to ``trials.jsonl``, chained to what is there (see :mod:`chain`), and wait until it is on disk.
 
-        Raises RunFolderError if that fails; the message contains the line, so that it is not lost.
+        Raises UnsavedTrialError if that fails; the message contains the line, so that it is not lost.
         """
         file = self.path / TRIALS
         text = json.dumps(line, allow_nan=False)
@@ -86,9 +86,14 @@ class RunFolder:
             text = json.dumps(chained(line, facts, _last_line(file)), allow_nan=False)
             self._append(file, text)
         except OSError as error:
-            raise RunFolderError(
+            raise UnsavedTrialError(
                 f"{file}: cannot be written ({error.strerror}); free some space, then run: airbench resume "
                 f"{self.path}; the finished trial was: {text}"
+            ) from None
+        except ValueError:
+            raise UnsavedTrialError(
+                f"{self.path / RUN}: damaged while the run was trained, so nothing can be added to it; the finished "
+                f"trial was: {text}"
             ) from None
 
     def _append(self, file: Path, text: str) -> None:

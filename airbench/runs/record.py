@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from airbench.recipe.source import Node, parse_yaml
-from airbench.runs.chain import broken_links, is_chained, printable
+from airbench.runs.chain import broken_links, is_chained, is_partly_chained, printable
 from airbench.runs.files import (
     FORMAT,
     MARKS,
@@ -62,7 +62,7 @@ class RunRecord:
     spectra: dict[str, Any]
     problems: tuple[str, ...]
     chained: bool = False
-    """Whether each line of ``trials.jsonl`` carries hashes that fit (see :mod:`airbench.runs.chain`)."""
+    """Whether each line of ``trials.jsonl`` has hashes (see :mod:`airbench.runs.chain`); broken ones are problems."""
 
     @property
     def name(self) -> str:
@@ -165,9 +165,12 @@ def read_run(path: Path) -> RunRecord:
         problems.append(f"{RECIPE}: changed since the run was started")
     lines = _read_lines(path / TRIALS, problems)
     trials = _read_trials(lines, problems)
-    linked = is_chained([line for _, line in lines])
+    rows = [line for _, line in lines]
+    linked = is_chained(rows)
+    if is_partly_chained(rows):
+        problems.append(f"{TRIALS}: some lines have hashes and others have none; it was changed")
     if linked:
-        broken = broken_links(facts, [line for _, line in lines])
+        broken = broken_links(facts, rows)
         problems += [f"{TRIALS}:{lines[i - 1][0]}: changed, or not the line that was written there" for i in broken]
     spectra = _read_mapping(path / SPECTRA, json.loads, problems) if (path / SPECTRA).exists() else {}
     record = RunRecord(path, facts, recipe, tuple(trials), spectra, ())

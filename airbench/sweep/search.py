@@ -2,14 +2,15 @@
 
 from airbench.experiment.run import Options
 from airbench.sweep.folder import AGAIN, Sweep
-from airbench.sweep.trained import Say, best, train_settings
+from airbench.sweep.trained import Say, best, refuse_mixture, train_settings
 
 
 def search(sweep: Sweep, say: Say, options: Options | None = None) -> Sweep:
     """Train what is missing of a sweep, and return it with all its settings.
 
-    It can be interrupted at any time and called again.
+    It can be interrupted at any time and called again, with the same code and recipe. Raises AirbenchError if not.
     """
+    refuse_mixture(sweep)
     options = options or Options()  # one for all settings, so that images are loaded once
     if sweep.count is None:
         train_settings(sweep, range(len(sweep.settings)), say, options)

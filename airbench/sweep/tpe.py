@@ -84,7 +84,11 @@ def _ask_for_another(study: optuna.Study, axes: list[Axis], sweep: Sweep) -> opt
         setting = setting_of(axes, trial.params)
         if setting not in sweep.settings:
             return trial
-        study.tell(trial, outcome(sweep, sweep.settings.index(setting)) or 0.0)
+        number = sweep.settings.index(setting)
+        if sweep.run_of(number) is None and number not in sweep.refused():  # asked for, and not trained yet
+            study.tell(trial, state=require_optuna().trial.TrialState.FAIL)
+        else:
+            _tell(study, trial, sweep, number)
     return None
 
 

@@ -3,11 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from airbench.analysis.experiments import without_engine
 from airbench.analysis.statistics import summarize
 from airbench.errors import AirbenchError
+from airbench.experiment.environment import describe_source
 from airbench.experiment.run import Options, resume_experiment, run_experiment
-from airbench.recipe import LoadedRecipe
-from airbench.runs import RunRecord
+from airbench.recipe import LoadedRecipe, dump_recipe
+from airbench.recipe.source import parse_yaml
+from airbench.runs import RECIPE, RunRecord
 from airbench.sweep.axes import label
 from airbench.sweep.folder import AGAIN, SEARCH, Sweep, name_of
 
@@ -39,6 +42,30 @@ def train_settings(sweep: Sweep, numbers: Sequence[int], say: Say, options: Opti
             resume_experiment([run.path], options=options)
         else:
             _begin(sweep, [number], say, options, part)
+
+
+def refuse_mixture(sweep: Sweep) -> None:
+    """Raise AirbenchError if what a sweep lacks would be trained by other code, or from another recipe, than the rest.
+
+    A sweep that lacks nothing may be read by any code.
+    """
+    begun = {part: sweep.runs(part) for part in (SEARCH, AGAIN)}
+    total = sweep.count or len(sweep.settings)
+    wanted = {SEARCH: total - len(sweep.refused()), AGAIN: min(sweep.top, total) if sweep.again else 0}
+    if all(len(begun[part]) >= wanted[part] and not any(r.missing for r in begun[part].values()) for part in begun):
+        return
+    runs = [(number, run) for part in begun.values() for number, run in part.items()]
+    source = describe_source()[0] if runs else {}
+    for number, run in runs:
+        what = f"{sweep.path}: setting {number + 1} was trained"
+        remedy = "start a new sweep, so that all its settings are trained alike"
+        now = parse_yaml(dump_recipe(sweep.recipe_of(number).recipe), RECIPE).plain()
+        if without_engine(run.recipe) != without_engine(now):
+            raise AirbenchError(f"{what} from another {RECIPE} than there is now; undo the change, or {remedy}")
+        if any(run.fact("source", name) != source.get(name) for name in ("sha256", "plugins")):
+            raise AirbenchError(
+                f"{what} by other code than there is now (or other plugins); go back to it, or {remedy}"
+            )
 
 
 def _begin(sweep: Sweep, numbers: Sequence[int], say: Say, options: Options, part: str) -> None:
