@@ -61,8 +61,8 @@ def normalized(
     Returns them in ``dtype``, and their Gram matrix if known, multiplied by ``kernel`` (see :func:`newton_schulz`).
 
     - ``frobenius``: divided by the Frobenius norm plus ``eps``.
-    - ``gram``: then also by √‖X Xᵀ‖, the Frobenius norm again: (Σ s⁴)^¼ is between the largest singular value and
-      the Frobenius norm.
+    - ``gram``: then also by √‖X Xᵀ‖, the Frobenius norm again, which is (Σ s⁴)^¼: between the largest singular value
+      and the Frobenius norm.
     - ``aol``: then row i is divided by √(Σⱼ |X Xᵀ|ᵢⱼ), which bounds the spectral norm by 1 (Prach & Lampert 2022)
       and brings most singular values nearer to it (Turbo-Muon, arXiv 2512.04632). Scaling rows changes the
       singular vectors: the orthogonal factor is that of the scaled matrix.
@@ -83,9 +83,8 @@ def normalized(
     gram = gram_of(x, kernel)
     gram32 = gram.to(torch.promote_types(dtype, torch.float32))
     if how == "gram":
-        norm = torch.linalg.vector_norm(gram32, dim=(-2, -1), keepdim=True)
-        scale = norm.clamp(min=_MIN_DIVISOR).rsqrt()
-        return (x * scale.sqrt()).to(dtype), (gram32 * scale).to(dtype)
+        norm = torch.linalg.vector_norm(gram32, dim=(-2, -1), keepdim=True).clamp(min=_MIN_DIVISOR)
+        return (x * norm.rsqrt()).to(dtype), (gram32 / norm).to(dtype)
     if how == "aol":
         scale = gram32.abs().sum(-1, keepdim=True).clamp(min=_MIN_DIVISOR).rsqrt()
         return (x * scale).to(dtype), (gram32 * scale * scale.mT).to(dtype)
