@@ -21,10 +21,10 @@ class LimitedSGD(GroupwiseOptimizer):
         self,
         params: Iterable[Any],
         lr: float = 0.01,
-        momentum: float = 0.9,
+        momentum: float = 0.85,
         *,
         max_momentum_norm: float,
-        nesterov: bool = False,
+        nesterov: bool = True,
         weight_decay: float = 0.0,
     ):
         defaults = {

@@ -10,10 +10,13 @@ from torch import nn
 
 from airbench.optim.base import GroupwiseOptimizer
 from airbench.optim.dion import Dion
+from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.optim.limited_sgd import LimitedSGD
 from airbench.optim.muon import Muon
 from airbench.optim.normalized_momentum import NormalizedMomentum
 from airbench.optim.scion import Scion
+from airbench.recipe import optimizers as schema
+from airbench.recipe.optimizers import OPTIMIZERS
 
 Build = Callable[..., GroupwiseOptimizer]
 
@@ -69,6 +72,25 @@ def test_a_setting_out_of_range_is_refused_wherever_it_is_given(name: str, bad: 
     with pytest.raises(ValueError, match=said):
         optimizer.add_param_group({"params": [matrix()], **bad})
     assert len(optimizer.param_groups) == 1
+
+
+DEFAULTS: dict[str, tuple[schema.Group, GroupwiseOptimizer]] = {
+    "muon": (schema.Muon(params="*", lr=0.1), Muon([matrix()])),
+    "scion": (schema.Scion(params="*", lr=0.1), Scion([matrix()])),
+    "dion": (schema.Dion(params="*", lr=0.1), Dion([matrix()])),
+    "sgd": (schema.SGD(params="*", lr=0.1, max_momentum_norm=1.0), limited([matrix()])),
+    "normalized_momentum": (schema.NormalizedMomentum(params="*", lr=0.1), NormalizedMomentum([matrix()])),
+}
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_pythons_defaults_are_the_recipes(name: str) -> None:
+    config, ours = DEFAULTS[name]
+    p = matrix()
+    group = ParamGroup("all", config, ("p",), (p,))
+    built = OPTIMIZERS.build(config, group, OptimizerContext(1, p.dtype, captured=False))
+    assert type(built) is type(ours)
+    assert {**built.defaults, "lr": None} == {**ours.defaults, "lr": None}
 
 
 @pytest.mark.parametrize("name", BUILD)

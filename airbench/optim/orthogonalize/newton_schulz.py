@@ -16,7 +16,7 @@ def newton_schulz(
     steps: int = 5,
     coefficients: str | Sequence[float] | Sequence[Triple] = MUON,
     normalize: str = "frobenius",
-    dtype: torch.dtype = torch.bfloat16,
+    dtype: torch.dtype | None = None,
     eps: float = 1e-7,
     kernel: str = "torch",
 ) -> Tensor:
@@ -27,11 +27,13 @@ def newton_schulz(
     list with one per step, or a name (see :func:`coefficients.triples`). Tall matrices are transposed, so that
     the Gram matrix is the smaller one. A zero matrix stays zero, and so does a row or column of zeros; a
     norm far below ``eps`` also gives nearly zero. ``kernel``: what multiplies the symmetric products of a batch on CUDA
-    (see ``kernels/symmetric.py``). Returns ``dtype``.
+    (see ``kernels/symmetric.py``). Returns ``dtype``; None: bfloat16 for matrices in half precision, else their own.
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers"; Bernstein & Newhouse 2024.
     """
-    tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if tall else matrices
+    batch, tall = matrices.shape[:-2], matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.flatten(0, -3) if len(batch) > 1 else matrices  # a batch has one dimension for the kernels
+    x = x.mT if tall else x
+    dtype = dtype or default_dtype(x.dtype)
     x, gram = normalized(x, normalize, dtype, eps, kernel)
     fused = x.is_cuda and x.ndim == 3
     for a, b, c in triples(coefficients, steps):
@@ -39,7 +41,13 @@ def newton_schulz(
             gram = gram_of(x, kernel)
         x = fused_quintic(x, gram, a, b, c, kernel) if fused else quintic(x, gram, a, b, c)
         gram = None
-    return x.mT if tall else x
+    x = x.mT if tall else x
+    return x.unflatten(0, batch) if len(batch) > 1 else x
+
+
+def default_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the type that matrices of ``dtype`` are iterated in: bfloat16 for half precision, else their own."""
+    return torch.bfloat16 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
 def quintic(x: Tensor, gram: Tensor, a: float, b: float, c: float) -> Tensor:
