@@ -55,6 +55,6 @@ def check_lookahead(config: schema.Lookahead | None, steps: int, total_steps: in
         )
     if not any(step_size(config, step, total_steps) > 0 for step in range(config.every, steps + 1, config.every)):
         raise RecipeError(
-            f"lookahead.decay = {config.decay:g}: with every = {config.every} and power = {config.power:g} the slow copy "
-            f"never moves in {steps} steps, so that the net would end as it began; give a smaller decay"
+            f"lookahead.decay = {config.decay:g}: with every = {config.every} and power = {config.power:g} the slow "
+            f"copy never moves in {steps} steps, so that the net would end as it began; give a smaller decay"
         )

@@ -23,8 +23,8 @@ class Lookahead(Config):
 class EMA(Config):
     """An exponential moving average of weights and batch statistics, which replaces them at the end of the training.
 
-    At every `every`-th step, and at the last, it moves 1 - decay^k of the way to the net, where k are the steps since it
-    moved before (Polyak & Juditsky 1992).
+    At every `every`-th step, and at the last, it moves 1 - decay^k of the way to the net, k steps after it moved before
+    (Polyak & Juditsky 1992).
     """
 
     every: Count = 5
