@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from airbench.experiment.environment import describe_environment, describe_source
 from airbench.experiment.worker import Worker
 from airbench.optim.groups import describe
+from airbench.optim.lost_decay import lost_decay
 from airbench.recipe import Recipe
 from airbench.runs.record import entry
 from airbench.training.clock import TIMED
@@ -57,6 +58,7 @@ def examine(worker: Worker, recipe: Recipe, path: str, *, measure: bool) -> Exam
     if setup.machine.device.type == "cuda":
         lines.append(f"  steps are {setup.execution}")
     lines += [f"  {line}" for line in describe(setup.groups)]
+    lines += [f"  {line}" for line in lost_decay(setup.groups, setup.total_steps, setup.steps_per_epoch)]
     facts = {
         "timed": list(TIMED),
         "data": {

@@ -1,6 +1,6 @@
 """What our own optimizers share: a step is taken group by group, settings are checked, momentum has a buffer."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +13,47 @@ class GroupwiseOptimizer(Optimizer):
 
     not_in_state_dict: ClassVar[tuple[str, ...]] = ()
     """Attributes that copies and pickles include, and ``state_dict`` leaves out: functions, and how they are called."""
+
+    keeps_type: ClassVar[tuple[str, ...]] = ()
+    """Keys of a parameter's state whose type is not the parameter's, to which PyTorch converts what it loads."""
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
+        """Raise ValueError for a setting out of range, of ``defaults`` or of a group of its own."""
+        self._check_settings(defaults)
+        super().__init__(params, defaults)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters. Raises ValueError, and adds nothing, if this optimizer cannot train it."""
+        super().add_param_group(param_group)
+        try:
+            self._check_group(self.param_groups[-1])
+        except ValueError:
+            self.param_groups.pop()
+            raise
+
+    def _check_group(self, group: dict[str, Any]) -> None:
+        """Raise ValueError for a group that this optimizer cannot train."""
+        self._check_settings(group)
+
+    def _check_settings(self, settings: dict[str, Any]) -> None:
+        for name, fine in self._in_range(settings).items():
+            if not fine:
+                raise ValueError(f"{type(self).__name__}: {name} = {settings[name]} is out of range")
+
+    def _in_range(self, settings: dict[str, Any]) -> Mapping[str, bool]:
+        """Return, for each setting that has a range, whether its value is within."""
+        raise NotImplementedError
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state, as any PyTorch optimizer, so that training goes on with the same bits."""
+        super().load_state_dict(state_dict)
+        saved = [number for group in state_dict["param_groups"] for number in group["params"]]
+        params = [p for group in self.param_groups for p in group["params"]]
+        for number, p in zip(saved, params, strict=True):
+            state = state_dict["state"].get(number, {})
+            for key in self.keeps_type:
+                if key in state:
+                    self.state[p][key] = state[key].to(p.device, copy=True)
 
     def __getstate__(self) -> dict[str, Any]:
         """Include what ``state_dict`` leaves out."""
@@ -56,8 +97,11 @@ class GroupwiseOptimizer(Optimizer):
         return buffer
 
 
-def check_settings(optimizer: str, settings: Iterable[tuple[str, Any, bool]]) -> None:
-    """Raise ValueError for the first setting out of range; each is (name, value, whether it is in range)."""
-    for name, value, fine in settings:
-        if not fine:
-            raise ValueError(f"{optimizer}: {name} = {value} is out of range")
+def is_rate(lr: float | Tensor) -> bool:
+    """Return whether ``lr`` can be a learning rate. A tensor may be on a device, where its value is not read."""
+    return isinstance(lr, Tensor) or lr >= 0
+
+
+def is_limit(norm: float | None) -> bool:
+    """Return whether ``norm`` can be a largest norm; None: no limit."""
+    return norm is None or norm > 0

@@ -1,5 +1,8 @@
 """Weight decay and limits that several optimizers share."""
 
+from collections.abc import Iterable
+from functools import reduce
+
 import torch
 from torch import Tensor
 from torch.optim.sgd import sgd
@@ -27,11 +30,12 @@ def _decay_together(params: list[Tensor], share: Tensor) -> None:
 
 @torch.no_grad()
 def decay_cautiously(p: Tensor, update: Tensor, share: float | Tensor) -> None:
-    """Multiply by 1 - ``share`` those elements of ``p`` that subtracting ``update`` moves towards zero.
+    """Multiply by 1 - ``share`` those elements of ``p`` that subtracting ``update`` does not move away from zero.
 
-    Cautious weight decay (Chen et al. 2025, arXiv:2510.12402): the others keep their size.
+    Cautious weight decay (Chen et al. 2025, arXiv:2510.12402, I(u · x ≥ 0)): the others keep their size. Signs are
+    compared, since products may underflow.
     """
-    add(p, p * (p * update > 0), share, -1.0)
+    add(p, p * (p.sign() * update.sign() >= 0), share, -1.0)
 
 
 def add(p: Tensor, update: Tensor, lr: float | Tensor, times: float) -> None:
@@ -48,6 +52,11 @@ def norm_factor(tensor: Tensor, largest: float) -> Tensor:
     return largest / norm.clamp(min=largest)
 
 
+def widest_type(tensors: Iterable[Tensor]) -> torch.dtype:
+    """Return the type that holds all of ``tensors``, float32 or better."""
+    return reduce(torch.promote_types, (t.dtype for t in tensors), torch.float32)
+
+
 @torch.no_grad()
 def limit_norms(tensors: list[Tensor], largest: float | None) -> None:
     """Scale down each tensor whose Frobenius norm is larger than ``largest``, in place. None: do nothing.
@@ -56,7 +65,7 @@ def limit_norms(tensors: list[Tensor], largest: float | None) -> None:
     """
     if largest is None or not tensors:
         return
-    norms = list(torch._foreach_norm(tensors, dtype=torch.promote_types(tensors[0].dtype, torch.float32)))
+    norms = list(torch._foreach_norm(tensors, dtype=widest_type(tensors)))
     torch._foreach_clamp_min_(norms, largest)
     for tensor, norm in zip(tensors, norms, strict=True):
         tensor.mul_((largest / norm).to(tensor.dtype))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from airbench.optim.base import GroupwiseOptimizer, check_settings
+from airbench.optim.base import GroupwiseOptimizer, is_limit, is_rate
 from airbench.optim.decay import add, decay, limit_norms
 from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.optim.orthogonalize import Orthogonalizer, inverse_sqrt
@@ -34,6 +34,7 @@ class Dion(GroupwiseOptimizer):
     """
 
     not_in_state_dict = ("orthonormalize",)
+    keeps_type = ("momentum_buffer", "right_factor")
 
     def __init__(
         self,
@@ -46,16 +47,6 @@ class Dion(GroupwiseOptimizer):
         max_momentum_norm: float | None = None,
         orthonormalize: Orthogonalizer = inverse_sqrt,
     ):
-        check_settings(
-            "Dion",
-            (
-                ("lr", lr, lr >= 0),
-                ("momentum", momentum, 0 <= momentum < 1),
-                ("rank_fraction", rank_fraction, 0 < rank_fraction <= 1),
-                ("weight_decay", weight_decay, weight_decay >= 0),
-                ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
-            ),
-        )
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -66,11 +57,18 @@ class Dion(GroupwiseOptimizer):
         super().__init__(params, defaults)
         self.orthonormalize = orthonormalize
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group of parameters; all must have two or more dimensions."""
-        super().add_param_group(param_group)
-        if any(p.ndim < 2 for p in self.param_groups[-1]["params"]):
-            self.param_groups.pop()
+    def _in_range(self, settings: dict[str, Any]) -> dict[str, bool]:
+        return {
+            "lr": is_rate(settings["lr"]),
+            "momentum": 0 <= settings["momentum"] < 1,
+            "rank_fraction": 0 < settings["rank_fraction"] <= 1,
+            "weight_decay": settings["weight_decay"] >= 0,
+            "max_momentum_norm": is_limit(settings["max_momentum_norm"]),
+        }
+
+    def _check_group(self, group: dict[str, Any]) -> None:
+        super()._check_group(group)
+        if any(p.ndim < 2 for p in group["params"]):
             raise ValueError("Dion: a parameter has fewer than two dimensions; use another optimizer for it")
 
     def _step_group(self, group: dict[str, Any]) -> None:

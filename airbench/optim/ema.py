@@ -15,17 +15,33 @@ class ExponentialAverage:
         self.weights = [t for t in net.state_dict().values() if t.is_floating_point()]
         self.average = [t.to(torch.float32, copy=True) for t in self.weights]
         self._now = [torch.empty_like(t) for t in self.average]
+        self._done = self._included = 0
+        """Steps done, and how many of them the average includes."""
 
     @torch.no_grad()
     def after_step(self, steps_done: int) -> None:
-        """Move the average, every ``every`` steps; until it begins, it is the weights."""
-        if steps_done <= self.begin:
+        """Begin at the weights, then move the average, every ``every`` steps."""
+        self._done = steps_done
+        if steps_done == self.begin:
             torch._foreach_copy_(self.average, self.weights)
-        elif steps_done % self.config.every == 0:
-            torch._foreach_copy_(self._now, self.weights)
-            torch._foreach_lerp_(self.average, self._now, 1 - self.config.decay**self.config.every)
+            self._included = steps_done
+        elif steps_done > self.begin and steps_done % self.config.every == 0:
+            self._move()
+
+    def _move(self) -> None:
+        """Include the weights as they are after the last step."""
+        torch._foreach_copy_(self._now, self.weights)
+        torch._foreach_lerp_(self.average, self._now, 1 - self.config.decay ** (self._done - self._included))
+        self._included = self._done
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Copy the average into the net."""
+        """Move the average for the steps since it was moved last, and copy it into the net.
+
+        A training that ends before the average begins keeps its weights.
+        """
+        if self._done < self.begin:
+            return
+        if self._included < self._done:
+            self._move()
         torch._foreach_copy_(self.weights, self.average)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from airbench.optim.base import GroupwiseOptimizer, check_settings
+from airbench.optim.base import GroupwiseOptimizer, is_rate
 from airbench.optim.decay import add, limit_norms
 
 
@@ -21,21 +21,12 @@ class LimitedSGD(GroupwiseOptimizer):
         self,
         params: Iterable[Any],
         lr: float = 0.01,
-        momentum: float = 0.9,
+        momentum: float = 0.85,
         *,
         max_momentum_norm: float,
-        nesterov: bool = False,
+        nesterov: bool = True,
         weight_decay: float = 0.0,
     ):
-        check_settings(
-            "LimitedSGD",
-            (
-                ("lr", lr, lr >= 0),
-                ("momentum", momentum, 0 <= momentum < 1),
-                ("max_momentum_norm", max_momentum_norm, max_momentum_norm > 0),
-                ("weight_decay", weight_decay, weight_decay >= 0),
-            ),
-        )
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -44,6 +35,14 @@ class LimitedSGD(GroupwiseOptimizer):
             "weight_decay": weight_decay,
         }
         super().__init__(params, defaults)
+
+    def _in_range(self, settings: dict[str, Any]) -> dict[str, bool]:
+        return {
+            "lr": is_rate(settings["lr"]),
+            "momentum": 0 <= settings["momentum"] < 1,
+            "max_momentum_norm": settings["max_momentum_norm"] > 0,
+            "weight_decay": settings["weight_decay"] >= 0,
+        }
 
     def _step_group(self, group: dict[str, Any]) -> None:
         params = self._with_gradient(group)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from airbench.errors import RecipeError
 from airbench.recipe import averages as schema
 
 
@@ -17,8 +18,7 @@ class Lookahead:
     def after_step(self, steps_done: int) -> None:
         """Update the slow copy and reset the net to it, every ``every`` steps."""
         if steps_done % self.config.every == 0:
-            share = (steps_done / self.total_steps) ** self.config.power
-            self._update(1 - self.config.decay**self.config.every * share)
+            self._update(step_size(self.config, steps_done, self.total_steps))
 
     def finish(self) -> None:
         """Copy the slow weights into the net."""
@@ -34,3 +34,27 @@ class Lookahead:
         for slows, fasts in groups.values():
             torch._foreach_lerp_(slows, fasts, towards_fast)
             torch._foreach_copy_(fasts, slows)
+
+
+def step_size(config: schema.Lookahead, steps_done: int, total_steps: int) -> float:
+    """Return the fraction of the way to the net that the slow copy moves after ``steps_done`` of ``total_steps``."""
+    return 1 - config.decay**config.every * (steps_done / total_steps) ** config.power
+
+
+def check_lookahead(config: schema.Lookahead | None, steps: int, total_steps: int) -> None:
+    """Raise RecipeError if the slow copy, which the net ends as, would never move in a training of ``steps`` steps.
+
+    ``total_steps``: those that the formula counts, which may be one more.
+    """
+    if config is None:
+        return
+    if config.every > steps:
+        raise RecipeError(
+            f"lookahead.every = {config.every}: the training has {steps} steps, so that the net would end as it began; "
+            "give at most that, train longer, or set lookahead to null"
+        )
+    if not any(step_size(config, step, total_steps) > 0 for step in range(config.every, steps + 1, config.every)):
+        raise RecipeError(
+            f"lookahead.decay = {config.decay:g}: with every = {config.every} and power = {config.power:g} the slow "
+            f"copy never moves in {steps} steps, so that the net would end as it began; give a smaller decay"
+        )

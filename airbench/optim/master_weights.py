@@ -9,7 +9,8 @@ from torch import Tensor, nn
 class MasterWeights:
     """Float32 ``copies`` of ``params``: hand the copies to an optimizer, and wrap its steps in before and after.
 
-    Parameters already in float32, such as batch normalisation's, are copied too: a group has one optimizer.
+    For parameters already in float32, such as batch normalisation's, the copy shares their memory: a group has one
+    optimizer, which updates them directly.
 
     Micikevicius et al. 2018, section 3.1.
     """

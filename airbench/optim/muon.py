@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from airbench.optim.base import GroupwiseOptimizer, check_settings
+from airbench.optim.base import GroupwiseOptimizer, is_limit, is_rate
 from airbench.optim.blocks import blocks, check_split, joined, num_rows
 from airbench.optim.decay import add, decay, decay_cautiously, limit_norms, norm_factor
 from airbench.optim.flatten import NAMES, Layout, layout
@@ -61,6 +61,7 @@ class Muon(GroupwiseOptimizer):
     """
 
     not_in_state_dict = ("orthogonalize", "padded")
+    keeps_type = ("neuron_moment",)
 
     def __init__(
         self,
@@ -82,22 +83,6 @@ class Muon(GroupwiseOptimizer):
         orthogonalize: Orthogonalizer = newton_schulz,
         padded: bool | None = None,
     ):
-        check_settings(
-            "Muon",
-            (
-                ("lr", lr, lr >= 0),
-                ("momentum", momentum, 0 <= momentum < 1),
-                ("weight_decay", weight_decay, weight_decay >= 0),
-                ("momentum_convention", momentum_convention, momentum_convention in ("sum", "lerp")),
-                ("flatten", flatten, flatten in NAMES),
-                ("operator_side", operator_side, operator_side >= 1),
-                ("split", split, split == 1 or (split > 1 and flatten != "operator")),
-                ("adjust_lr", adjust_lr, adjust_lr in _ADJUST_LR),
-                ("max_update_norm", max_update_norm, max_update_norm is None or max_update_norm > 0),
-                ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
-                ("neuron_beta", neuron_beta, neuron_beta is None or 0 <= neuron_beta < 1),
-            ),
-        )
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -116,23 +101,34 @@ class Muon(GroupwiseOptimizer):
         super().__init__(params, defaults)
         self.orthogonalize, self.padded = orthogonalize, padded
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group of parameters; all must have two or more dimensions."""
-        super().add_param_group(param_group)
-        group = self.param_groups[-1]
+    def _in_range(self, settings: dict[str, Any]) -> dict[str, bool]:
+        beta = settings["neuron_beta"]
+        return {
+            "lr": is_rate(settings["lr"]),
+            "momentum": 0 <= settings["momentum"] < 1,
+            "weight_decay": settings["weight_decay"] >= 0,
+            "momentum_convention": settings["momentum_convention"] in ("sum", "lerp"),
+            "flatten": settings["flatten"] in NAMES,
+            "operator_side": settings["operator_side"] >= 1,
+            "split": settings["split"] >= 1,
+            "adjust_lr": settings["adjust_lr"] in _ADJUST_LR,
+            "max_update_norm": is_limit(settings["max_update_norm"]),
+            "max_momentum_norm": is_limit(settings["max_momentum_norm"]),
+            "neuron_beta": beta is None or 0 <= beta < 1,
+        }
+
+    def _check_group(self, group: dict[str, Any]) -> None:
+        super()._check_group(group)
+        if group["split"] > 1 and group["flatten"] == "operator":
+            raise ValueError(f"Muon: split = {group['split']} splits rows, and flatten = operator makes none")
         for p in group["params"]:
             if p.ndim < 2 or p.is_complex() or p.is_sparse:
-                self.param_groups.pop()
                 raise ValueError(
                     f"Muon: a parameter of shape {tuple(p.shape)} and type {p.dtype} is not a dense real matrix; "
                     "use another optimizer for it"
                 )
-            if group["split"] > 1 and group["flatten"] == "operator":
-                self.param_groups.pop()
-                raise ValueError(f"Muon: split = {group['split']} splits rows, and flatten = operator makes none")
             rows = num_rows(p, group["flatten"])
             if rows % group["split"]:
-                self.param_groups.pop()
                 raise ValueError(f"Muon: split = {group['split']} does not divide the {rows} rows of {tuple(p.shape)}")
 
     def _step_group(self, group: dict[str, Any]) -> None:

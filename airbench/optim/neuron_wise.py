@@ -13,6 +13,11 @@ def normalize_neurons(factors: list[Tensor], moments: list[Tensor], beta: float)
     ``factors`` are matrices ``(..., m, n)``, ``moments`` ``(..., m, 1)`` in float32, which are updated:
     v ← beta · v + (1 - beta) · mean of the squares of a row. Returns float32. Rows that got larger updates than others
     over the last steps get smaller ones; the Frobenius norm of the whole stays what it was.
+
+    This differs from the paper on purpose, so that ``adjust_lr`` means what it means in Muon. The paper's step has the
+    norm 0.2 · lr · √(m · n), whatever the norm of the factor. Of a factor of full rank with singular values of 1, whose
+    norm is √min(m, n), ``match_rms_adamw`` makes the same step; what Newton-Schulz leaves of them to differ from 1 is
+    kept here, and removed there.
     """
     wide = [factor.float() for factor in factors]
     squares = [factor.square().mean(-1, keepdim=True) for factor in wide]

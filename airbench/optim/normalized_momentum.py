@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from airbench.optim.base import GroupwiseOptimizer, check_settings
+import torch
+
+from airbench.optim.base import GroupwiseOptimizer, is_limit, is_rate
 from airbench.optim.decay import limit_norms
 from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.recipe import optimizers as schema
@@ -29,18 +31,17 @@ class NormalizedMomentum(GroupwiseOptimizer):
         weight_decay: float = 0.0,
         max_momentum_norm: float | None = None,
     ):
-        check_settings(
-            "NormalizedMomentum",
-            (
-                ("lr", lr, lr >= 0),
-                ("momentum", momentum, 0 <= momentum < 1),
-                ("eps", eps, eps > 0),
-                ("weight_decay", weight_decay, weight_decay >= 0),
-                ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
-            ),
-        )
         defaults = {"lr": lr, "momentum": momentum, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, {**defaults, "max_momentum_norm": max_momentum_norm})
+
+    def _in_range(self, settings: dict[str, Any]) -> dict[str, bool]:
+        return {
+            "lr": is_rate(settings["lr"]),
+            "momentum": 0 <= settings["momentum"] < 1,
+            "eps": settings["eps"] > 0,
+            "weight_decay": settings["weight_decay"] >= 0,
+            "max_momentum_norm": is_limit(settings["max_momentum_norm"]),
+        }
 
     def _step_group(self, group: dict[str, Any]) -> None:
         lr = group["lr"]
@@ -51,8 +52,9 @@ class NormalizedMomentum(GroupwiseOptimizer):
                 raise ValueError("NormalizedMomentum: sparse gradients and complex parameters are not supported")
             buffer = self._buffer(p).lerp_(p.grad, 1 - group["momentum"])
             limit_norms([buffer], group["max_momentum_norm"])
-            rms = buffer.float().square().mean().sqrt().to(p.dtype)
-            p.mul_(1 - lr * group["weight_decay"]).sub_(lr * buffer / (rms + group["eps"]))
+            wide = buffer.to(torch.promote_types(buffer.dtype, torch.float32))  # float16 has no 1e-8
+            rms = wide.square().mean().sqrt()
+            p.mul_(1 - lr * group["weight_decay"]).sub_(lr * wide / (rms + group["eps"]))
 
 
 def build(config: schema.NormalizedMomentum, group: ParamGroup, context: OptimizerContext) -> NormalizedMomentum:

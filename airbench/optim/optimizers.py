@@ -7,13 +7,12 @@ import torch
 from torch import Tensor
 
 from airbench.optim.groups import OptimizerContext, ParamGroup
+from airbench.optim.lost_decay import HALF
 from airbench.optim.master_weights import MasterWeights
 from airbench.optim.qk_clip import QKClip
 from airbench.optim.rescale import rescale
 from airbench.recipe.optimizers import OPTIMIZERS
 from airbench.recipe.schedules import epochs_to_steps
-
-HALF = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)

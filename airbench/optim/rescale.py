@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from airbench.optim.decay import widest_type
+
 _TINY = 1e-30
 """Replaces a norm of zero, so that zeros stay zero."""
 
@@ -23,7 +25,7 @@ def rescale(params: Sequence[Tensor], norm: float = 1.0) -> None:
 
 def _together(params: list[Tensor], norm: float) -> None:
     """Do the same in few launches."""
-    divisors = list(torch._foreach_norm(params, dtype=torch.promote_types(params[0].dtype, torch.float32)))
+    divisors = list(torch._foreach_norm(params, dtype=widest_type(params)))
     torch._foreach_clamp_min_(divisors, _TINY)
     torch._foreach_div_(divisors, [norm * len(p) ** 0.5 for p in params])
     for p, divisor in zip(params, divisors, strict=True):

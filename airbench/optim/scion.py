@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from airbench.errors import RecipeError
-from airbench.optim.base import GroupwiseOptimizer, check_settings
+from airbench.optim.base import GroupwiseOptimizer, is_limit, is_rate
 from airbench.optim.decay import add, decay, limit_norms
 from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.optim.orthogonalize import Orthogonalizer, build_orthogonalizer, newton_schulz, orthogonalize_all
@@ -49,16 +49,6 @@ class Scion(GroupwiseOptimizer):
         orthogonalize: Orthogonalizer = newton_schulz,
         padded: bool | None = None,
     ):
-        check_settings(
-            "Scion",
-            (
-                ("lr", lr, lr >= 0),
-                ("momentum", momentum, 0 <= momentum < 1),
-                ("norm", norm, norm in ("auto", "spectral", "sign", "rms")),
-                ("radius", radius, radius > 0),
-                ("max_momentum_norm", max_momentum_norm, max_momentum_norm is None or max_momentum_norm > 0),
-            ),
-        )
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -70,12 +60,18 @@ class Scion(GroupwiseOptimizer):
         super().__init__(params, defaults)
         self.orthogonalize, self.padded = orthogonalize, padded
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group of parameters; ``spectral`` needs two or more dimensions."""
-        super().add_param_group(param_group)
-        group = self.param_groups[-1]
+    def _in_range(self, settings: dict[str, Any]) -> dict[str, bool]:
+        return {
+            "lr": is_rate(settings["lr"]),
+            "momentum": 0 <= settings["momentum"] < 1,
+            "norm": settings["norm"] in ("auto", "spectral", "sign", "rms"),
+            "radius": settings["radius"] > 0,
+            "max_momentum_norm": is_limit(settings["max_momentum_norm"]),
+        }
+
+    def _check_group(self, group: dict[str, Any]) -> None:
+        super()._check_group(group)
         if group["norm"] == "spectral" and any(p.ndim < 2 for p in group["params"]):
-            self.param_groups.pop()
             raise ValueError(
                 "Scion: norm = spectral is for parameters of two or more dimensions; use auto, rms or sign"
             )

@@ -1,12 +1,13 @@
 """Averages of the weights, during training or beside it."""
 
-from airbench.recipe.config import Config, Count, Fraction, NonNegative
+from airbench.recipe.config import Config, Count, Fraction, Momentum, NonNegative
 
 
 class Lookahead(Config):
     """A slow copy of the weights and batch statistics, to which the net is reset (Zhang et al. 2019).
 
-    At step t of T the slow copy moves 1 - decay^every · (t / T)^power of the way to the net.
+    At every `every`-th step t of T the slow copy moves 1 - decay^every · (t / T)^power of the way to the net. The net
+    ends as the slow copy: steps after its last update are lost.
     """
 
     every: Count = 5
@@ -22,13 +23,14 @@ class Lookahead(Config):
 class EMA(Config):
     """An exponential moving average of weights and batch statistics, which replaces them at the end of the training.
 
-    At every `every`-th step it moves 1 - decay^every of the way to the net (Polyak & Juditsky 1992).
+    At every `every`-th step, and at the last, it moves 1 - decay^k of the way to the net, k steps after it moved before
+    (Polyak & Juditsky 1992).
     """
 
     every: Count = 5
     """Steps between updates of the average."""
 
-    decay: Fraction = 0.95
+    decay: Momentum = 0.95
     """Fraction of the average kept per step."""
 
     start: Fraction = 0.0

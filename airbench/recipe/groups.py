@@ -86,6 +86,10 @@ class Group(Config):
         """Return what prevents CUDA graph capture of the update, by making the host wait; None if nothing does."""
         return None
 
+    def decay_share(self) -> float:
+        """Return the fraction of itself that decoupled weight decay takes from a weight per step at the full lr."""
+        return 0.0
+
     def symmetric_kernel(self) -> Kernel:
         """Return what multiplies symmetric products; ``torch`` for an optimizer that does not choose."""
         return "torch"

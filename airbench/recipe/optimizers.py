@@ -1,8 +1,8 @@
 """The optimizer of each parameter group, by name."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from airbench.recipe.config import Momentum, NonNegative, Positive
 from airbench.recipe.groups import Group, MomentumGroup
@@ -34,8 +34,9 @@ class SGD(MomentumGroup):
 
     weight_decay_unit: Literal["coupled", "per_example", "per_1024_examples"] = "coupled"
     """`coupled`: added to the gradient as weight_decay · weight, as in torch.optim.SGD.
-    `per_example`: the fraction of itself that a weight loses per training example while the schedule's factor is
-    1, regardless of lr. `per_1024_examples`: the same divided by 1024 · (1 + 1 / (1 - momentum))."""
+    `per_example`: 1 - momentum times the fraction of itself that a weight loses per training example while the
+    schedule's factor is 1, regardless of lr. `per_1024_examples`: the same divided by
+    1024 · (1 + 1 / (1 - momentum))."""
 
 
 class _AdamGroup(Group):
@@ -74,6 +75,10 @@ class AdamW(_AdamGroup):
     weight_decay: NonNegative = 0.01
     """A step multiplies the weights by 1 - lr · weight_decay."""
 
+    def decay_share(self) -> float:
+        """Return lr · weight_decay."""
+        return self.lr * self.weight_decay
+
 
 class NormalizedMomentum(MomentumGroup):
     """Momentum divided by its own root mean square, tensor by tensor: for biases and other vectors."""
@@ -93,12 +98,31 @@ class NormalizedMomentum(MomentumGroup):
     master_weights: bool = True
     """If the net is in half precision, update a float32 copy of its weights, with float32 optimizer state."""
 
+    def decay_share(self) -> float:
+        """Return lr · weight_decay."""
+        return self.lr * self.weight_decay
+
     def not_capturable(self) -> str | None:
         """Return this optimizer's name: it uses learning rates on the host."""
         return self.name
 
 
-class Muon(MomentumGroup):
+class _OrthogonalizingGroup(MomentumGroup):
+    """A group with a setting ``orthogonalize``, which each optimizer declares in its own place."""
+
+    if TYPE_CHECKING:
+        orthogonalize: Orthogonalizer = NewtonSchulz()
+
+    def not_capturable(self) -> str | None:
+        """Return the orthogonalisation method, if it makes the host wait."""
+        return None if self.orthogonalize.capturable else f"orthogonalize.method = {self.orthogonalize.method}"
+
+    def symmetric_kernel(self) -> Kernel:
+        """Return what multiplies the symmetric products of orthogonalisation."""
+        return self.orthogonalize.symmetric_kernel()
+
+
+class Muon(_OrthogonalizingGroup):
     """Orthogonalised momentum, for convolution filters and matrices (Jordan et al. 2024)."""
 
     min_dims: ClassVar[int] = 2
@@ -133,10 +157,13 @@ class Muon(MomentumGroup):
     """Clip the Frobenius norm of a parameter's update to this, before lr is applied. Unset: do not clip."""
 
     weight_decay: NonNegative = 0.0
-    """Decoupled, as in AdamW: a step multiplies the weights by 1 - lr · weight_decay."""
+    """Decoupled, as in AdamW: a step multiplies the weights by 1 - lr · weight_decay. Where the weights are in half
+    precision, too small a share changes none: below 2⁻⁹ in bfloat16, 2⁻¹² in float16. `master_weights: true` keeps it;
+    a run says where it is lost."""
 
     cautious_weight_decay: bool = False
-    """Decay only those weights that the update moves towards zero (Chen et al. 2025)."""
+    """Decay only those weights that the update does not move away from zero (Chen et al. 2025). Needs a
+    `weight_decay`."""
 
     orthogonalize: Orthogonalizer = NewtonSchulz()
     """Method of orthogonalisation."""
@@ -146,13 +173,16 @@ class Muon(MomentumGroup):
     with zeros to one shape; fewer kernels, more arithmetic, the same result. `auto`: `padded` on CUDA, else
     `same_shape`."""
 
-    def not_capturable(self) -> str | None:
-        """Return the orthogonalisation method, if it makes the host wait."""
-        return None if self.orthogonalize.capturable else f"orthogonalize.method = {self.orthogonalize.method}"
+    @field_validator("cautious_weight_decay")
+    @classmethod
+    def _has_what_to_be_cautious_of(cls, value: bool, others: ValidationInfo) -> bool:
+        if value and others.data.get("weight_decay") == 0:
+            raise ValueError("weight_decay of the same group is 0, so that nothing is decayed; give it, or remove this")
+        return value
 
-    def symmetric_kernel(self) -> Kernel:
-        """Return what multiplies the symmetric products of orthogonalisation."""
-        return self.orthogonalize.symmetric_kernel()
+    def decay_share(self) -> float:
+        """Return lr · weight_decay."""
+        return self.lr * self.weight_decay
 
 
 class NorMuon(Muon):
@@ -167,10 +197,11 @@ class NorMuon(Muon):
 
     neuron_beta: Momentum = 0.95
     """Decay rate of the average of each row's squared update, by whose root the row is divided; then the matrix is
-    scaled back to its norm."""
+    scaled back to the norm that it had. The paper scales it so that a step has the norm 0.2 · lr · √(m · n): that of
+    `adjust_lr: match_rms_adamw` where the singular values were 1, from which Newton-Schulz differs by some percent."""
 
 
-class Scion(MomentumGroup):
+class Scion(_OrthogonalizingGroup):
     """Steps of a fixed size in a norm that suits the layer (Pethick et al. 2025, arXiv 2502.07529)."""
 
     name: Literal["scion"] = "scion"
@@ -190,18 +221,15 @@ class Scion(MomentumGroup):
 
     constrained: bool = True
     """p ← (1 - lr) · p - lr · radius · D, which keeps p in the norm's ball of this radius once it is there. `false`:
-    p ← p - lr · radius · D."""
+    p ← p - lr · radius · D. Where the weights are in half precision, too small an lr shrinks none: below 2⁻⁹ in
+    bfloat16, 2⁻¹² in float16. `master_weights: true` keeps it; a run says where it is lost."""
 
     orthogonalize: Orthogonalizer = NewtonSchulz()
     """Method of orthogonalisation for `spectral`."""
 
-    def not_capturable(self) -> str | None:
-        """Return the orthogonalisation method, if it makes the host wait."""
-        return None if self.orthogonalize.capturable else f"orthogonalize.method = {self.orthogonalize.method}"
-
-    def symmetric_kernel(self) -> Kernel:
-        """Return what multiplies the symmetric products of orthogonalisation."""
-        return self.orthogonalize.symmetric_kernel()
+    def decay_share(self) -> float:
+        """Return lr, where the norm is a constraint."""
+        return self.lr if self.constrained else 0.0
 
 
 class Dion(MomentumGroup):
@@ -219,7 +247,13 @@ class Dion(MomentumGroup):
     """Rank of an update, as a fraction of the smaller side of the flattened matrix; rounded up."""
 
     weight_decay: NonNegative = 0.0
-    """Decoupled, as in AdamW: a step multiplies the weights by 1 - lr · weight_decay."""
+    """Decoupled, as in AdamW: a step multiplies the weights by 1 - lr · weight_decay. Where the weights are in half
+    precision, too small a share changes none: below 2⁻⁹ in bfloat16, 2⁻¹² in float16. `master_weights: true` keeps it;
+    a run says where it is lost."""
+
+    def decay_share(self) -> float:
+        """Return lr · weight_decay."""
+        return self.lr * self.weight_decay
 
 
 OPTIMIZERS = Registry(

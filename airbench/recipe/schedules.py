@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from airbench.recipe.config import Config, Epochs, Fraction, NonNegative
 from airbench.recipe.registry import Component, Registry
+from airbench.recipe.rounding import rounded_down, rounded_up
 
 
 class ScheduleConfig(Config):
@@ -107,7 +108,7 @@ class Triangular(Finite):
 
     def curve(self, step: int, length: int, per_epoch: float) -> float:
         """Rise until ``peak``, then fall."""
-        up = int(length * self.peak)
+        up = rounded_down(length * self.peak)
         return _trapezoid(self.start, self.end, step, length, up, length - up)
 
 
@@ -138,7 +139,8 @@ class Trapezoidal(Finite):
     def curve(self, step: int, length: int, per_epoch: float) -> float:
         """Rise for ``warmup``, fall for ``cooldown``, stay at 1 in between."""
         unit = length if self.unit == "fraction" else per_epoch
-        return _trapezoid(self.start, self.end, step, length, int(self.warmup * unit), round(self.cooldown * unit))
+        up, down = rounded_down(self.warmup * unit), round(self.cooldown * unit)
+        return _trapezoid(self.start, self.end, step, length, up, down)
 
 
 def _trapezoid(start: float, end: float, step: int, length: int, up: int, down: int) -> float:
@@ -160,7 +162,7 @@ def _between(start: float, end: float, share: float) -> float:
 
 def epochs_to_steps(epochs: float, per_epoch: float) -> int:
     """Return the number of steps in ``epochs`` epochs, rounded up; at least 1."""
-    return max(1, math.ceil(round(epochs * per_epoch, 9)))  # 0.1 * 30 is 3, not 3.0000000000000004
+    return max(1, rounded_up(epochs * per_epoch))
 
 
 SCHEDULES = Registry(

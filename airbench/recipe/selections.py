@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from airbench.recipe.config import Config, Count, Epochs, Fraction
 from airbench.recipe.nets import CifarNet, Net, NetConfig
 from airbench.recipe.registry import Component, Registry
+from airbench.recipe.rounding import rounded_down
 from airbench.recipe.schedules import epochs_to_steps
 
 
@@ -92,7 +93,7 @@ class RecordedLoss(SelectionConfig):
     def rows_at(self, step: int, total: int, per_epoch: float, batch_size: int) -> int:
         """Return fewer images between ``start`` and ``until``."""
         start, end = self._span(total, per_epoch)
-        return batch_size - (int(self.drop * batch_size) if start <= step < end else 0)
+        return batch_size - (rounded_down(self.drop * batch_size) if start <= step < end else 0)
 
     def changes(self, total: int, per_epoch: float) -> tuple[int, ...]:
         """Return the beginning and the end."""

@@ -83,7 +83,7 @@ def _without_clip(recipe: Recipe) -> Recipe:
 
 
 def _train(worker: Worker, recipe: Recipe, loaded: LoadedRecipe, seed: int) -> Curve:
-    setup, seeds = worker.setup(recipe, str(loaded.path)), TrialSeeds(seed, seed, seed)
+    setup, seeds = worker.setup(recipe, str(loaded.path)), TrialSeeds.of(recipe, seed)
     warm_up(setup)
     setup.net.reset(seeds.generator("init"))
     setup.net.train()
@@ -91,7 +91,7 @@ def _train(worker: Worker, recipe: Recipe, loaded: LoadedRecipe, seed: int) -> C
     take_step, loader, curve = setup.new_step(), setup.new_loader(seeds), Curve([], [])
     setup.selection.start(seeds)
     batches = (batch for _ in count() for batch in loader.epoch(setup.selection.choose))
-    for step, batch in enumerate(islice(batches, setup.total_steps)):
+    for step, batch in enumerate(islice(batches, setup.last_step(seeds))):
         take_step.before(step)
         result = take_step(batch)
         curve.loss.append(result.losses.float().mean().item())

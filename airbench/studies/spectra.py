@@ -14,6 +14,7 @@ from airbench.experiment.worker import Worker
 from airbench.optim.optimizers import Optimizers
 from airbench.optim.spectra import momentum_spectra
 from airbench.recipe import LoadedRecipe
+from airbench.recipe.optimizers import Muon
 from airbench.studies.result import STYLE, Study
 from airbench.studies.training import train_once
 from airbench.training.callback import Callback
@@ -42,8 +43,8 @@ def study_spectra(loaded: LoadedRecipe, seed: int = 0, moments: int = 8) -> Stud
     """
     recipe = loaded.recipe
     setup = Worker().setup(recipe, str(loaded.path))
-    if not any(g.config.name == "muon" for g in setup.groups):
-        raise AirbenchError(f"{loaded.path}: no group is trained by muon, so there are no spectra to show")
+    if not any(isinstance(g.config, Muon) for g in setup.groups):
+        raise AirbenchError(f"{loaded.path}: no group is trained by muon or normuon, so there are no spectra to show")
     collector = _Collector(setup.total_steps, moments)
     train_once(setup, loaded, seed, collector)
     found = collector.found

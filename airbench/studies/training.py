@@ -11,6 +11,6 @@ from airbench.training.setup import TrialSetup
 def train_once(setup: TrialSetup, loaded: LoadedRecipe, seed: int, callback: Callback) -> None:
     """Train ``loaded``, for which ``setup`` was made. Raises AirbenchError, naming the recipe, if the trial fails."""
     try:
-        run_trial(setup, TrialSeeds(seed, seed, seed), callback)
+        run_trial(setup, TrialSeeds.of(loaded.recipe, seed), callback)
     except TrialError as error:
         raise AirbenchError(f"{loaded.path}: {error}") from None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from airbench.data.transforms.crop import crop, pad_reflect
 from airbench.device import send
+from airbench.recipe.rounding import rounded_up
 from airbench.recipe.schema import Evaluate
 
 Forward = Callable[[Tensor], Tensor]
@@ -53,7 +54,7 @@ def views(config: Evaluate) -> list[View]:
 
 def num_augmented(config: Evaluate, count: int) -> int:
     """Return how many of ``count`` images are evaluated in more than one view."""
-    return math.ceil(config.uncertain * count) if config.tta else 0
+    return rounded_up(config.uncertain * count) if config.tta else 0
 
 
 @torch.no_grad()

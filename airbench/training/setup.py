@@ -18,6 +18,7 @@ from airbench.errors import OUT_OF_MEMORY, RecipeError, TrialError, is_out_of_me
 from airbench.net.base import Net, NetContext, build_net, prepare
 from airbench.optim.averages import Averages
 from airbench.optim.groups import route
+from airbench.optim.lookahead import check_lookahead
 from airbench.optim.optimizers import Optimizers
 from airbench.recipe import Recipe
 from airbench.recipe.schema import Evaluate
@@ -52,6 +53,7 @@ class TrialSetup:
             raise RecipeError(f"train.batch_size = {batch}: there are only {len(self.train)} training images")
         self.steps_per_epoch = recipe.train.steps_per_epoch(len(self.train))
         self.total_steps = recipe.train.total_steps(len(self.train))
+        check_lookahead(recipe.lookahead, self.fewest_steps, self.total_steps)
         context = net_context(recipe, self.shape)
         self.net = build_net(recipe.net, context, machine.device, machine.dtype) if net is None else net
         self.plan = Plan(recipe.train, self.total_steps, self.steps_per_epoch, self.shape.side)
@@ -132,6 +134,11 @@ class TrialSetup:
         if smoothing not in self._forward_losses:
             self._forward_losses[smoothing] = forward_loss(self.net, smoothing, self.execution)
         return self._forward_losses[smoothing]
+
+    @property
+    def fewest_steps(self) -> int:
+        """The number of steps that a trial has at least."""
+        return self.total_steps if self.recipe.train.round_steps == "up" else max(1, self.total_steps - 1)
 
     def last_step(self, seeds: TrialSeeds) -> int:
         """Return the number of steps of a trial: the total, or one less if they are rounded at random."""

@@ -17,23 +17,52 @@ def drifting(net: nn.Linear, step: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("every", "start"), [(1, 0.0), (3, 0.0), (2, 0.4)])
+@pytest.mark.parametrize(("every", "start"), [(1, 0.0), (3, 0.0), (2, 0.4), (5, 0.4), (7, 0.15), (50, 0.0)])
 def test_it_is_the_average_of_a_loop(dtype: torch.dtype, every: int, start: float) -> None:
     net = nn.Linear(3, 2).to(dtype)
     drifting(net, 0)
     ema = ExponentialAverage(net, EMA(every=every, decay=0.9, start=start), total_steps=20)
-    expected = net.weight.double()
+    expected, seen = net.weight.double(), 0
     for step in range(1, 21):
         drifting(net, step)
         ema.after_step(step)
-        if step <= round(start * 20):
-            expected = net.weight.double()
-        elif step % every == 0:
-            expected = 0.9**every * expected + (1 - 0.9**every) * net.weight.double()
+        begin = round(start * 20)
+        if step <= begin:
+            expected, seen = net.weight.double(), step
+        elif step % every == 0 or step == 20:
+            kept = 0.9 ** (step - seen)
+            expected, seen = kept * expected + (1 - kept) * net.weight.double(), step
     trained = net.weight.clone()
     assert not torch.allclose(trained.double(), expected, rtol=0.05)
     ema.finish()
     torch.testing.assert_close(net.weight, expected.to(dtype), rtol=1e-5, atol=0)
+
+
+def test_an_average_that_begins_at_the_end_is_the_trained_net_however_many_steps_there_were() -> None:
+    for steps in (19, 20):  # 19: of a trial whose number of steps was rounded down at random
+        net = nn.Linear(3, 2)
+        ema = ExponentialAverage(net, EMA(start=1.0), total_steps=20)
+        for step in range(1, steps + 1):
+            drifting(net, step)
+            ema.after_step(step)
+        trained = net.weight.detach().clone()
+        ema.finish()
+        assert torch.equal(net.weight, trained)
+
+
+def test_an_average_that_would_never_move_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"ema\.decay = 1\.0: input should be less than 1"):
+        load_recipe("airbench94_muon", ["ema={decay: 1.0}"])
+
+
+def test_before_it_begins_the_weights_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = nn.Linear(3, 2)
+    ema = ExponentialAverage(net, EMA(start=0.5), total_steps=20)
+    copies = []
+    monkeypatch.setattr(torch, "_foreach_copy_", lambda *_: copies.append(1))
+    for step in range(1, 11):
+        ema.after_step(step)
+    assert len(copies) == 1
 
 
 def test_a_slow_average_moves_in_half_precision_too() -> None:

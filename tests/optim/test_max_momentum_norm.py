@@ -71,7 +71,7 @@ def steps(optimizer: torch.optim.Optimizer, params: list[nn.Parameter]) -> Itera
 
 
 CASES: dict[str, tuple[Any, Any]] = {
-    "sgd": (partial(LimitedSGD, weight_decay=DECAY), partial(sgd_loop, False, DECAY)),
+    "sgd": (partial(LimitedSGD, nesterov=False, weight_decay=DECAY), partial(sgd_loop, False, DECAY)),
     "sgd nesterov": (partial(LimitedSGD, nesterov=True), partial(sgd_loop, True, 0.0)),
     "muon sum": (partial(plain_muon, nesterov=False), partial(sgd_loop, False, 0.0)),
     "muon sum nesterov": (plain_muon, partial(sgd_loop, True, 0.0)),

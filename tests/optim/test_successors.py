@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from airbench.errors import RecipeError
 from airbench.optim.decay import decay_cautiously
 from airbench.optim.muon import Muon
 from airbench.optim.orthogonalize import svd
@@ -93,10 +94,18 @@ def test_muon_decays_cautiously_as_a_loop_does() -> None:
         update = u @ vt
         for i in range(expected.shape[0]):
             for j in range(expected.shape[1]):
-                if expected[i, j] * update[i, j] > 0:
+                if expected[i, j] * update[i, j] >= 0:
                     expected[i, j] *= 1 - 0.1 * 2.0
         expected -= 0.1 * update
     torch.testing.assert_close(run(optimizer, p, 5), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_cautious_decay_of_nothing_is_refused() -> None:
+    said = r"optimizers\.filters\.cautious_weight_decay = true: weight_decay of the same group is 0, .* decayed; give"
+    with pytest.raises(RecipeError, match=said):
+        load_recipe("airbench94_muon", ["optimizers.filters.cautious_weight_decay=true"])
+    words = ["optimizers.filters.cautious_weight_decay=true", "optimizers.filters.weight_decay=0.1"]
+    assert load_recipe("airbench94_muon", words).recipe.optimizers["filters"].decay_share() > 0
 
 
 def test_recipes_can_name_them() -> None:

@@ -126,6 +126,27 @@ def test_spectra_of_a_recipe_without_muon_are_refused(few_shapes: Dataset) -> No
         study_spectra(tiny("airbench94.yaml"))
 
 
+def test_spectra_of_normuon_are_shown(few_shapes: Dataset) -> None:
+    study = study_spectra(tiny("normuon", "train.epochs=0.25"), moments=1)
+    assert all(len(matrices) == 6 for matrices in study.numbers.values())
+
+
+FIXED = "seeds={init: 1, order: 2, augment: 3}"
+
+
+def test_seeds_that_a_recipe_fixes_are_fixed_in_studies(few_shapes: Dataset) -> None:
+    short = ("train.epochs=0.5", FIXED)
+    for study, loaded in ((study_spectra, tiny("airbench94_muon", *short)), (study_muonclip, tiny("muonclip", *short))):
+        assert study(loaded, seed=0).numbers == study(loaded, seed=7).numbers
+
+
+def test_the_clips_study_takes_the_steps_of_a_trial(few_shapes: Dataset) -> None:
+    """8.5 steps: 8 with one seed, 9 with another."""
+    loaded = tiny("muonclip", "train.epochs=1.0625", "train.round_steps=stochastic")
+    steps = {study_muonclip(loaded, seed=seed).settings["steps"] for seed in range(4)}
+    assert steps == {Worker().setup(loaded.recipe).last_step(TrialSeeds(s, s, s)) for s in range(4)} == {8, 9}
+
+
 def test_the_operators_spectrum_is_flat_where_it_is_orthogonalised(few_shapes: Dataset, tmp_path: Path) -> None:
     study = study_operator(tiny(), side=8)
     assert len(study.numbers["filters"]) == 6

@@ -115,11 +115,36 @@ def test_result_holds_a_row_an_epoch_and_time_that_grows(small_shapes: Dataset, 
 
 
 def test_lookahead_leaves_the_slow_weights(small_shapes: Dataset, cpu: Machine) -> None:
-    overrides = ("lookahead={every: 1000}", "train.epochs=1")  # never updated: the slow copy is the initial net
-    setup = TrialSetup(tiny("airbench94_muon.yaml", *overrides).recipe, small_shapes, cpu)
-    _, after = train(setup)
-    setup.net.reset(SEEDS.generator("init"))
-    assert torch.equal(after["head.weight"], setup.net.head.weight)
+    """Its one update, after step 6 of 8, goes all the way to the net: the last two steps are lost."""
+    words = "lookahead={every: 6, decay: 0.0}"
+    setup = TrialSetup(tiny("airbench94_muon.yaml", words, "train.epochs=1").recipe, small_shapes, cpu)
+    after_step: list[torch.Tensor] = []
+
+    class Keep(Callback):
+        def on_step(self, step: int, total: int) -> None:
+            after_step.append(setup.net.head.weight.detach().clone())
+
+    run_trial(setup, SEEDS, Keep())
+    assert len(after_step) == 8
+    assert not torch.equal(after_step[-1], after_step[5])
+    assert torch.equal(setup.net.head.weight, after_step[5])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["lookahead={every: 9}"], r"lookahead\.every = 9: the training has 8 steps, .* end as it began; give"),
+        (["lookahead={every: 8}", "train.round_steps=stochastic"], r"lookahead\.every = 8: the training has 7 steps"),
+        (["lookahead={every: 2, decay: 1.0, power: 0}"], r"lookahead\.decay = 1: .* never moves in 8 steps"),
+        (["lookahead={every: 8, decay: 1.0}"], r"lookahead\.decay = 1: .* never moves in 8 steps"),
+    ],
+)
+def test_lookahead_that_would_give_back_the_untrained_net_is_refused(
+    words: list[str], said: str, small_shapes: Dataset, cpu: Machine
+) -> None:
+    recipe = tiny("airbench94_muon.yaml", "train.epochs=1", *words).recipe
+    with pytest.raises(RecipeError, match=said):
+        TrialSetup(recipe, small_shapes, cpu)
 
 
 def test_nan_stops_the_trial_and_says_so(small_shapes: Dataset, cpu: Machine) -> None:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -40,7 +41,8 @@ def _padded(matrices: Sequence[Tensor], orthogonalize: Orthogonalizer) -> list[T
     wide = [m.mT if m.shape[-2] > m.shape[-1] else m for m in matrices]
     stacks = [m.reshape(-1, *m.shape[-2:]) for m in wide]
     rows, columns = (max(m.shape[d] for m in wide) for d in (-2, -1))
-    together = stacks[0].new_zeros(sum(map(len, stacks)), rows, columns)
+    dtype = reduce(torch.promote_types, (m.dtype for m in wide))
+    together = stacks[0].new_zeros(sum(map(len, stacks)), rows, columns, dtype=dtype)
     places = together.split([len(s) for s in stacks])
     for place, stack in zip(places, stacks, strict=True):
         place[:, : stack.shape[-2], : stack.shape[-1]].copy_(stack)

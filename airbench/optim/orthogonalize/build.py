@@ -7,7 +7,7 @@ from torch import Tensor
 
 from airbench.optim.orthogonalize.batching import Orthogonalizer
 from airbench.optim.orthogonalize.inverse_sqrt import inverse_sqrt
-from airbench.optim.orthogonalize.newton_schulz import newton_schulz
+from airbench.optim.orthogonalize.newton_schulz import default_dtype, newton_schulz
 from airbench.optim.orthogonalize.svd import svd
 from airbench.recipe import orthogonalizers as schema
 
@@ -21,14 +21,13 @@ def build_orthogonalizer(config: schema.OrthogonalizerConfig, weight_dtype: torc
 
 
 def build_newton_schulz(config: schema.NewtonSchulz, weight_dtype: torch.dtype) -> Orthogonalizer:
-    """Build :func:`newton_schulz`; ``auto`` computes in float32 if the net is float32, else in bfloat16."""
-    auto = torch.float32 if weight_dtype == torch.float32 else torch.bfloat16
+    """Build :func:`newton_schulz`; ``auto`` computes in bfloat16 if the net is in half precision, else in its type."""
     return partial(
         newton_schulz,
         steps=config.steps,
         coefficients=config.coefficients,
         normalize=config.normalize,
-        dtype=_DTYPES.get(config.dtype, auto),
+        dtype=_DTYPES.get(config.dtype, default_dtype(weight_dtype)),
         eps=config.eps,
         kernel=config.kernel,
     )

@@ -16,7 +16,7 @@ def newton_schulz(
     steps: int = 5,
     coefficients: str | Sequence[float] | Sequence[Triple] = MUON,
     normalize: str = "frobenius",
-    dtype: torch.dtype = torch.bfloat16,
+    dtype: torch.dtype | None = None,
     eps: float = 1e-7,
     kernel: str = "torch",
 ) -> Tensor:
@@ -27,11 +27,13 @@ def newton_schulz(
     list with one per step, or a name (see :func:`coefficients.triples`). Tall matrices are transposed, so that
     the Gram matrix is the smaller one. A zero matrix stays zero, and so does a row or column of zeros; a
     norm far below ``eps`` also gives nearly zero. ``kernel``: what multiplies the symmetric products of a batch on CUDA
-    (see ``kernels/symmetric.py``). Returns ``dtype``.
+    (see ``kernels/symmetric.py``). Returns ``dtype``; None: bfloat16 for matrices in half precision, else their own.
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers"; Bernstein & Newhouse 2024.
     """
-    tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if tall else matrices
+    batch, tall = matrices.shape[:-2], matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.flatten(0, -3) if len(batch) > 1 else matrices  # a batch has one dimension for the kernels
+    x = x.mT if tall else x
+    dtype = dtype or default_dtype(x.dtype)
     x, gram = normalized(x, normalize, dtype, eps, kernel)
     fused = x.is_cuda and x.ndim == 3
     for a, b, c in triples(coefficients, steps):
@@ -39,7 +41,13 @@ def newton_schulz(
             gram = gram_of(x, kernel)
         x = fused_quintic(x, gram, a, b, c, kernel) if fused else quintic(x, gram, a, b, c)
         gram = None
-    return x.mT if tall else x
+    x = x.mT if tall else x
+    return x.unflatten(0, batch) if len(batch) > 1 else x
+
+
+def default_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the type that matrices of ``dtype`` are iterated in: bfloat16 for half precision, else their own."""
+    return torch.bfloat16 if dtype in (torch.float16, torch.bfloat16) else dtype
 
 
 def quintic(x: Tensor, gram: Tensor, a: float, b: float, c: float) -> Tensor:
@@ -61,8 +69,8 @@ def normalized(
     Returns them in ``dtype``, and their Gram matrix if known, multiplied by ``kernel`` (see :func:`newton_schulz`).
 
     - ``frobenius``: divided by the Frobenius norm plus ``eps``.
-    - ``gram``: then also by √‖X Xᵀ‖, the Frobenius norm again: (Σ s⁴)^¼ is between the largest singular value and
-      the Frobenius norm.
+    - ``gram``: then also by √‖X Xᵀ‖, the Frobenius norm again, which is (Σ s⁴)^¼: between the largest singular value
+      and the Frobenius norm.
     - ``aol``: then row i is divided by √(Σⱼ |X Xᵀ|ᵢⱼ), which bounds the spectral norm by 1 (Prach & Lampert 2022)
       and brings most singular values nearer to it (Turbo-Muon, arXiv 2512.04632). Scaling rows changes the
       singular vectors: the orthogonal factor is that of the scaled matrix.
@@ -83,9 +91,8 @@ def normalized(
     gram = gram_of(x, kernel)
     gram32 = gram.to(torch.promote_types(dtype, torch.float32))
     if how == "gram":
-        norm = torch.linalg.vector_norm(gram32, dim=(-2, -1), keepdim=True)
-        scale = norm.clamp(min=_MIN_DIVISOR).rsqrt()
-        return (x * scale.sqrt()).to(dtype), (gram32 * scale).to(dtype)
+        norm = torch.linalg.vector_norm(gram32, dim=(-2, -1), keepdim=True).clamp(min=_MIN_DIVISOR)
+        return (x * norm.rsqrt()).to(dtype), (gram32 / norm).to(dtype)
     if how == "aol":
         scale = gram32.abs().sum(-1, keepdim=True).clamp(min=_MIN_DIVISOR).rsqrt()
         return (x * scale).to(dtype), (gram32 * scale * scale.mT).to(dtype)

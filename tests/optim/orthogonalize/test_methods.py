@@ -90,6 +90,23 @@ def test_tighter_normalisations_bound_the_spectral_norm_and_then_iterate_alike(x
     assert torch.allclose(out, expected.mT if wide is not x else expected, atol=1e-7)
 
 
+@settings(max_examples=40)
+@given(matrices())
+def test_gram_normalisation_divides_by_the_fourth_root_of_the_sum_of_fourth_powers(x: Tensor) -> None:
+    wide = x.mT if x.shape[0] > x.shape[1] else x
+    values = torch.linalg.svdvals(wide)
+    values = values / (values.norm() + 1e-7)  # by the Frobenius norm first, plus eps
+    scaled, _ = normalized(wide, "gram", F64)
+    expected = values / values.pow(4).sum().pow(0.25)
+    assert torch.allclose(torch.linalg.svdvals(scaled), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_gram_normalisation_of_sixteen_equal_singular_values_makes_them_a_half() -> None:
+    """Of k equal values, each is k^-¼ instead of k^-½."""
+    scaled, _ = normalized(torch.eye(16, dtype=F64), "gram", F64)
+    assert torch.allclose(torch.linalg.svdvals(scaled), torch.full((16,), 0.5, dtype=F64))
+
+
 def test_almost_orthogonal_scaling_saves_an_iteration_on_random_matrices() -> None:
     """What Turbo-Muon is for: nearer to orthogonal after k steps than Frobenius normalisation after k."""
     x = torch.randn(8, 64, 256, dtype=F64, generator=torch.Generator().manual_seed(0))

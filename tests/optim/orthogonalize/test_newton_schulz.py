@@ -1,11 +1,14 @@
 """Newton-Schulz against the scalar iteration, the SVD, and the figures that its literature prints."""
 
+import sys
+
 import pytest
 import torch
 
-from airbench.optim.orthogonalize import newton_schulz
+from airbench.optim.orthogonalize import build_orthogonalizer, newton_schulz
 from airbench.optim.orthogonalize.coefficients import MUON, response
 from airbench.optim.orthogonalize.newton_schulz import fused_quintic, quintic
+from airbench.recipe.orthogonalizers import NewtonSchulz
 
 
 def test_scalar_iteration_oscillates_around_one_as_published() -> None:
@@ -26,7 +29,7 @@ def test_three_bfloat16_steps_on_a_wide_matrix_give_the_published_spectrum() -> 
     torch.manual_seed(42)
     g = torch.randn(256, 1024)
     u, _, vt = torch.linalg.svd(g, full_matrices=False)
-    x = newton_schulz(g, steps=3).float()
+    x = newton_schulz(g, steps=3, dtype=torch.bfloat16).float()
     values = torch.linalg.svdvals(x)
     assert values.min().item() == pytest.approx(0.7514, abs=0.01)
     assert values.max().item() == pytest.approx(1.2050, abs=0.01)
@@ -42,6 +45,38 @@ def test_a_batch_equals_one_call_each_and_a_transpose_the_transposed(shape: tupl
         for j in range(3):
             assert torch.allclose(whole[i, j], newton_schulz(x[i, j], dtype=torch.float32), atol=1e-5)
     assert torch.allclose(newton_schulz(x.mT, dtype=torch.float32), whole.mT, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 9), (2, 1, 2, 9, 5)])
+@pytest.mark.parametrize("how", ["frobenius", "gram"])
+def test_stacks_of_batches_reach_the_kernel_as_one_batch(
+    shape: tuple[int, ...], how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes three dimensions only, and the blocks or positions of a stack of filters have four."""
+    seen = []
+
+    def spy(x: torch.Tensor, kernel: str) -> torch.Tensor:
+        seen.append((x.ndim, kernel))
+        return x @ x.mT
+
+    module = sys.modules[newton_schulz.__module__]
+    monkeypatch.setattr(module, "gram_of", spy)
+    x = torch.randn(shape)
+    out = newton_schulz(x, normalize=how, kernel="triton")
+    assert len(seen) == 5
+    assert set(seen) == {(3, "triton")}
+    assert out.shape == x.shape
+    assert torch.allclose(out[1, 0], newton_schulz(x[1, 0], normalize=how), atol=1e-5)
+
+
+def test_python_and_recipes_choose_the_same_type() -> None:
+    for dtype, computed in ((torch.float32, torch.float32), (torch.bfloat16, torch.bfloat16), (torch.float64,) * 2):
+        x = torch.randn(4, 6, generator=torch.Generator().manual_seed(0)).to(dtype)
+        by_default = newton_schulz(x)
+        assert by_default.dtype == computed
+        assert torch.equal(by_default, newton_schulz(x, dtype=computed))
+        assert torch.equal(by_default, build_orthogonalizer(NewtonSchulz(), dtype)(x))
+    assert newton_schulz(torch.randn(4, 6).half()).dtype == torch.bfloat16
 
 
 def test_rank_deficient_matrix_keeps_its_rank() -> None:
