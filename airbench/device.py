@@ -41,10 +41,20 @@ class Machine:
             return f"Apple GPU ({platform.processor() or platform.machine()})"
         return f"{cpu_name()}, {self.threads} threads"
 
-    def use_threads(self) -> None:
-        """Set PyTorch's number of threads to this machine's; recipes of one command may differ in it."""
+    def use(self) -> None:
+        """Set what PyTorch keeps per process to this machine's: recipes of one command may differ in it.
+
+        These are the number of threads, the current CUDA device and the precision of float32 convolutions.
+        """
         if torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
+        self.use_gpu()
+
+    def use_gpu(self) -> None:
+        """Do this but for the number of threads, of which the machines still to be chosen take PyTorch's own."""
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device.index or 0)
+            torch.backends.cudnn.conv.fp32_precision = self.fp32  # type: ignore[attr-defined]
 
 
 def choose_machine(engine: Engine = Engine()) -> Machine:  # noqa: B008 - frozen
@@ -87,9 +97,8 @@ def prepare(machine: Machine) -> None:
     if machine.device.type == "cpu":
         keep_freed_memory()
     if machine.device.type == "cuda":
-        torch.cuda.set_device(machine.device.index or 0)
+        machine.use_gpu()
         torch.backends.cudnn.benchmark = True
-        torch.backends.cudnn.conv.fp32_precision = machine.fp32  # type: ignore[attr-defined]
         torch._dynamo.config.recompile_limit = 64  # a process may train many recipes, in several modes and shapes
 
 

@@ -83,6 +83,18 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(
         (["train", MUON, *TINY, "train.batch_size=50001"], "there are only 400"),
         (["train", MUON, *TINY, "optimizers.head.params=nothing"], "matches no trainable parameter"),
         (["train", MUON, *TINY, "--precision", "fp16"], "precision = fp16"),
+        (
+            ["train", MUON, *TINY, "data.augment.hole={name: cutout, size: 40}"],
+            f"{MUON}: data.augment.hole: size = 40: the images are 32×32",
+        ),
+        (
+            ["train", MUON, *TINY, "optimizers.filters.orthogonalize.split=3"],
+            f"{MUON}: optimizers.filters.orthogonalize.split = 3: ",
+        ),
+        (
+            ["train", MUON, *TINY, "train.selection={name: recorded_loss, drop: 0.01}"],
+            f"{MUON}: train.selection.drop = 0.01: of a batch of 50 images",
+        ),
         (["train", MUON, *TINY, "optimizers.filters.params=['*conv*.weight', whiten.bias]"], "muon trains matrices"),
         (["train", MUON, *TINY, "data.train_images=401"], "train_images = 401"),
         (["train", MUON, *TINY, "--data", "/x"], "has no effect on shapes"),

@@ -39,6 +39,26 @@ def test_auto_on_cuda_is_fp16(monkeypatch: pytest.MonkeyPatch) -> None:
     assert device.choose_machine(Engine(device="auto")).precision == "fp16"
 
 
+def test_each_machine_in_turn_sets_its_own_threads_current_gpu_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    current: dict[str, int] = {}
+    monkeypatch.setattr(torch.cuda, "set_device", lambda index: current.update(gpu=index))
+    conv = torch.backends.cudnn.conv
+    before = torch.get_num_threads(), conv.fp32_precision
+    machines = [
+        device.Machine(torch.device("cuda:1"), torch.float32, 2, "ieee"),
+        device.Machine(torch.device("cuda"), torch.float32, 1, "tf32"),
+    ]
+    try:
+        for machine, gpu in zip([*machines, *machines], [1, 0, 1, 0], strict=True):
+            machine.use()
+            assert (current["gpu"], conv.fp32_precision, torch.get_num_threads()) == (
+                gpu, machine.fp32, machine.threads,
+            )  # fmt: skip
+    finally:
+        torch.set_num_threads(before[0])
+        conv.fp32_precision = before[1]
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
 def test_large_tensors_are_not_given_back_to_the_system() -> None:
     """After a warm-up, freeing and asking again for 64 MB causes no page faults worth the name."""

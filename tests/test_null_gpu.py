@@ -189,6 +189,44 @@ def test_a_run_with_a_missing_trial_is_resumed(
     assert trials(run)[0]["seeds"] == before[0]["seeds"]
 
 
+TWO_RECIPES = """
+import sys
+import torch
+from airbench.experiment.jobs import TrialJob
+from airbench.experiment.worker import Worker
+from airbench.recipe import load_recipe
+from airbench.training.callback import Callback
+
+class State(Callback):
+    def on_step(self, step, total):
+        print("state", torch.cuda.current_device(), torch.backends.cudnn.conv.fp32_precision)
+
+words = [f"data={{name: cifar10, path: {sys.argv[1]}}}", "train.epochs=0.1", "engine.compile=none"]
+words += ["engine.precision=fp32"]
+recipes = [
+    load_recipe("quickstart", [*words, "engine.device=cuda:1", "engine.tf32=false"]).recipe,
+    load_recipe("quickstart", [*words, "engine.device=cuda:0", "engine.tf32=true"]).recipe,
+]
+worker, jobs = Worker(), [TrialJob(recipe, 0, 0) for recipe in recipes]
+for job in jobs:
+    worker.setup(job.recipe)
+for job in jobs:
+    worker.warm_up(job)
+for job in jobs:
+    list(worker.train(job, State()))
+"""
+
+
+def test_recipes_of_one_command_are_trained_on_their_own_gpu_in_their_own_precision(
+    null_gpu: ModuleType, workshop: Path
+) -> None:
+    command = ["-c", TWO_RECIPES, workshop / "cifar-10-batches-py"]
+    outcome = null_gpu.run(command, devices=2, variables={"AIRBENCH_CACHE": str(workshop / "cache")})
+    assert outcome.code == 0, outcome.output
+    states = [line for line in outcome.output.splitlines() if line.startswith("state")]
+    assert list(dict.fromkeys(states)) == ["state 1 ieee", "state 0 tf32"]
+
+
 @pytest.mark.parametrize("command", ["profile", "scaling", "speedup"])
 def test_measuring_speed_runs_on_a_gpu(command: str, reports: dict[tuple[str, str], Report]) -> None:
     report = reports["quickstart", command]

@@ -1,6 +1,7 @@
 """The trainings of the airbench package, with its functions' names and arguments, over the recipes of this one."""
 
 import copy
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -72,7 +73,8 @@ def train94(
     ``train_loader`` None: all CIFAR-10 training images, batches of 1024, the recipe's augmentation. ``learning_rate``
     and ``weight_decay`` are per 1024 examples; ``bias_scaler`` multiplies the learning rate of the norms' biases.
     ``tta_level``: 0 none, 1 mirror, 2 mirror and translate. ``make_net`` builds a net of your own, whose normalisation
-    parameters have "norm" in their names. ``run`` is printed in the table; "warmup" trains nothing. ``seed`` None:
+    parameters have "norm" in their names; ``whiten_bias_epochs`` is not for it, nor is ``bias_scaler`` if no name has
+    "norm". ``run`` is printed in the table; "warmup" trains nothing. ``seed`` None:
     drawn from PyTorch's global generator.
     """
     return _train("airbench94", dict(locals()))
@@ -157,6 +159,8 @@ def _train(name: str, given: dict[str, Any]) -> nn.Module:
     if loader is not None and not loader.shuffle:
         raise RecipeError("train_loader has shuffle=False: recipes shuffle the training images")
     net = None if given["make_net"] is None else given["make_net"]()
+    if net is not None:
+        _check_own(given, net)
     recipe = classic_recipe(name, given, net)
     setup = _setup(recipe, loader, net)
     if given["run"] == "warmup":
@@ -215,8 +219,7 @@ def classic_recipe(name: str, given: dict[str, Any], net: nn.Module | None = Non
     else:
         others = groups["filters"].model_copy(update={"params": "*"})
         norms = groups["biases"].model_copy(update={"params": "*norm*"})
-        has_norms = any("norm" in n for n, p in net.named_parameters() if p.requires_grad)
-        groups = {"norms": norms, "others": others} if has_norms else {"others": others}
+        groups = {"norms": norms, "others": others} if _has_norms(net) else {"others": others}
     if loader is not None:
         changes["train"] |= {"batch_size": loader.batch_size}
         changes["train"] |= {} if loader.drop_last else {"last_batch": "carry_over"}
@@ -228,6 +231,20 @@ def classic_recipe(name: str, given: dict[str, Any], net: nn.Module | None = Non
     except ValidationError as error:  # what was given is out of bounds
         first = error.errors()[0]
         raise RecipeError(f"{'.'.join(map(str, first['loc']))} = {first['input']}: {first['msg']}") from None
+
+
+def _has_norms(net: nn.Module) -> bool:
+    return any("norm" in name for name, p in net.named_parameters() if p.requires_grad)
+
+
+def _check_own(given: dict[str, Any], net: nn.Module) -> None:
+    """Raise RecipeError for an argument that was changed and has no effect on a net of one's own."""
+    without = {"whiten_bias_epochs": "has no whitening bias of the recipe's"}
+    if not _has_norms(net):
+        without["bias_scaler"] = 'has no trainable parameter with "norm" in its name'
+    for key, reason in without.items():
+        if given[key] != inspect.signature(train94).parameters[key].default:  # all four have the same
+            raise RecipeError(f"{key} = {given[key]}: no effect, since the net of make_net {reason}; leave it out")
 
 
 class _Table(Callback):

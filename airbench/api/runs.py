@@ -29,5 +29,5 @@ def load_net(run: str | Path, trial: int | None = None, device: str = "auto") ->
     except DeviceError:  # a precision that this machine does not have
         machine = choose_machine(recipe.engine.model_copy(update={"precision": "auto"}))
     prepare(machine)
-    machine.use_threads()
+    machine.use()
     return read_net(content(file), recipe, machine, str(file)), index

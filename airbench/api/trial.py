@@ -15,7 +15,7 @@ from airbench.data.dataset import Dataset
 from airbench.data.own import Images, own_images
 from airbench.data.sources import load_dataset
 from airbench.device import Machine, choose_machine, prepare
-from airbench.errors import RecipeError
+from airbench.errors import DataError, RecipeError
 from airbench.net.base import Net
 from airbench.recipe import Recipe
 from airbench.recipe import load_recipe as load_recipe_file
@@ -100,23 +100,36 @@ def train(
     """Run one timed trial of ``recipe``, after a warm-up.
 
     ``data`` replaces the recipe's images: ((training images, labels), (test images, labels)), in any order of one's
-    own. ``net`` replaces its net: a module from normalised images ``(N, C, H, W)`` to logits, whose parameters the
-    recipe's optimizers must match; it starts from the weights that it has, or from its ``reset(generator)``, and is
-    left trained, in the machine's precision. Raises airbench.errors.AirbenchError, in one line: TrialError if the
-    training fails.
+    own. If the recipe has ``data.held_out``, so many of the training images, the last ones, replace the test images,
+    unless ``data`` is a :func:`load_images` that holds them out already. ``net`` replaces its net: a module from
+    normalised images ``(N, C, H, W)`` to logits, whose parameters the recipe's optimizers must match; it starts from
+    the weights that it has, or from its ``reset(generator)``, and is left trained, in the machine's precision, with
+    the parameters trainable that were. Raises airbench.errors.AirbenchError, in one line: TrialError if the training
+    fails.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     machine = choose_machine(recipe.engine)
     prepare(machine)
-    dataset = load_dataset(recipe.data) if data is None else data if isinstance(data, Dataset) else own_images(*data)
+    dataset = load_dataset(recipe.data) if data is None else given_images(data, recipe)
     setup = TrialSetup(recipe, dataset, machine, net=None if net is None else own_net(net, machine))
     try:
         warm_up(setup)
         result = run_trial(setup, TrialSeeds.of(recipe, seed), Callbacks(*callbacks))
     finally:
+        setup.unfreeze()
         if net is not None:
             let_go(net)
     return TrainedTrial(result, trained_net(setup), setup.test.labels.cpu())
+
+
+def given_images(data: "Dataset | tuple[Images, Images]", recipe: Recipe) -> Dataset:
+    """Return the images that a user gives, with as many held out as ``recipe`` says. Raises DataError."""
+    dataset, wanted = data if isinstance(data, Dataset) else own_images(*data), recipe.data.held_out
+    if wanted is None or dataset.held_out == wanted:
+        return dataset
+    if dataset.held_out:
+        raise DataError(f"data.held_out = {wanted}: of the images given, {dataset.held_out} are held out already")
+    return dataset.hold_out(wanted)
 
 
 def own_net(net: nn.Module, machine: Machine) -> Net:

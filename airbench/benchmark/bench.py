@@ -49,7 +49,7 @@ def run_bench(recipe: Recipe, machine: Machine, batch_size: int = 500, min_secon
 
     ``batch_size`` is the batch size of training steps; a fraction of the recipe's keeps them short.
     """
-    machine.use_threads()
+    machine.use()
     measure = partial(_row, machine, min_seconds)
     if machine.dtype != torch.float32:
         yield _step(measure, recipe, machine, batch_size)
@@ -67,7 +67,7 @@ def run_bench(recipe: Recipe, machine: Machine, batch_size: int = 500, min_secon
 
 def rates(machine: Machine) -> dict[str, Any]:
     """Measure the machine's peak rates: matrix products in TFLOP/s, copies in GB/s."""
-    machine.use_threads()
+    machine.use()
     return measure_peak(machine.device)
 
 

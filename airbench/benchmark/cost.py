@@ -22,7 +22,7 @@ def cost_of_trial(recipe: Recipe, worker: Worker) -> TrialCost:
     """Count the arithmetic of a trial and measure a step of it, three times, of which the shortest counts."""
     setup = worker.setup(recipe)
     machine = setup.machine
-    machine.use_threads()
+    machine.use()
     flop = count_flop(recipe, setup.total_steps, len(setup.test), setup.shape, setup.steps_per_epoch)
     step = build_step(recipe, machine, machine.dtype, recipe.train.batch_size, setup.shape)
     step()

@@ -66,7 +66,7 @@ def profile_step(recipe: Recipe, machine: Machine, shape: ImageShape = CIFAR, re
     Each layer is timed on the input that it has in the net: medians of ``repeats``, input and weight gradient
     separately. The parts do not add up exactly to the step, since the cache holds other data when each is timed.
     """
-    machine.use_threads()
+    machine.use()
     batch = recipe.train.batch_size
     step = build_step(recipe, machine, machine.dtype, batch, shape)
     for _ in range(2):  # warm up the allocator

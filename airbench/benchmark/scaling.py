@@ -35,7 +35,7 @@ def measure_growth(recipe: Recipe, machine: Machine, side: int = 32, repeats: in
         scaled = recipe.model_copy(update={"net": recipe.net.scaled(share)})
         return build_step(scaled, machine, machine.dtype, batch, replace(CIFAR, side=side))
 
-    machine.use_threads()
+    machine.use()
     batches = sorted({max(2, recipe.train.batch_size // part) for part in (8, 4, 2, 1)})
     yield _growth("batch size", {size: step(size) for size in batches}, machine, repeats)
     whole = recipe.net.first_width
@@ -45,14 +45,14 @@ def measure_growth(recipe: Recipe, machine: Machine, side: int = 32, repeats: in
     threads = [count for count in (1, 2, 4, 8, 16) if count <= cpu_count()]
     if machine.device.type == "cpu" and len(threads) > 1:
         yield _growth("threads", {count: _with_threads(step(), machine, count) for count in threads}, machine, repeats)
-        machine.use_threads()
+        machine.use()
 
 
 def _with_threads(work: Callable[[], None], machine: Machine, threads: int) -> Callable[[], None]:
     those = replace(machine, threads=threads)
 
     def threaded() -> None:
-        those.use_threads()
+        those.use()
         work()
 
     return threaded

@@ -68,14 +68,15 @@ class Dataset:
         return {"train": self.train.fingerprint, "test": self.test.fingerprint} == self.spec.fingerprints
 
     def hold_out(self, count: int) -> "Dataset":
-        """This data set with its last ``count`` training images in place of its test images.
+        """This data set with its last ``count`` training images in place of its test images, in the order they have.
 
         The canonical order is that of digests, so they are a fair sample. Raises DataError if too few are left.
         """
         images, labels = self.train.images, self.train.labels
         if count >= len(labels):
             raise DataError(f"data.held_out = {count}: {self.source} has only {len(labels)} training images")
-        train, held_out = (make_split(images[part], labels[part]) for part in (slice(-count), slice(-count, None)))
+        parts = [(images[part], labels[part]) for part in (slice(-count), slice(-count, None))]
+        train, held_out = (replace(make_split(x, y), images=x, labels=y) for x, y in parts)
         altered = self.spec.fingerprints is not None and not self.genuine
         source = f"{self.source} (NOT the genuine {self.spec.title})" if altered else self.source
         return replace(self, train=train, test=held_out, held_out=count, source=source)

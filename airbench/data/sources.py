@@ -47,6 +47,10 @@ def find_origin(data: Data) -> Origin:
     """Decide where the images of ``data`` come from: the recipe, the environment, the cache, the download."""
     spec = DATASETS[data.name]
     if spec.load is not None:
+        if data.path is not None:
+            raise DataError(
+                f"data.path = {data.path}: no effect on data.name = {spec.name}, whose images a plugin loads; remove it"
+            )
         return Origin("own", None, f"data.name is {spec.name}, which a plugin defines")
     if spec.drawn:
         return Origin("built-in", None, f"data.name is {spec.name} (drawn by the program, seed {data.seed})")

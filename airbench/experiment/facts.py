@@ -77,7 +77,7 @@ def examine(worker: Worker, recipe: Recipe, path: str, *, measure: bool) -> Exam
         "environment": describe_environment(setup.machine),
     }
     if measure:
-        setup.machine.use_threads()
+        setup.machine.use()
         facts["flop"] = count_flop(recipe, setup.total_steps, len(setup.test), setup.shape, setup.steps_per_epoch)
         facts["peak"] = _peak(setup.machine.device)
     return Examined(lines, facts)

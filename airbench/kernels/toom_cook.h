@@ -6,7 +6,7 @@
 //
 // Which points are taken decides the rounding error: what is multiplied is rounded to bfloat16. Those for M = 3 and 4
 // are the best of a grid of pairs ±a, ±b, by the error of outputs and weight gradients; it is half of what the usual
-// 0, ±1, ±2 give (tests/net/test_winograd.py).
+// 0, ±1, ±2 give (tests/kernels/test_winograd.py).
 
 #pragma once
 

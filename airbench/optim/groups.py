@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from airbench.errors import RecipeError
 from airbench.optim.qk_clip import Attention, find_attention
 from airbench.recipe.groups import Group
+from airbench.recipe.schedules import epochs_to_steps
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,7 @@ def route(net: nn.Module, groups: dict[str, Group]) -> list[ParamGroup]:
     """Assign each trainable parameter of ``net`` to the first group with a pattern that matches its name.
 
     Raises RecipeError for a pattern that matches no unassigned parameter, for a parameter that no pattern matches,
-    for Muon on a parameter that is not a matrix, for ``qk_clip`` without attention, and for groups that are all frozen
-    before the end.
+    for Muon on a parameter that is not a matrix, and for ``qk_clip`` without attention.
     """
     trainable = {name: p for name, p in net.named_parameters() if p.requires_grad}
     taken: dict[str, str] = {}
@@ -73,12 +73,17 @@ def route(net: nn.Module, groups: dict[str, Group]) -> list[ParamGroup]:
             )
         attentions = () if config.qk_clip is None else find_attention(net, group, names)
         found.append(ParamGroup(group, config, names, tuple(trainable[name] for name in names), attentions))
-    if all(g.config.train_epochs is not None for g in found):
-        raise RecipeError("optimizers: train_epochs freezes every group; remove it from at least one")
     left = [name for name in trainable if name not in taken]
     if left:
         raise RecipeError(f"optimizers: no group's params match {', '.join(left)}; add a group or a pattern that does")
     return found
+
+
+def check_last_step(groups: Sequence[ParamGroup], total_steps: int, steps_per_epoch: float) -> None:
+    """Raise RecipeError if every group is frozen before the last step."""
+    lengths = [group.config.train_epochs for group in groups]
+    if all(epochs is not None and epochs_to_steps(epochs, steps_per_epoch) < total_steps for epochs in lengths):
+        raise RecipeError("optimizers: train_epochs freezes every group before the end; remove it from at least one")
 
 
 def _nothing_taken(

@@ -48,8 +48,8 @@ class Data(Config):
     """Seed of the `shapes` images; no effect on other data sets."""
 
     augment: dict[str, Transform] = {}  # noqa: RUF012 - pydantic copies it
-    """Augmentations of the training images, applied in this order. The key names the augmentation, unless `name`
-    is given. `null` removes an inherited one."""
+    """Augmentations of the training images, applied in this order; a crop (`translate`, `random_crop`) comes before all
+    but `flip`. The key names the augmentation, unless `name` is given. `null` removes an inherited one."""
 
     @model_validator(mode="after")
     def _path_fits_name(self) -> Self:
@@ -70,4 +70,13 @@ class Data(Config):
         crops = [name for name, transform in self.augment.items() if transform.crops]
         if len(crops) > 1:
             raise ValueError(f"augment: {' and '.join(crops)} both crop; keep one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _crop_comes_first(self) -> Self:
+        earlier: list[str] = []
+        for name, transform in self.augment.items():
+            if transform.crops and earlier:
+                raise ValueError(f"augment: images are cropped first; put {name} before {' and '.join(earlier)}")
+            earlier += [] if transform.before_crop else [name]
         return self

@@ -8,7 +8,8 @@ from airbench.recipe.config import Config
 
 
 class Engine(Config):
-    """How the recipe is executed. Affects only the run's time, not what the run claims otherwise."""
+    """How the recipe is executed. Affects a run's time, and its numbers by rounding (`precision`, `tf32`, `compile`,
+    `fused`, `winograd`, number of threads), but not what is trained."""
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")] = "auto"
     """Where to train: `auto`, `cuda`, `cuda:1` (the second GPU), `mps` or `cpu`. `auto`: the first of cuda, mps and

@@ -217,9 +217,10 @@ _DEFAULTS = {
 }
 """The kind of a section that does not name it, by the section and the setting that names it."""
 
-_KEPT = ("params", "augment", "split", "qk_clip")
-"""Settings that do not depend on the kind: a group's parameters and its limit on attention logits, the augmentations,
-the maps that a matrix holds (for another method of orthogonalisation; another optimizer may have no such setting)."""
+_KEPT = ("params", "augment", "held_out", "train_images", "subset", "split", "qk_clip")
+"""Settings that do not depend on the kind: a group's parameters and its limit on attention logits; the augmentations
+and which of a data set's images are trained on and held out; the maps that a matrix holds (for another method of
+orthogonalisation; another optimizer may have no such setting)."""
 
 
 def merge(base: Node, over: Node, *, start_over: bool = True, at: str = "") -> Node:

@@ -1,8 +1,8 @@
 """Augmentations of the training images, drawn anew in each epoch."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from airbench.recipe.config import Config, NonNegative, Positive
 from airbench.recipe.registry import Component, Registry
@@ -17,7 +17,10 @@ class TransformConfig(Config):
     """The setting that a bare value sets: ``translate: 2`` is ``translate: {pixels: 2}``."""
 
     crops: ClassVar[bool] = False
-    """Whether it crops padded images. A recipe can have at most one such augmentation."""
+    """Whether it crops padded images. A recipe can have at most one such augmentation, which comes first."""
+
+    before_crop: ClassVar[bool] = False
+    """Whether it may come before a crop all the same: where it stands changes nothing."""
 
     name: str
 
@@ -26,6 +29,7 @@ class Flip(TransformConfig):
     """Flip images horizontally."""
 
     shorthand: ClassVar[str | None] = "kind"
+    before_crop: ClassVar[bool] = True
 
     name: Literal["flip"] = "flip"
     """This augmentation."""
@@ -84,6 +88,12 @@ class ColorJitter(TransformConfig):
 
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Then multiply the image by a random number in 1 ± this."""
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if not self.model_fields_set & {"brightness", "contrast"}:  # a sweep may give 0
+            raise ValueError("give brightness, contrast or both: without them nothing changes")
+        return self
 
 
 class Mixup(TransformConfig):

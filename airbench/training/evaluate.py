@@ -115,4 +115,9 @@ def num_correct(
     net: nn.Module, images: Tensor, labels: Tensor, config: Evaluate, forward: Forward | None = None
 ) -> Tensor:
     """Return the number of correct predictions as a tensor on the device, without waiting for it."""
-    return (predict(net, images, config, forward).argmax(1) == labels).sum()
+    return count_correct(predict(net, images, config, forward), labels)
+
+
+def count_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return for how many of ``logits`` ``(N, classes)`` the largest is that of ``labels`` ``(N,)``: a scalar there."""
+    return (logits.argmax(1) == labels).sum()

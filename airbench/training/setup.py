@@ -17,14 +17,14 @@ from airbench.device import Machine
 from airbench.errors import OUT_OF_MEMORY, RecipeError, TrialError, is_out_of_memory
 from airbench.net.base import Net, NetContext, build_net, prepare
 from airbench.optim.averages import Averages
-from airbench.optim.groups import route
+from airbench.optim.groups import check_last_step, route
 from airbench.optim.lookahead import check_lookahead
 from airbench.optim.optimizers import Optimizers
 from airbench.recipe import Recipe
 from airbench.recipe.schema import Evaluate
 from airbench.recipe.selections import SELECTIONS
 from airbench.training.engine import Execution, ForwardLoss, forward, forward_loss
-from airbench.training.evaluate import predict
+from airbench.training.evaluate import count_correct, predict
 from airbench.training.plan import Plan
 from airbench.training.results import TrialSeeds
 from airbench.training.selection.base import Selection
@@ -62,11 +62,15 @@ class TrialSetup:
         else:
             self._check_own_net()
         self.groups = route(self.net, recipe.optimizers)
+        check_last_step(self.groups, self.total_steps, self.steps_per_epoch)
         self.proxy = self._proxy(dataset)
         """What trains the small net that selects examples, if there is one."""
         self.selection = self._selection()
         """Chooses the examples that are trained on."""
         self.execute(Execution.choose(recipe, machine))
+        # Built anew for each trial, and here to learn at once of settings that do not fit the images or parameters.
+        build_transforms(recipe.data.augment, self.shape)
+        self.new_optimizers()
 
     def _proxy(self, dataset: Dataset) -> "TrialSetup | None":
         recipe = self.recipe.of_proxy()
@@ -187,13 +191,19 @@ class TrialSetup:
             last_batch=self.recipe.train.last_batch,
         )
 
+    def unfreeze(self) -> None:
+        """Make the parameters trainable again that a trial has frozen after their ``train_epochs``."""
+        for group in self.groups:
+            for p in group.params:
+                p.requires_grad_(True)
+
     def prepare_net(self) -> None:
         """Compute the layers of the net that depend on training images."""
         prepare(self.net, partial(self.train.normalized, self.machine.dtype))
 
     def num_correct(self, evaluate: Evaluate) -> Tensor:
         """Normalise the test images and return the number of correct predictions, as a tensor on the device."""
-        return (self.predict(evaluate).argmax(1) == self.test.labels).sum()
+        return count_correct(self.predict(evaluate), self.test.labels)
 
     def predict(self, evaluate: Evaluate) -> Tensor:
         """Normalise the test images and return their logits ``(N, classes)``, float32 on the device."""

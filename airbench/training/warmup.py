@@ -41,7 +41,7 @@ def warm_up(setup: TrialSetup) -> list[str]:
 
 
 def _warm_up(setup: TrialSetup) -> None:
-    setup.machine.use_threads()
+    setup.machine.use()
     setup.net.reset(SEEDS.generator("init"))
     setup.net.train()
     setup.prepare_net()

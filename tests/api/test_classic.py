@@ -143,6 +143,21 @@ def test_a_net_of_ones_own_is_trained_and_returned(norms: bool) -> None:
     assert after > before
 
 
+def test_an_argument_without_effect_on_a_net_of_ones_own_is_refused() -> None:
+    said = "whiten_bias_epochs = 2: no effect, since the net of make_net has no whitening bias"
+    with pytest.raises(RecipeError, match=said):
+        airbench.train94(loader(), whiten_bias_epochs=2, make_net=lambda: Own(norms=True))
+    with pytest.raises(RecipeError, match=r'bias_scaler = 8: no effect, since .* no trainable parameter with "norm"'):
+        airbench.train94(loader(), bias_scaler=8, make_net=lambda: Own(norms=False))
+    airbench.train94(loader(), bias_scaler=8, make_net=lambda: Own(norms=True), run="warmup")
+
+
+def test_the_four_functions_have_the_defaults_that_the_refusal_assumes() -> None:
+    for train in (airbench.train93, airbench.train94, airbench.train95, airbench.train96):
+        defaults = inspect.signature(train).parameters
+        assert (defaults["whiten_bias_epochs"].default, defaults["bias_scaler"].default) == (3, 64.0)
+
+
 def test_batches_are_the_recipes_batches(small_shapes: Dataset) -> None:
     """Iterating shows what the training of the same seed is shown, image by image."""
     from airbench.device import Machine

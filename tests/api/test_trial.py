@@ -10,6 +10,7 @@ from PIL import Image
 from torch import nn
 
 import airbench
+from airbench.api.trial import given_images
 from airbench.cli import main
 from airbench.data.dataset import Dataset
 from airbench.data.photos import read_photos
@@ -199,6 +200,54 @@ def test_a_second_training_goes_on_from_the_weights_of_the_first(tmp_path: Path)
     assert "reset" not in vars(net)
     second = airbench.train(own_recipe(tmp_path), data=data, net=net)
     assert second.epochs[0].train_loss < first.epochs[0].train_loss
+
+
+def test_a_net_is_left_as_trainable_as_it_was(tmp_path: Path) -> None:
+    """A frozen group is trainable again, also after a failure; what the user froze stays frozen."""
+    rng = np.random.default_rng(0)
+    data = ((rng.integers(0, 256, (90, 32, 32, 3), dtype=np.uint8), np.arange(90) % 3),) * 2
+    own_recipe(tmp_path)
+    first = "optimizers.first={params: 'conv*', name: sgd, lr: 0.001, train_epochs: 1}"
+    recipe = airbench.load_recipe(tmp_path / "mine.yaml", first, "train.epochs=2")
+    net = Small()
+    net.norm.bias.requires_grad_(False)
+    start = {name: p.requires_grad for name, p in net.named_parameters()}
+    for _ in range(2):
+        airbench.train(recipe, data=data, net=net)
+        assert {name: p.requires_grad for name, p in net.named_parameters()} == start
+    with pytest.raises(AirbenchError, match="try a lower lr"):
+        airbench.train(
+            airbench.load_recipe(tmp_path / "mine.yaml", first, "optimizers.all.lr=1e20"), data=data, net=net
+        )
+    assert {name: p.requires_grad for name, p in net.named_parameters()} == start
+
+
+def test_groups_may_all_have_an_end_but_not_all_before_the_training(tmp_path: Path) -> None:
+    data = ((np.zeros((90, 32, 32, 3), np.uint8), np.arange(90) % 3),) * 2
+    own_recipe(tmp_path)
+    words = ("train.epochs=1.5", "optimizers.all.train_epochs")
+    for epochs in (1.5, 4):  # 1.5 epochs are 5 steps of 30 images, of which none is frozen
+        recipe = airbench.load_recipe(tmp_path / "mine.yaml", words[0], f"{words[1]}={epochs}")
+        airbench.train(recipe, data=data, net=Small())
+    recipe = airbench.load_recipe(tmp_path / "mine.yaml", words[0], f"{words[1]}=1")
+    with pytest.raises(RecipeError, match="freezes every group before the end"):
+        airbench.train(recipe, data=data, net=Small())
+
+
+def test_images_of_ones_own_are_held_out_too_the_last_ones_in_their_order(tmp_path: Path, few_shapes: Dataset) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (90, 32, 32, 3), dtype=np.uint8)
+    labels = np.arange(90) % 3
+    data = ((images, labels), (np.zeros((6, 32, 32, 3), np.uint8), np.arange(6) % 3))
+    own_recipe(tmp_path)
+    recipe = airbench.load_recipe(tmp_path / "mine.yaml", "data.held_out=20", "train.epochs=1")
+    trained = airbench.train(recipe, data=data, net=Small())
+    assert torch.equal(trained.labels, torch.from_numpy(labels[-20:]))
+    held = airbench.load_images(recipe)
+    again = given_images(held, recipe)
+    assert again is held
+    assert (len(held.test), len(held.train)) == (20, len(few_shapes.train) - 20)
+    with pytest.raises(DataError, match=r"data\.held_out = 20: of the images given, 10 are held out already"):
+        given_images(few_shapes.hold_out(10), recipe)
 
 
 @pytest.mark.parametrize(

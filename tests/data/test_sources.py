@@ -12,6 +12,7 @@ import torch
 
 from airbench.data import sources
 from airbench.data.cache import cache_file, read_cache, write_cache
+from airbench.data.catalog import DatasetSpec
 from airbench.data.dataset import Dataset
 from airbench.errors import DataError
 from airbench.recipe.data import DATASETS, Data
@@ -41,6 +42,16 @@ def test_order_of_precedence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert sources.find_origin(Data()).path == Path("/env")
     assert sources.find_origin(Data(path="/recipe")).path == Path("/recipe")
     assert sources.find_origin(Data(name="shapes")).kind == "built-in"
+
+
+def test_a_path_is_refused_where_a_plugin_loads_the_images(small_shapes: Dataset) -> None:
+    DATASETS.add("mine", DatasetSpec("mine", "my images", load=lambda: small_shapes))
+    try:
+        assert len(sources.load_dataset(Data(name="mine", held_out=10)).test) == 10
+        with pytest.raises(DataError, match=r"data\.path = /x: no effect on data\.name = mine, whose images a plugin"):
+            sources.load_dataset(Data(name="mine", path="/x"))
+    finally:
+        DATASETS.remove("mine")
 
 
 def test_second_read_comes_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

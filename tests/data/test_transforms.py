@@ -117,8 +117,16 @@ def test_cutout_equals_a_loop_over_images(size: int) -> None:
 
 def test_holes_lie_inside_the_image() -> None:
     assert drawn(build(schema.Cutout(size=6)), 5000).unique().tolist() == [0, 1, 2]
-    with pytest.raises(RecipeError, match=r"data.augment.cutout.size = 9: the images are 8×8"):
+    with pytest.raises(RecipeError, match=r"data\.augment\.it: size = 9: the images are 8×8; give at most 8"):
         build(schema.Cutout(size=9))
+
+
+def test_a_shift_by_more_than_reflection_can_fill_is_refused() -> None:
+    build(schema.Translate(pixels=7))
+    for pixels in (8, 14, 15, 16):
+        with pytest.raises(RecipeError, match=rf"augment\.it: pixels = {pixels}: .* 8×8, .* at most 7"):
+            build(schema.Translate(pixels=pixels))
+    build(schema.RandomCrop(padding=16))
 
 
 def test_colors_are_drawn_evenly_from_their_ranges() -> None:
@@ -139,7 +147,7 @@ def test_color_jitter_equals_a_loop_over_images() -> None:
         assert torch.equal(image, (before + added) * factor)
 
 
-@pytest.mark.parametrize("nothing", [schema.Translate(pixels=0), schema.Cutout(size=0), schema.ColorJitter()])
+@pytest.mark.parametrize("nothing", [schema.Translate(pixels=0), schema.Cutout(size=0), schema.ColorJitter(contrast=0)])
 def test_what_changes_nothing_draws_nothing(nothing: schema.TransformConfig) -> None:
     g = generator()
     assert build(nothing).draw(100, g) is None

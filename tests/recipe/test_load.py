@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from airbench.errors import AirbenchError, RecipeError
 from airbench.recipe import dump_recipe, load_recipe, load_recipes
+from airbench.recipe.load import with_overrides
 from airbench.recipe.plugins import load_plugin
 from airbench.recipe.source import Node, merge, parse_override, parse_yaml
 from tests.conftest import CONFIGS
@@ -347,6 +348,46 @@ def test_another_data_set_keeps_the_augmentations_that_are_not_overridden() -> N
     recipe = load_recipe(MUON, ["data.name=shapes", "data.augment.translate=0"]).recipe
     assert list(recipe.data.augment) == ["flip", "translate"]
     assert recipe.data.augment["translate"].pixels == 0  # type: ignore[attr-defined]
+
+
+def test_another_data_set_keeps_which_images_are_trained_on_and_held_out_but_not_where_they_are(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        f"extends: {MUON}\ndata: {{name: cifar10, path: cifar10.tgz, held_out: 5000, train_images: 20000}}\n"
+    )
+    other = load_recipe(tmp_path / "mine.yaml", ["data.name=cifar100"]).recipe.data
+    assert (other.held_out, other.train_images, other.path) == (5000, 20000, None)
+    fewer = load_recipe(tmp_path / "mine.yaml", ["data.name=cifar100", "data.held_out=100"]).recipe.data
+    assert fewer.held_out == 100
+    subset = with_overrides(load_recipe(MUON, ["data.subset=hard.txt"]), ["data.name=shapes"]).recipe.data
+    assert subset.subset == "hard.txt"
+
+
+@pytest.mark.parametrize("crop", ["translate: 2", "random_crop: 4"])
+def test_a_crop_comes_before_all_augmentations_but_flips(crop: str, tmp_path: Path) -> None:
+    """The loader crops first, whatever the order."""
+
+    def augmented(augment: str) -> Path:
+        return write(
+            tmp_path, f"data: {{augment: {{{augment}}}}}\noptimizers: {{all: {{params: '*', name: sgd, lr: 1}}}}\n"
+        )
+
+    name, rest = crop.partition(":")[0], "mixup: 0.2, color_jitter: {brightness: 0.1}"
+    load_recipe(augmented(f"flip: random, {crop}, {rest}"))
+    load_recipe(augmented(f"{crop}, {rest}, flip: random"))
+    for augment, before in (
+        (f"cutout: 4, {crop}", "cutout"),
+        (f"flip: random, {rest}, {crop}", "mixup and color_jitter"),
+    ):
+        with pytest.raises(RecipeError, match=rf"augment: images are cropped first; put {name} before {before}"):
+            load_recipe(augmented(augment))
+
+
+def test_color_jitter_without_either_number_is_refused_but_not_with_zeros(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="give brightness, contrast or both"):
+        load_recipe(MUON, ["data.augment.color_jitter={}"])
+    recipe = load_recipe(MUON, ["data.augment.color_jitter={contrast: 0}"]).recipe
+    (tmp_path / "r.yaml").write_text(dump_recipe(recipe))
+    assert load_recipe(tmp_path / "r.yaml").recipe == recipe
 
 
 def test_an_unknown_home_folder_is_answered_in_one_line(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from airbench.data.dataset import Dataset, make_dataset
 from airbench.device import Machine
 from airbench.errors import RecipeError, TrialError
 from airbench.training.callback import Callback
-from airbench.training.loop import run_trial
+from airbench.training.loop import guesses_at_most, run_trial
 from airbench.training.results import EpochRow, TrialResult, TrialSeeds
 from airbench.training.setup import TrialSetup
 from airbench.training.warmup import warm_up
@@ -163,6 +163,14 @@ def test_a_net_that_does_not_learn_is_stopped(small_shapes: Dataset, cpu: Machin
     with pytest.raises(TrialError, match="no better than guessing"):
         run_trial(setup, SEEDS, watcher)
     assert len(watcher.rows) == 2
+
+
+@pytest.mark.parametrize(("classes", "most"), [(2, 0.55), (10, 0.15), (100, 0.015), (1000, 0.0015)])
+def test_a_net_that_does_better_than_guessing_is_trained_on_whatever_the_number_of_classes(
+    classes: int, most: float
+) -> None:
+    """70% of two classes is no guess, and 1.4% of a hundred may be one."""
+    assert guesses_at_most(classes) == pytest.approx(most)
 
 
 def test_a_failed_trial_leaves_no_trace_in_the_next(small_shapes: Dataset, cpu: Machine) -> None:

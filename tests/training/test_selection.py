@@ -21,7 +21,7 @@ from airbench.training.loop import run_trial
 from airbench.training.plan import Plan
 from airbench.training.results import TrialSeeds
 from airbench.training.selection.proxy import train_proxy
-from airbench.training.selection.recorded_loss import RecordedLossSelection, mean_of_known, thin_out
+from airbench.training.selection.recorded_loss import RecordedLossSelection, last_rows, mean_of_known, thin_out
 from airbench.training.setup import TrialSetup
 from tests.conftest import tiny
 
@@ -123,6 +123,22 @@ def test_losses_are_those_of_the_last_step_that_saw_the_image(small_shapes: Data
 def test_the_mean_is_that_of_the_known_losses(losses: list[float], unknown: int) -> None:
     mean = mean_of_known(torch.tensor([*losses, *[math.inf] * unknown]))
     assert mean.item() == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=40))
+def test_of_an_image_that_is_twice_in_a_batch_the_later_loss_is_kept(images: list[int]) -> None:
+    index, memory = torch.tensor(images), torch.full((10,), 99)
+    expected = [max(row for row, other in enumerate(images) if other == image) for image in images]
+    assert last_rows(index, memory).tolist() == expected
+    assert last_rows(index, memory).tolist() == expected  # whatever the step before has left
+
+
+def test_images_carried_over_are_recorded_in_order(small_shapes: Dataset, cpu: Machine) -> None:
+    carried = TrialSetup(tiny("airbench94_muon", LOSSES, "train.last_batch=carry_over").recipe, small_shapes, cpu)
+    index = torch.tensor([3, 7, 3])
+    carried.selection.observe(Batch(torch.zeros(3), index, index), torch.tensor([1.0, 2.0, 3.0]))
+    assert carried.selection.losses[[3, 7]].tolist() == [3, 2]  # type: ignore[attr-defined]
+    assert carried.selection.last is not None  # type: ignore[attr-defined]
 
 
 def test_the_plan_drops_between_start_and_end() -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from airbench.data.batch import Batch
+from airbench.errors import RecipeError
 from airbench.recipe.transforms import TRANSFORMS, TransformConfig
 
 
@@ -57,5 +58,14 @@ class Crop(Transform):
 
 
 def build_transforms(configs: Mapping[str, TransformConfig], shape: ImageShape) -> list[Transform]:
-    """Build the augmentations of a recipe, in order, for images of ``shape``."""
-    return [TRANSFORMS.build(config, shape) for config in configs.values()]
+    """Build the augmentations of a recipe, in order, for images of ``shape``.
+
+    Raises RecipeError, naming the augmentation's key, if one does not fit the images.
+    """
+    built = []
+    for key, config in configs.items():
+        try:
+            built.append(TRANSFORMS.build(config, shape))
+        except RecipeError as error:
+            raise RecipeError(f"data.augment.{key}: {error}") from None
+    return built

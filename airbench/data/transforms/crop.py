@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from airbench.data.transforms.base import Crop, ImageShape
+from airbench.errors import RecipeError
 from airbench.recipe.transforms import RandomCrop, Translate
 
 
@@ -14,6 +15,11 @@ class TranslateTransform(Crop):
     """Shift images by up to ``pixels`` each way, the border filled by reflection."""
 
     def __init__(self, config: Translate, shape: ImageShape):
+        if config.pixels >= shape.side:
+            raise RecipeError(
+                f"pixels = {config.pixels}: the images are {shape.side}×{shape.side}, and reflection fills at most "
+                f"{shape.side - 1} pixels"
+            )
         self.margin = config.pixels
 
     def padded(self, images: Tensor, normalize: Callable[[Tensor], Tensor]) -> Tensor:
@@ -35,7 +41,8 @@ class RandomCropTransform(Crop):
 def pad_reflect(images: Tensor, margin: int) -> Tensor:
     """``(N, H, W, C)`` → ``(N, H + 2·margin, W + 2·margin, C)``, mirrored at the border pixels.
 
-    Any dtype, any device: torch.nn.functional.pad reflects neither uint8 nor channels-last images.
+    ``margin`` is less than H and W. Any dtype, any device: torch.nn.functional.pad reflects neither uint8 nor
+    channels-last images.
     """
     if margin == 0:
         return images

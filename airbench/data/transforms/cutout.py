@@ -16,7 +16,9 @@ class CutoutTransform(Transform):
 
     def __init__(self, config: Cutout, shape: ImageShape):
         if config.size > shape.side:
-            raise RecipeError(f"data.augment.cutout.size = {config.size}: the images are {shape.side}×{shape.side}")
+            raise RecipeError(
+                f"size = {config.size}: the images are {shape.side}×{shape.side}; give at most {shape.side}"
+            )
         self.size, self.choices = config.size, shape.side - config.size + 1
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor | None:

@@ -8,6 +8,7 @@ from torch import Tensor
 from airbench.data.batch import Batch
 from airbench.data.epoch import Choice
 from airbench.device import send
+from airbench.errors import RecipeError
 from airbench.recipe.selections import RecordedLoss
 from airbench.training.results import TrialSeeds
 from airbench.training.selection.base import Selection
@@ -23,6 +24,10 @@ class RecordedLossSelection(Selection):
         self.plan, device = setup.plan, setup.machine.device
         self.losses = torch.full((len(setup.train),), math.inf, device=device)
         """The loss of each image when it was last trained on, ``(N,)`` float32; infinite until then: not easy."""
+        self.last: Tensor | None = None
+        """Memory of :func:`last_rows`, ``(N,)``; None if no batch holds an image twice."""
+        if setup.recipe.train.last_batch == "carry_over":
+            self.last = torch.zeros(len(setup.train), dtype=torch.int64, device=device)
         self.generator = torch.Generator()
 
     def start(self, seeds: TrialSeeds) -> None:
@@ -49,8 +54,19 @@ class RecordedLossSelection(Selection):
         )
 
     def observe(self, batch: Batch, losses: Tensor) -> None:
-        """See :class:`Selection`."""
-        self.losses[batch.index] = losses.float()
+        """See :class:`Selection`. Of an image that two epochs brought into one batch, the later loss is kept."""
+        values = losses.float()
+        self.losses[batch.index] = values if self.last is None else values[last_rows(batch.index, self.last)]
+
+
+def last_rows(index: Tensor, memory: Tensor) -> Tensor:
+    """Return for each row of ``index`` ``(B,)`` the last row with the same value, ``(B,)`` int64.
+
+    Writing to ``x[index]`` what is in those rows has one result, whichever thread of a GPU is last. ``memory`` ``(N,)``
+    int64 is overwritten; ``index`` is below N.
+    """
+    rows = torch.arange(len(index), device=index.device)
+    return memory.scatter_reduce_(0, index, rows, "amax", include_self=False)[index]
 
 
 def mean_of_known(losses: Tensor) -> Tensor:
@@ -79,5 +95,11 @@ def thin_out(easy: Tensor, chance: Tensor, rows: int) -> tuple[Tensor, Tensor]:
 
 
 def build_recorded_loss(config: RecordedLoss, setup: TrialSetup) -> RecordedLossSelection:
-    """Build the selection for the trials of a setup."""
+    """Build the selection for the trials of a setup. Raises RecipeError if it would drop nothing."""
+    size = setup.recipe.train.batch_size
+    if int(config.drop * size) == 0:
+        raise RecipeError(
+            f"train.selection.drop = {config.drop:g}: of a batch of {size} images, that is less than one; "
+            "give more, or leave out the selection"
+        )
     return RecordedLossSelection(setup)
