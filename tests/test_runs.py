@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from airbench.analysis.summary import listing_rows, summarize_run, summary_rows
 from airbench.analysis.verify import verify
+from airbench.cli import main
 from airbench.recipe import load_recipe
 from airbench.runs import RunFolder, RunFolderError, find_runs, read_run
 from tests.analysis.fake_runs import fake_run, trial_line
@@ -203,3 +204,42 @@ def test_reader_never_crashes_and_never_invents_a_trial(
     written = {json.loads(line)["trial"] for line in content.split(b"\n") if line in whole}
     assert {t.index for t in run.trials} == written
     assert all(t.accuracy == pytest.approx(0.9 + t.index / 100) for t in run.trials)
+
+
+def test_lines_that_lost_their_hashes_are_damage(tmp_path: Path) -> None:
+    folder = create(tmp_path)
+    for trial in range(3):
+        folder.append_trial(trial_line(trial, 0.94))
+    file = folder.path / "trials.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    rows[1] = {key: value for key, value in rows[1].items() if not key.endswith("sha256")}
+    rows[0]["accuracy"] = 0.974  # which nothing would notice if a missing hash switched the checks off
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert read_run(folder.path).problems == (
+        "trials.jsonl: some lines have hashes and others have none; it was changed",
+    )
+    file.write_text("".join(json.dumps(trial_line(trial, 0.94)) + "\n" for trial in range(3)))
+    assert read_run(folder.path).problems == ()  # written before there were hashes
+
+
+def test_a_folder_whose_trials_are_gone_is_not_begun_anew(tmp_path: Path) -> None:
+    folder = create(tmp_path)
+    (folder.path / "trials.jsonl").unlink()
+    with pytest.raises(RunFolderError, match="not writable"), folder.locked():
+        pass
+    assert not (folder.path / "trials.jsonl").exists()
+
+
+def test_a_trial_that_cannot_be_written_is_printed_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = trial_line(0, 0.94, filler="x" * 10_000)
+    folder = create(tmp_path)
+    (folder.path / "run.json").write_text("{")
+
+    monkeypatch.setattr("airbench.cli.analyze.find_runs", lambda _: folder.append_trial(line))
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main(["runs"]) == 2
+    printed = capsys.readouterr().err.strip()
+    assert json.loads(printed.partition("the finished trial was: ")[2]) == line

@@ -56,16 +56,14 @@ def refuse_mixture(sweep: Sweep) -> None:
         return
     runs = [(number, run) for part in begun.values() for number, run in part.items()]
     source = describe_source()[0] if runs else {}
-    for number, run in runs:
+    for number, run in sorted(runs, key=lambda pair: pair[0]):
         what = f"{sweep.path}: setting {number + 1} was trained"
         remedy = "start a new sweep, so that all its settings are trained alike"
         now = parse_yaml(dump_recipe(sweep.recipe_of(number).recipe), RECIPE).plain()
         if without_engine(run.recipe) != without_engine(now):
             raise AirbenchError(f"{what} from another {RECIPE} than there is now; undo the change, or {remedy}")
         if any(run.fact("source", name) != source.get(name) for name in ("sha256", "plugins")):
-            raise AirbenchError(
-                f"{what} by other code than there is now (or other plugins); go back to it, or {remedy}"
-            )
+            raise AirbenchError(f"{what} by other code, or plugins, than there are now; go back, or {remedy}")
 
 
 def _begin(sweep: Sweep, numbers: Sequence[int], say: Say, options: Options, part: str) -> None:

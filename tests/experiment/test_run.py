@@ -17,8 +17,10 @@ from airbench.data.cache import write_cache
 from airbench.data.dataset import Dataset
 from airbench.data.shapes import SHAPES_VERSION
 from airbench.experiment.facts import what_changed
+from airbench.experiment.tensorboard import TensorBoard
 from airbench.runs import read_run
 from airbench.training.loop import run_trial
+from tests.analysis.fake_runs import fake_run
 from tests.conftest import CONFIGS, TINY
 
 MUON, SGD = str(CONFIGS / "records" / "airbench94_muon.yaml"), str(CONFIGS / "records" / "airbench94.yaml")
@@ -301,3 +303,73 @@ def test_a_second_process_does_not_train_into_the_same_folder(tmp_path: Path, sm
     process.communicate()
     assert second.returncode == 2
     assert "another process is training this run" in errors
+
+
+class BrokenWriter:
+    """A writer of TensorBoard's on a full disk."""
+
+    def add_scalar(self, *_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def close(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("written", ["nothing", "no file"])
+def test_a_tensorboard_that_cannot_write_ends_no_run(
+    written: str,
+    few_shapes: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def make(_: str) -> BrokenWriter:
+        if written == "no file":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return BrokenWriter()
+
+    def initialise(self: TensorBoard) -> None:
+        self.make_writer = make  # type: ignore[assignment]
+
+    monkeypatch.setattr(TensorBoard, "__init__", initialise)
+    assert main(["train", MUON, *TINY, "--trials", "2", "--tensorboard", "--out", str(tmp_path)]) == 0
+    assert len(accuracies(only(tmp_path))) == 2
+    assert capsys.readouterr().err.count("TensorBoard gets no more of this trial") == 2
+
+
+def test_a_run_is_resumed_with_the_plugins_that_it_began_with() -> None:
+    before = {"source": {"sha256": "a", "plugins": {"lion.py": "b"}}}
+    (changed,) = what_changed(before, {"source": {"sha256": "a", "plugins": {"lion.py": "c"}}})
+    assert changed.startswith("source.plugins was {'lion.py': 'b'}")
+
+
+def test_a_run_that_is_named_twice_is_resumed_once_or_not_at_all(
+    tmp_path: Path, few_shapes: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", MUON, *TINY, "--out", str(tmp_path)]) == 0
+    run = str(only(tmp_path))
+    assert main(["resume", run, run]) == 2
+    assert "is named twice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["train", "--resume", "RUN", "--print-recipe"], "--resume takes recipe"),
+        (["train", "--resume", "RUN", "--out", "elsewhere"], "--resume takes recipe"),
+        (["train", MUON, "--force"], "--force belongs to --resume"),
+        (["verify", "RUN", "--device", "cpu"], "belong to --rerun"),
+        (["compare", "RUN", "RUN2", "train.epochs=4"], "train.epochs=4: changes recipes that are trained"),
+        (["compare", "RUN", "RUN2", "--device", "cpu"], "--device: changes recipes that are trained"),
+        (["compare", MUON, MUON], "are the same recipe"),
+        (["sweep", MUON, "--axis", "train.epochs=1,2", "--no-prune"], "--no-prune belongs to --tpe"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    words: list[str], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = {"RUN": tmp_path / "a", "RUN2": tmp_path / "b"}
+    for folder in runs.values():
+        fake_run(folder, [0.94, 0.941])
+    assert main([str(runs.get(word, word)) for word in words]) == 2
+    assert why in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """A sweep: every setting trained and kept, the best trained again, whatever interrupts it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -214,3 +215,30 @@ def test_a_run_that_was_never_begun_begins_anew(few_shapes: Dataset, tmp_path: P
 def test_resuming_takes_everything_from_the_sweep(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "--resume", "anywhere", *words]) == 2
     assert f"leave out {words[0].strip('-')}" in capsys.readouterr().err
+
+
+def test_a_sweep_goes_on_only_with_the_recipe_and_the_code_of_its_first_settings(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command) == 0
+    sweep = read(folder_of(tmp_path))
+    again = ["sweep", "--resume", str(sweep.path)]
+    code = "airbench.sweep.trained.describe_source"
+    with monkeypatch.context() as patch:
+        patch.setattr(code, lambda: ({"sha256": "other"}, ""))
+        assert main(again) == 0  # nothing is left to train
+    run = sweep.run_of(0)
+    assert run is not None
+    shutil.rmtree(run.path)
+    with monkeypatch.context() as patch:
+        patch.setattr(code, lambda: ({"sha256": "other"}, ""))
+        assert main(again) == 2
+        assert "setting 2 was trained by other code" in capsys.readouterr().err
+    recipe = sweep.path / "recipe.yaml"
+    written = recipe.read_text()
+    recipe.write_text(written.replace("label_smoothing: 0.2", "label_smoothing: 0.1"))
+    assert main(again) == 2
+    assert "setting 2 was trained from another recipe.yaml" in capsys.readouterr().err
+    recipe.write_text(written)
+    assert main(again) == 0
+    assert read(sweep.path).run_of(0) is not None

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from airbench.runs import read_run
 from airbench.sweep.axes import parse_axis
 from airbench.sweep.folder import SEARCH, Sweep, read
 from airbench.sweep.results import result_lines
-from airbench.sweep.tpe import distributions, importance, open_study, params_of, setting_of
+from airbench.sweep.tpe import _ask_for_another, distributions, importance, open_study, params_of, setting_of
 from airbench.sweep.trained import accuracies
 from tests.conftest import TINY
 
@@ -141,6 +142,21 @@ def test_the_same_setting_is_not_trained_twice(
     sweep = read(folder_of(tmp_path))
     assert sorted(setting["net.activation"] for setting in sweep.settings) == ["gelu", "silu"]
     assert "Optuna finds no other setting than these 2" in capsys.readouterr().out
+
+
+def test_optuna_is_told_no_accuracy_that_nobody_saw(few_shapes: Dataset, tmp_path: Path) -> None:
+    words = [*COMMAND[: COMMAND.index("--axis")], "--axis", "net.activation=gelu,silu", *COMMAND[-5:]]
+    assert main([*words, "2", "--out", str(tmp_path)]) == 0
+    sweep = read(folder_of(tmp_path))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction="maximize")
+    axes = [parse_axis(text) for text in sweep.axes]
+    pending = replace(sweep, path=tmp_path / "nothing trained")
+    pending.path.mkdir()
+    assert _ask_for_another(study, axes, pending) is None  # both settings are asked for already, and not trained
+    assert {trial.state for trial in study.trials} == {optuna.trial.TrialState.FAIL}
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction="maximize")
+    assert _ask_for_another(study, axes, sweep) is None
+    assert {t.value for t in study.trials} == {run.finished[0].accuracy for run in sweep.runs().values()}
 
 
 def test_half_a_line_of_optunas_record_is_dropped(few_shapes: Dataset, tmp_path: Path) -> None:
