@@ -48,9 +48,8 @@ def outcome_of(sweep: Sweep, before: Sequence[Sweep] = ()) -> Outcome:
     """
     order, runs, fresh = best(sweep, len(sweep.settings)), sweep.runs(), sweep.runs(AGAIN)
     refused, jointly = sweep.refused(), len(fresh)
-    rows: list[tuple[str, ...]] = [
-        ("setting", "accuracy in the search", "with fresh seeds", _interval_heading(jointly))
-    ]
+    interval = "95% interval, jointly" if jointly > 1 else "95% interval"
+    rows: list[tuple[str, ...]] = [("setting", "accuracy in the search", "with fresh seeds", interval)]
     for number in order:
         searched = "cannot be trained" if number in refused else _searched(runs.get(number))
         rows.append((label(sweep.settings[number]), searched, *_fresh(fresh.get(number), jointly)))
