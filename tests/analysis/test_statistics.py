@@ -118,9 +118,9 @@ def test_power_is_what_it_says() -> None:
     seen = 0
     for _ in range(3000):
         a, b = RNG.normal(0, std, n), RNG.normal(difference, std, n)
-        seen += stats.ttest_ind(a, b).pvalue < 0.05
+        seen += stats.ttest_ind(a, b, equal_var=False).pvalue < 0.05
     assert power(n, difference, std) == pytest.approx(seen / 3000, abs=0.03)
-    assert power(n, 0.0, std) == pytest.approx(0.05, abs=1e-6)
+    assert power(n, 0.0, std) == pytest.approx(0.05, abs=1e-3)  # Welch's test is a little below its level
 
 
 def test_trials_needed_is_the_least_number_that_suffices() -> None:
