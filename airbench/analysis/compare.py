@@ -26,6 +26,10 @@ SMALL = 0.001
 """Difference in accuracy that sample sizes are planned for: 0.1%."""
 
 
+STREAMS = {"init": "initialisation", "order": "order of the images", "augment": "augmentation"}
+"""What the seed of each stream decides."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Comparison of run a with run b. Differences are a - b.
@@ -48,6 +52,8 @@ class Comparison:
     is possible."""
     no_test: str
     """Why the accuracies cannot be tested, and what to do about it; empty if they can."""
+    pairs: int | None = None
+    """Number of pairs that the paired test is over; None if trials are not paired."""
 
     @property
     def times(self) -> float | None:
@@ -58,7 +64,28 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """The conclusion in one line."""
+        """The conclusion in one line, with what restricts it: seeds held fixed, trials that failed."""
+        return self._conclusion + self._for_fixed_seeds + self._without_failures
+
+    @property
+    def _for_fixed_seeds(self) -> str:
+        fixed = [s for s in STREAMS if any(run.setting("seeds", s) is not None for run in (self.a, self.b))]
+        if self.no_test or not fixed:
+            return ""
+        kinds = " and ".join(STREAMS[stream] for stream in fixed)
+        return f"; this holds for one {kinds} only ({', '.join(f'seeds.{s}' for s in fixed)} held fixed)"
+
+    @property
+    def _without_failures(self) -> str:
+        counts = [
+            f"{len(run.failed)} of {len(run.trials)} trials of {name}"
+            for run, name in zip((self.a, self.b), self.names, strict=True)
+            if run.failed
+        ]
+        return f"; not counting failures: {' and '.join(counts)}" if counts else ""
+
+    @property
+    def _conclusion(self) -> str:
         if self.no_test:
             return f"no test is possible: {self.no_test}"
         low, high = self.accuracy.low, self.accuracy.high
@@ -69,8 +96,9 @@ class Comparison:
         bound = max(abs(low), abs(high))
         if bound <= SMALL:
             return f"inconclusive: any difference is at most {bound:.3%}"
-        if self.needed is not None and self.needed > min(len(self.a.finished), len(self.b.finished)):
-            return f"inconclusive: n = {self.needed} would be needed to detect a difference of {SMALL:.1%}"
+        n = min(len(self.a.finished), len(self.b.finished)) if self.pairs is None else self.pairs
+        if self.needed is not None and self.needed > n:
+            return f"inconclusive: about n = {self.needed} would be needed to detect a difference of {SMALL:.1%}"
         return f"inconclusive: the difference may be up to {bound:.3%}; more trials would narrow the interval"
 
 
@@ -135,7 +163,7 @@ def _reason_for_no_test(a: RunRecord, b: RunRecord, names: tuple[str, str], samp
 
 def all_seeds_fixed(run: RunRecord) -> bool:
     """Whether a run's trials are copies of one another."""
-    return all(run.setting("seeds", stream) is not None for stream in ("init", "order", "augment"))
+    return all(run.setting("seeds", stream) is not None for stream in STREAMS)
 
 
 def compare_runs(
@@ -177,6 +205,7 @@ def _compare(a: RunRecord, b: RunRecord, names: tuple[str, str], by_seed: bool, 
         welch([math.log(s) for s in _seconds(a)], [math.log(s) for s in _seconds(b)], comparisons),
         None if no_test else samples.needed(comparisons),
         no_test,
+        len(samples.a) if by_seed else None,
     )
 
 
@@ -245,12 +274,21 @@ def comparison_lines(comparison: Comparison) -> list[str]:
     interval = " (no interval)" if c.no_test else f" ({c.accuracy.low:+.3%} to {c.accuracy.high:+.3%})"
     tested = "" if c.no_test else f"; {c.method}"
     return [
-        f"{c.names[0]} (n = {len(c.a.finished)}) against {c.names[1]} (n = {len(c.b.finished)})",
+        _heading(c),
         *(f"  {line}" for line in engine_lines(c)),
         f"  accuracy  {c.accuracy.difference:+.3%}{interval}{_p(c.accuracy.p)}{tested}",
         f"  time      {time_text(c)}",
         f"  {c.verdict}",
     ]
+
+
+def _heading(c: Comparison) -> str:
+    first, second = (
+        f"{name} (n = {len(run.finished)}{f', {len(run.failed)} failed' if run.failed else ''})"
+        for run, name in zip((c.a, c.b), c.names, strict=True)
+    )
+    paired_over = "" if c.pairs is None else f", {c.pairs} pair{'' if c.pairs == 1 else 's'} of them"
+    return f"{first} against {second}{paired_over}"
 
 
 def time_text(comparison: Comparison) -> str:

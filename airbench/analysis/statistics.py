@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import scipy
 
 RESOLUTION = 1e-9
@@ -112,16 +114,40 @@ def _bonferroni(difference: float, result: Any, comparisons: int) -> Difference:
     )
 
 
+_MANY, _POINTS = 200, 16
+"""Trials beyond which Welch's test and the pooled one are alike; points of a numerical integral below."""
+
+
 def power(n: int, difference: float, std: float, alpha: float = ALPHA, *, paired: bool = False) -> float:
-    """Power of a two-sided t-test of two samples of ``n`` values each against a true ``difference``.
+    """Power of Welch's two-sided t-test of two samples of ``n`` values each against a true ``difference``.
 
     Both samples have standard deviation ``std``. If ``paired``, the test is over ``n`` pairs, and ``std`` is the
     standard deviation of their differences. Computed from the noncentral t distribution.
     """
     degrees = n - 1 if paired else 2 * n - 2
-    shift = difference / std * math.sqrt(n if paired else n / 2)
-    critical = float(scipy.stats.t.ppf(1 - alpha / 2, degrees))
-    return float(scipy.stats.nct.sf(critical, degrees, shift) + scipy.stats.nct.cdf(-critical, degrees, shift))
+    return _power(n, difference / std, alpha, paired, np.array([degrees]) if paired else _welch_degrees(n))
+
+
+def _power(n: int, effect: float, alpha: float, paired: bool, tested: npt.NDArray[np.float64]) -> float:
+    """Power of a t-test that takes its critical value from ``tested`` degrees of freedom, averaged over them."""
+    degrees = n - 1 if paired else 2 * n - 2
+    shift = effect * math.sqrt(n if paired else n / 2)
+    critical = scipy.stats.t.ppf(1 - alpha / 2, tested)
+    beyond = scipy.stats.nct.sf(critical, degrees, shift) + scipy.stats.nct.cdf(-critical, degrees, shift)
+    return float(np.mean(beyond))
+
+
+def _welch_degrees(n: int) -> npt.NDArray[np.float64]:
+    """Return Welch's degrees of freedom for two samples of ``n``, at equally likely values of their variances' ratio.
+
+    With equal n the statistic is that of the pooled test. Only the degrees of freedom differ: they depend on the share
+    of one sample variance in the sum of both, which is independent of the sum and has a beta distribution.
+    """
+    if n > _MANY:
+        return np.array([2.0 * n - 2])
+    shares = scipy.stats.beta.ppf((np.arange(_POINTS) + 0.5) / _POINTS / 2, (n - 1) / 2, (n - 1) / 2)  # symmetric
+    degrees: npt.NDArray[np.float64] = (n - 1) / (shares**2 + (1 - shares) ** 2)
+    return degrees
 
 
 def trials_needed(
@@ -130,15 +156,20 @@ def trials_needed(
     """Trials per recipe needed to detect a true ``difference`` with ``target_power``. At least 2. Raises ValueError."""
     if not (difference > 0 and std > 0 and 0 < alpha < 1 and alpha < target_power < 1):
         raise ValueError("difference and std must be positive, and alpha < power < 1")
+
+    def pooled(n: int) -> float:
+        return _power(n, difference / std, alpha, paired, np.array([n - 1 if paired else 2 * n - 2]))
+
     low, high = 1, 2
-    while power(high, difference, std, alpha, paired=paired) < target_power:
+    while pooled(high) < target_power:
         low, high = high, high * 2
         if high > 10**8:
             raise ValueError("more than a hundred million trials")
     while high - low > 1:
         middle = (low + high) // 2
-        enough = power(middle, difference, std, alpha, paired=paired) >= target_power
-        low, high = (low, middle) if enough else (middle, high)
+        low, high = (low, middle) if pooled(middle) >= target_power else (middle, high)
+    while not paired and high <= _MANY and power(high, difference, std, alpha) < target_power:
+        high += 1  # Welch's test needs one or two trials more than the pooled one
     return high
 
 

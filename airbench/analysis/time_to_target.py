@@ -1,6 +1,7 @@
 """Epochs and seconds that a recipe needs to reach its target: the fair way to compare training speed."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,6 +29,8 @@ class Length:
     accuracies: tuple[float, ...]
     seconds: tuple[float, ...]
     """Empty if the trials ran on different engines or unlike machines, whose times are not comparable."""
+    failed: int = 0
+    """Trials at this length that failed, and do not count."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ def collect_lengths(runs: Sequence[RunRecord]) -> list[Length]:
     """
     refuse_duplicates(runs)
     groups: dict[float, tuple[list[float], list[float]]] = {}
+    failures: Counter[float] = Counter()
     for run in runs:
         train = run.recipe.get("train")
         epochs = train.get("epochs") if isinstance(train, dict) else None
@@ -58,12 +62,15 @@ def collect_lengths(runs: Sequence[RunRecord]) -> list[Length]:
         accuracies, seconds = groups.setdefault(float(epochs), ([], []))
         accuracies += [t.accuracy for t in run.finished]
         seconds += [t.seconds for t in run.finished]
+        failures[float(epochs)] += len(run.failed)
     if not all(same_experiment(runs[0], run, besides=[("train", "epochs")]) for run in runs[1:]):
         raise AirbenchError(
             "time to target compares one recipe at several lengths, but these runs differ in more than train.epochs"
         )
     comparable = not engine_differences(runs) and not any(why_no_time(run) for run in runs)
-    lengths = [Length(e, tuple(a), tuple(s) if comparable else ()) for e, (a, s) in sorted(groups.items()) if a]
+    lengths = [
+        Length(e, tuple(a), tuple(s) if comparable else (), failures[e]) for e, (a, s) in sorted(groups.items()) if a
+    ]
     if not lengths:
         failed = [trial for run in runs for trial in run.failed]
         why = f": {failed[0].reason}" if failed else ""
@@ -82,6 +89,9 @@ def time_to_target(lengths: Sequence[Length], target: float, confidence: float =
     deviation pooled over lengths, and the crossing is computed from the draws. If draws cross before the shortest
     length or after the longest, an end of the interval is 0 or infinite: train at those lengths to narrow it. The
     interval is NaN if no length has any spread.
+
+    Not in the interval: accuracy is a concave function of epochs, so it lies above the line between two lengths, and
+    the true crossing is somewhat earlier than this one. Lengths closer to it reduce that; more trials do not.
     """
     epochs = np.array([length.epochs for length in lengths])
     means = np.array([np.mean(length.accuracies) for length in lengths])
@@ -123,13 +133,15 @@ def crossing_lines(lengths: Sequence[Length], target: float, crossing: Crossing)
     lines = [
         f"{length.epochs:>7g} epochs  n = {len(length.accuracies):<3} mean {np.mean(length.accuracies):.3%}"
         + (f"  median {np.median(length.seconds):.2f} s" if length.seconds else "")
+        + (f"  {length.failed} failed" if length.failed else "")
         for length in lengths
     ]
-    c = crossing
+    c, failed = crossing, sum(length.failed for length in lengths)
+    without = f"; {failed} trials that failed are not counted" if failed else ""
     if math.isnan(c.epochs):
         above = reaches(float(np.mean(lengths[0].accuracies)), target)
         where = f"already below {lengths[0].epochs:g}" if above else f"not within {lengths[-1].epochs:g}"
-        lines.append(f"reaches {target:.2%}: {where} epochs")
+        lines.append(f"reaches {target:.2%}: {where} epochs{without}")
     else:
         line = (
             f"reaches {target:.2%} at {c.epochs:.2f} epochs ({_end(c.epochs_low, lengths)} to "
@@ -137,7 +149,7 @@ def crossing_lines(lengths: Sequence[Length], target: float, crossing: Crossing)
         )
         if not math.isnan(c.seconds):
             line += f", {c.seconds:.1f} s ({_seconds_end(c.seconds_low)} to {_seconds_end(c.seconds_high)})"
-        lines.append(line)
+        lines.append(line + without)
     return lines
 
 

@@ -1,6 +1,7 @@
 """Sources of the variance of accuracy: initialisation, data order, augmentation."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ class Source:
     std_when_fixed: float
     n: int
     share: Share
+    failed: int = 0
+    """Trials that failed, and do not count."""
 
 
 def fixed_stream(run: RunRecord) -> str | None:
@@ -42,8 +45,11 @@ def variance_sources(runs: Sequence[RunRecord]) -> tuple[float, int, list[Source
         raise AirbenchError("the runs are of different recipes; only seeds and engines may differ")
     refuse_duplicates(runs)
     by_stream: dict[str | None, list[float]] = {}
+    failed: Counter[str | None] = Counter()
     for run in runs:
-        by_stream.setdefault(fixed_stream(run), []).extend(t.accuracy for t in run.finished)
+        stream = fixed_stream(run)
+        by_stream.setdefault(stream, []).extend(t.accuracy for t in run.finished)
+        failed[stream] += len(run.failed)
     everything = by_stream.pop(None, [])
     if len(everything) < 2:
         raise AirbenchError("a baseline of at least two trials with no seed held fixed is needed")
@@ -53,22 +59,38 @@ def variance_sources(runs: Sequence[RunRecord]) -> tuple[float, int, list[Source
             summarize(values).std if values else float("nan"),
             len(values),
             variance_share(everything, values),
+            failed[stream],
         )
         for stream, values in by_stream.items()
     ]
     return summarize(everything).std, len(everything), sources
 
 
-def variance_lines(std: float, n: int, sources: Sequence[Source]) -> list[str]:
-    """Format the sources as a table."""
-    lines = [f"all seeds vary        std {std:.4%}  n = {n}"]
+def variance_lines(std: float, n: int, sources: Sequence[Source], failed: int = 0) -> list[str]:
+    """Format the sources as a table; ``failed`` trials in which all seeds vary do not count."""
+    lines = [f"all seeds vary        std {std:.4%}  n = {n}{_failed(failed)}"]
     lines += [
-        f"{s.stream + ' held fixed':<20}  std {s.std_when_fixed:.4%}  n = {s.n}  {_share(s.share)}" for s in sources
+        f"{s.stream + ' held fixed':<20}  std {_std(s)}  n = {s.n}{_failed(s.failed)}  {_share(s.share)}"
+        for s in sources
     ]
-    known = [s.share for s in sources if not math.isnan(s.share.low)]
-    if known and all(share.low <= 0 for share in known):
+    known = [s for s in sources if not math.isnan(s.share.low)]
+    if known and all(s.share.low <= 0 <= s.share.high for s in known):
         lines.append("no share differs significantly from zero at this n; intervals narrow with its square root")
+    lines += [
+        f"the trials vary more with {s.stream} held fixed, which no source of variance explains: this one value of its "
+        "seed may be a bad one, or the trials differ in something else"
+        for s in known
+        if s.share.high < 0
+    ]
     return lines
+
+
+def _failed(count: int) -> str:
+    return f" ({count} failed)" if count else ""
+
+
+def _std(source: Source) -> str:
+    return "unknown" if math.isnan(source.std_when_fixed) else f"{source.std_when_fixed:.4%}"
 
 
 def _share(share: Share) -> str:

@@ -236,7 +236,7 @@ def _power(options: argparse.Namespace) -> int:
         raise AirbenchError(str(error)) from None
     print(
         f"{n} trials of each recipe detect a true difference of {options.difference:.3%} with probability "
-        f"{options.power:.0%} (std {options.std:.3%}, two-sided t-test, alpha {options.alpha:g})"
+        f"{options.power:.0%} (std {options.std:.3%}, two-sided Welch's t-test, alpha {options.alpha:g})"
     )
     return 0
 
@@ -265,12 +265,13 @@ def _time_to_target(options: argparse.Namespace) -> int:
 
 def _variance(options: argparse.Namespace) -> int:
     from airbench.analysis.experiments import pooling_note
-    from airbench.analysis.variance import STREAMS, variance_lines, variance_sources
+    from airbench.analysis.variance import STREAMS, fixed_stream, variance_lines, variance_sources
 
     runs = _named_runs(options)
     if runs is None:
         runs = _train_variance(options, STREAMS)
-    print("\n".join([*variance_lines(*variance_sources(runs)), *pooling_note(runs)]))
+    failed = sum(len(run.failed) for run in runs if fixed_stream(run) is None)
+    print("\n".join([*variance_lines(*variance_sources(runs), failed), *pooling_note(runs)]))
     return 0
 
 

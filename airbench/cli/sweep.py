@@ -137,7 +137,9 @@ def _print_plan(plan: "Sweep") -> int:
         print("\n".join(label(setting) for setting in plan.settings))
     else:
         print("\n".join(plan.axes))
-    print(f"{plan.count or len(plan.settings)} settings × {plan.trials} trials, then {plan.top} × {plan.again}")
+    count = plan.count or len(plan.settings)
+    again = f", then {min(plan.top, count)} × {plan.again}" if plan.again else ""
+    print(f"{count} settings × {plan.trials} trials{again}")
     return 0
 
 

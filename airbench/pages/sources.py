@@ -80,6 +80,11 @@ class Measured:
     """The runs, if it was read from run folders."""
 
     @property
+    def failed(self) -> int:
+        """Number of trials that failed, and are in none of the above."""
+        return sum(len(run.failed) for run in self.runs)
+
+    @property
     def seeds_vary(self) -> bool:
         """Whether trials are independent: a run whose seeds are all held fixed repeats one trial."""
         return not any(all_seeds_fixed(run) for run in self.runs)

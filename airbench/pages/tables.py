@@ -58,7 +58,7 @@ Cell = Callable[[Measured, Line], str]
 
 
 def _number_of_trials(own: Measured, line: Line) -> str:
-    return str(len(own.accuracies))
+    return str(len(own.accuracies)) + (f", {own.failed} failed" if own.failed else "")
 
 
 def _accuracy(own: Measured, line: Line) -> str:
@@ -144,6 +144,11 @@ COLUMNS: Mapping[str, tuple[str, Cell]] = {
 ``lead`` the other way round, ``times`` its median seconds over those of ``timed_against``."""
 
 
+_OF_TWO = {"difference", "lead"}
+_CLAIMS = {"accuracy", "interval", "accuracy_interval", *_OF_TWO}
+"""Columns that say something of accuracies: with failed trials, only of those that finished."""
+
+
 def filled_table(table: Table, page: Path) -> str:
     """Return ``table`` in Markdown. Raises AirbenchError for rows that cannot be read or refer to none."""
     lines = _lines(table, page)
@@ -207,11 +212,22 @@ def _check(table: Table, by_id: Mapping[str, Row], page: Path) -> None:
 
 def _cell(key: str, line: Line) -> str:
     if key in COLUMNS:
-        return COLUMNS[key][1](line.own, line) if line.own else ""
+        return _computed(key, line.own, line) if line.own else ""
     text = str((line.row.model_extra or {}).get(key, ""))
     if key != NAME or line.own is None:
         return text
     return linked(text or line.own.name, line.own.folder)
+
+
+def _computed(key: str, own: Measured, line: Line) -> str:
+    """Return a computed cell; one that summarizes or compares accuracies says how many trials failed."""
+    text = COLUMNS[key][1](own, line)
+    rows = [own, line.against] if key in _OF_TWO else [own]
+    known = [each for each in rows if each is not None]
+    failed = sum(each.failed for each in known)
+    if not text or not failed or key not in _CLAIMS:
+        return text
+    return f"{text}; {failed} of {failed + sum(len(each.accuracies) for each in known)} failed"
 
 
 def linked(text: str, folder: str) -> str:

@@ -43,7 +43,7 @@ class Effects:
     rows: list[Effect]
     settings: int
     left_out: int
-    """Settings that hardly learned, or of which a trial failed."""
+    """Settings that hardly learned, or of which a trial failed or was pruned."""
     residual: float
     """Standard deviation of the settings' accuracies around what the effects explain."""
 
@@ -142,5 +142,5 @@ def effect_rows(found: Effects) -> list[tuple[str, ...]]:
 
 def effect_note(found: Effects) -> str:
     """Return how the effects were found."""
-    without = f" (without {found.left_out} that hardly learned)" if found.left_out else ""
+    without = f" (without {found.left_out} that failed, were pruned or hardly learned)" if found.left_out else ""
     return f"robust regression on {found.settings} settings{without}, residual standard deviation {found.residual:.2%}"

@@ -23,12 +23,18 @@ class Optimum:
     low: float
     high: float
     """95% interval. Where the top lies outside the values tried, the nearest of them stands for it."""
+    at_end: bool
+    """Whether the top or an end of the interval lies at an end of the values that the parabola was fitted to: where
+    the true one is beyond them cannot be said."""
     draws: Array
     """Values that the noise of the trials leaves possible, ``(DRAWS,)``."""
 
 
 def optimum(places: Sequence[float], accuracies: Sequence[Sequence[float]]) -> Optimum:
     """Estimate where accuracy is highest, from each place's accuracies.
+
+    What is estimated is the top of the parabola that fits best. Where the true curve is asymmetric, its top is
+    elsewhere, by an amount that the interval does not contain. Closer values reduce it; more trials do not.
 
     The interval is a parametric bootstrap: each mean is drawn with the standard deviation pooled over places, or, if
     each has one trial only, that of the residuals; with three such places it is the whole range. Raises ValueError for
@@ -51,14 +57,16 @@ def optimum(places: Sequence[float], accuracies: Sequence[Sequence[float]]) -> O
         noise = std / np.sqrt(counts) * rng.standard_t(degrees, (DRAWS, len(x)))
     elif len(x) == 3:  # the parabola goes through all three: nothing is known of the noise
         draws = rng.uniform(x[0], x[-1], DRAWS)
-        return Optimum(float(_tops(x, means[None])[0]), float(x[0]), float(x[-1]), draws)
+        return Optimum(float(_tops(x, means[None])[0]), float(x[0]), float(x[-1]), True, draws)
     else:
         residuals = means - np.polyval(np.polyfit(x, means, 2), x)
         spare = len(x) - 3
         noise = float(np.sqrt((residuals**2).sum() / spare)) * rng.standard_t(spare, (DRAWS, len(x)))
     draws = _tops(x, means + noise)
     low, high = np.quantile(draws, [0.025, 0.975])
-    return Optimum(float(_tops(x, means[None])[0]), float(low), float(high), draws)
+    value = float(_tops(x, means[None])[0])
+    at_end = bool(min(value, low) <= x[0] or max(value, high) >= x[-1])
+    return Optimum(value, float(low), float(high), at_end, draws)
 
 
 def _tops(x: Array, curves: Array) -> Array:

@@ -1,5 +1,6 @@
 """Sweeps and telescopes in a report: the best setting and how sure it is, what matters, the cost, the recipe."""
 
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -7,7 +8,6 @@ from pathlib import Path
 from airbench.analysis.page import Cell, Html, html_legend, html_panels, html_table, html_tiles
 from airbench.analysis.report.sections import Section
 from airbench.analysis.report.tables import markdown_table
-from airbench.analysis.statistics import summarize
 from airbench.errors import AirbenchError
 from airbench.recipe.source import short_names
 from airbench.sweep import folder, telescope
@@ -60,13 +60,18 @@ def _range(text: str) -> str:
 
 def _accuracy(found: Outcome) -> tuple[str, str]:
     """Return the accuracy of the best setting, and how sure it is."""
-    s = summarize(found.accuracies)
+    s = found.accuracy
+    if s is None:
+        return "none", found.failed
     trials = f"{s.n} {'fresh ' if found.fresh else ''}trial{'' if s.n == 1 else 's'}"
+    if found.failed:
+        trials += f", {found.failed}"
     if not found.fresh:
         return f"{s.mean:.2%}", f"in the search, {trials}; not trained again"
-    if s.n < 2 or s.low != s.low:
+    if found.failed or math.isnan(s.low):
         return f"{s.mean:.2%}", f"{trials}; no interval"
-    return f"{s.mean:.2%}", f"95% interval {s.low:.2%} to {s.high:.2%}, {trials}"
+    jointly = f", jointly for the {found.jointly} trained again" if found.jointly > 1 else ""
+    return f"{s.mean:.2%}", f"95% interval {s.low:.2%} to {s.high:.2%}{jointly}, {trials}"
 
 
 # ------------------------------------------------------------------------------------------- html
@@ -79,7 +84,7 @@ def _html(sweep: Sweep, found: Outcome) -> str:
     tiles = [
         ("Best setting", label(sweep.settings[found.best]), ""),
         ("Its accuracy", accuracy, sure),
-        ("Cost", f"{found.cost.trials} trials", found.cost.spent),
+        ("Cost", found.cost.counted, found.cost.spent),
     ]
     return "".join(
         [

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from airbench.analysis.statistics import summarize, welch
+from airbench.analysis.statistics import ALPHA, Summary, summarize, welch
 from airbench.analysis.summary import table
 from airbench.recipe.source import parse_override, short_names
 from airbench.runs import RunRecord
@@ -14,7 +14,7 @@ from airbench.sweep.axes import label, overrides
 from airbench.sweep.effects import Effects, effect_lines, effects
 from airbench.sweep.folder import AGAIN, BEST, RECIPE, Sweep
 from airbench.sweep.tpe import importance
-from airbench.sweep.trained import Cost, accuracies, best, cost
+from airbench.sweep.trained import Cost, accuracies, best, cost, failures, measured
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,15 @@ class Outcome:
 
     best: int
     """Number of the best setting."""
-    accuracies: list[float]
-    """Of its fresh trials; of those in the search if there are none."""
+    accuracy: Summary | None
+    """Of its fresh trials that finished, with an interval that holds jointly for all settings trained again; of those
+    in the search if there are no fresh ones. None if all failed."""
     fresh: bool
-    """Whether they are of fresh trials."""
+    """Whether it is of fresh trials."""
+    failed: str
+    """How many of these trials failed, in words; empty if none did. With failures there is no interval to show."""
+    jointly: int
+    """Number of settings that were trained again."""
     rows: list[tuple[str, ...]]
     """A header and a row for each setting, best first."""
     effects: Effects | None
@@ -42,22 +47,25 @@ def outcome_of(sweep: Sweep, before: Sequence[Sweep] = ()) -> Outcome:
     Raises AirbenchError if not all settings were trained.
     """
     order, runs, fresh = best(sweep, len(sweep.settings)), sweep.runs(), sweep.runs(AGAIN)
-    refused = sweep.refused()
-    rows: list[tuple[str, ...]] = [("setting", "accuracy in the search", "with fresh seeds", "95% interval")]
+    refused, jointly = sweep.refused(), len(fresh)
+    interval = "95% interval, jointly" if jointly > 1 else "95% interval"
+    rows: list[tuple[str, ...]] = [("setting", "accuracy in the search", "with fresh seeds", interval)]
     for number in order:
-        again = accuracies(fresh.get(number))
         searched = "cannot be trained" if number in refused else _searched(runs.get(number))
-        rows.append((label(sweep.settings[number]), searched, *_fresh(again)))
+        rows.append((label(sweep.settings[number]), searched, *_fresh(fresh.get(number), jointly)))
     first = winner(sweep)
+    run = fresh.get(first) or runs.get(first)
     return Outcome(
         best=first,
-        accuracies=accuracies(fresh.get(first)) or accuracies(runs.get(first)),
-        fresh=bool(accuracies(fresh.get(first))),
+        accuracy=summarize(measured(run), 1 - ALPHA / max(1, jointly)) if measured(run) else None,
+        fresh=first in fresh,
+        failed=failures(run),
+        jointly=jointly,
         rows=rows,
         effects=effects(sweep, runs),
         importance=importance(sweep),
         cost=cost(*(sweep, *before)),
-        said=_verdict(sweep, first, order, {n: accuracies(run) for n, run in fresh.items()}),
+        said=_verdict(sweep, first, order, fresh),
     )
 
 
@@ -77,10 +85,9 @@ def result_lines(sweep: Sweep, before: Sequence[Sweep] = ()) -> list[str]:
 
 def _searched(run: RunRecord | None) -> str:
     """Return a setting's accuracy in the search, or why it has none."""
-    failed = run.failed if run is not None else []
-    if failed:
-        return failed[0].reason.partition(" is below")[0].partition(":")[0] if len(failed) == 1 else "failed"
-    return _mean(accuracies(run))
+    if run is not None and len(run.failed) == 1 and not run.finished:
+        return run.failed[0].reason.partition(" is below")[0].partition(":")[0]
+    return _mean(run)
 
 
 def importance_lines(found: dict[str, float]) -> list[str]:
@@ -91,16 +98,26 @@ def importance_lines(found: dict[str, float]) -> list[str]:
     return ["importance by Optuna: " + ", ".join(f"{names[key]} {share:.0%}" for key, share in found.items())]
 
 
-def _mean(values: Sequence[float]) -> str:
-    s = summarize(values)
-    return f"{s.mean:.2%}" + ("" if math.isnan(s.std) else f" ± {s.std:.2%}") + f" (n = {s.n})"
+def _mean(run: RunRecord | None) -> str:
+    """Return the mean of the trials that finished, and how many failed."""
+    found = measured(run)
+    if not found:
+        return failures(run)
+    s = summarize(found)
+    mean = f"{s.mean:.2%}" + ("" if math.isnan(s.std) else f" ± {s.std:.2%}") + f" (n = {s.n})"
+    return ", ".join(part for part in (mean, failures(run)) if part)
 
 
-def _fresh(values: Sequence[float]) -> tuple[str, str]:
-    if not values:
+def _fresh(run: RunRecord | None, jointly: int) -> tuple[str, str]:
+    """Return a setting's mean in fresh trials and its interval, one of so many that hold jointly: the best is chosen
+    by the trials that the intervals are of. None where a trial failed: the others are no random sample."""
+    if run is None:
         return "", ""
-    s = summarize(values)
-    return _mean(values), "-" if math.isnan(s.low) else f"{s.low:.2%} to {s.high:.2%}"
+    found = measured(run)
+    if run.failed or not found:
+        return _mean(run), "-"
+    s = summarize(found, 1 - ALPHA / jointly)
+    return _mean(run), "-" if math.isnan(s.low) else f"{s.low:.2%} to {s.high:.2%}"
 
 
 def winner(sweep: Sweep) -> int:
@@ -110,28 +127,36 @@ def winner(sweep: Sweep) -> int:
     return max(known, key=lambda number: known[number]) if known else order[0]
 
 
-def _verdict(sweep: Sweep, first: int, order: Sequence[int], fresh: dict[int, list[float]]) -> list[str]:
+def _verdict(sweep: Sweep, first: int, order: Sequence[int], fresh: dict[int, RunRecord]) -> list[str]:
     lines = []
-    values = fresh.get(first, [])
-    if not values:
+    if first not in fresh:
         lines.append(
             f"the best of several noisy means ({len(order)}) flatters itself: train it again with fresh seeds before "
             "believing it"
         )
-    rivals = [(n, fresh.get(n, [])) for n in order[: sweep.top] if n != first]
-    for number, rival in rivals:
-        if len(values) < 2 or len(rival) < 2:
-            continue
-        found = welch(values, rival, len(rivals))
-        if not math.isnan(found.p):
-            told = "is better than" if found.p < 0.05 else "cannot be told from"
-            lines.append(
-                f"  it {told} {label(sweep.settings[number])}: {found.difference:+.2%} "
-                f"({found.low:+.2%} to {found.high:+.2%}), p = {found.p:.2g}"
-            )
+    elif failures(fresh[first]):
+        lines.append(f"of its fresh trials {failures(fresh[first])}, so it is compared with no other")
+    else:
+        rivals = [n for n in order if n in fresh and n != first]
+        lines += [line for n in rivals for line in _against(sweep, fresh[first], fresh[n], n, len(fresh))]
     if sweep.on_test:
         lines.append("settings were judged on the test images: what was chosen so proves nothing on them")
     return lines
+
+
+def _against(sweep: Sweep, best_run: RunRecord, run: RunRecord, number: int, count: int) -> list[str]:
+    """Compare the best of ``count`` settings with another: one of all their pairs, since the data chose the best."""
+    name = label(sweep.settings[number])
+    if run.failed:
+        return [f"  it is not compared with {name}: {failures(run)}"]
+    values, rival = measured(best_run), measured(run)
+    if len(values) < 2 or len(rival) < 2:
+        return []
+    found = welch(values, rival, math.comb(count, 2))
+    if math.isnan(found.p):
+        return []
+    told = "is better than" if found.p < ALPHA else "cannot be told from"
+    return [f"  it {told} {name}: {found.difference:+.2%} ({found.low:+.2%} to {found.high:+.2%}), p = {found.p:.2g}"]
 
 
 def write_best(sweep: Sweep) -> None:

@@ -126,7 +126,7 @@ def plan_lines(telescope: Telescope, costs: Sequence[tuple[float, float]]) -> li
     axes = len(telescope.axes)
     for level, (value, cost) in enumerate(zip(telescope.values, costs, strict=True)):
         points = telescope.grid_points(level)
-        again = telescope.top * telescope.again if level == len(costs) - 1 else 0
+        again = min(telescope.top, points**axes) * telescope.again if level == len(costs) - 1 else 0
         trials = points**axes * telescope.trials + again
         where = "the whole range" if level == 0 else f"{telescope.shrink**level:.3g} of the range, around the best"
         lines.append(
@@ -223,9 +223,15 @@ def drift_lines(telescope: Telescope, found: dict[str, list[Optimum]]) -> list[s
 
 
 def drift_text(axis: Axis, found: Sequence[Optimum]) -> str:
-    """Say whether an optimum moves from the first level to the last."""
+    """Say whether an optimum moves from the first level to the last.
+
+    Nothing is claimed where one of the two, or its interval, touches the end of its level's values: the later levels'
+    are narrow, and an optimum that was missed there would seem to have moved.
+    """
     move, low, high = drift(found)
     unit = " octaves" if axis.log else ""
+    if found[0].at_end or found[-1].at_end:
+        return f"may move or not ({move:+.2f}{unit}): an optimum or its interval touches the end of the values tried"
     said = "moves" if low > 0 or high < 0 else "moves by no more than the trials' noise:"
     return f"{said} {move:+.2f}{unit} ({low:+.2f} to {high:+.2f}) from the first level to the last"
 

@@ -83,10 +83,20 @@ def _begin(sweep: Sweep, numbers: Sequence[int], say: Say, options: Options, par
 
 
 def accuracies(run: RunRecord | None) -> list[float]:
-    """Return the accuracies of a run's trials; a failed one counts as 0, since its setting is no good."""
+    """Return the accuracies by which a run's setting is ranked; a failed trial counts as 0: its setting is no good."""
     if run is None:
         return []
     return [trial.accuracy if trial.finished else 0.0 for trial in run.trials]
+
+
+def measured(run: RunRecord | None) -> list[float]:
+    """Return the accuracies of the trials that finished: what can be summarized and tested."""
+    return [] if run is None else [trial.accuracy for trial in run.finished]
+
+
+def failures(run: RunRecord | None) -> str:
+    """Return how many of a run's trials failed, in words; empty if none did."""
+    return f"{len(run.failed)} of {len(run.trials)} failed" if run is not None and run.failed else ""
 
 
 def percent(run: RunRecord | None) -> list[float]:
@@ -125,8 +135,16 @@ class Cost:
 
     def __str__(self) -> str:
         """Return the cost in words."""
-        unfinished = f" (and {self.stopped} pruned or failed, not counted)" if self.stopped else ""
-        return f"finished trials: {self.trials}{unfinished}; {self.spent}"
+        return f"finished trials: {self.trials}{self._unfinished}; {self.spent}"
+
+    @property
+    def counted(self) -> str:
+        """Number of trials in words."""
+        return f"{self.trials} trials{self._unfinished}"
+
+    @property
+    def _unfinished(self) -> str:
+        return f" (and {self.stopped} pruned or failed, not counted)" if self.stopped else ""
 
     @property
     def spent(self) -> str:

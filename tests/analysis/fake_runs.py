@@ -47,6 +47,11 @@ def trial_line(index: int, accuracy: float, seconds: float = 10.0, **more: Any) 
     }  # fmt: skip
 
 
+def failed_line(index: int, reason: str = "the loss is NaN: lower lr") -> dict[str, Any]:
+    """A trial that failed."""
+    return {"trial": index, "seed": index, "seeds": {}, "status": "failed", "reason": reason}
+
+
 def fake_run(
     folder: Path, accuracies: Sequence[float], *, seconds: Sequence[float] | None = None,
     recipe: str = "airbench94_muon", overrides: Sequence[str] = (), lines: Sequence[dict[str, Any]] = (),

@@ -16,7 +16,7 @@ from airbench.analysis.report import write_report
 from airbench.analysis.statistics import paired, welch
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord, read_run
-from tests.analysis.fake_runs import fake_run
+from tests.analysis.fake_runs import failed_line, fake_run
 
 A = [0.9412, 0.9405, 0.9409, 0.9415, 0.9408]
 B = [0.9352, 0.9361, 0.9349, 0.9358, 0.9351]
@@ -40,7 +40,10 @@ def test_no_difference_says_what_it_would_take(tmp_path: Path) -> None:
     wide = [0.936, 0.944, 0.940]
     (comparison,) = compare_runs([fake_run(tmp_path / "a", wide), fake_run(tmp_path / "b", wide[::-1])])
     assert comparison.needed is not None
-    assert comparison.verdict == f"inconclusive: n = {comparison.needed} would be needed to detect a difference of 0.1%"
+    assert (
+        comparison.verdict
+        == f"inconclusive: about n = {comparison.needed} would be needed to detect a difference of 0.1%"
+    )
 
 
 def test_a_bound_is_claimed_only_where_the_interval_gives_one(tmp_path: Path) -> None:
@@ -256,3 +259,33 @@ def test_a_column_of_differences_to_the_first(tmp_path: Path) -> None:
     assert b == f"{expected.difference:+.2%} ({expected.low:+.2%} to {expected.high:+.2%})"
     assert c == f"{0.9 - np.mean(A):+.2%}"
     assert against_first(runs[:1]) == []
+
+
+def test_failures_belong_to_the_claim(tmp_path: Path) -> None:
+    a = fake_run(tmp_path / "a", A[:3], lines=[failed_line(i) for i in range(3, 10)])
+    (comparison,) = compare_runs([a, fake_run(tmp_path / "b", B, recipe="airbench94")])
+    assert comparison.verdict.startswith("airbench94_muon is more accurate than airbench94 by")
+    assert comparison.verdict.endswith("; not counting failures: 7 of 10 trials of airbench94_muon")
+    assert comparison_lines(comparison)[0] == "airbench94_muon (n = 3, 7 failed) against airbench94 (n = 5)"
+
+
+def test_a_claim_with_seeds_held_fixed_is_for_these_alone(tmp_path: Path) -> None:
+    fixed = ("seeds.init=0", "seeds.order=0")
+    a = fake_run(tmp_path / "a", A, overrides=fixed)
+    (comparison,) = compare_runs([a, fake_run(tmp_path / "b", B, recipe="airbench94", overrides=fixed)])
+    assert comparison.verdict.endswith(
+        "; this holds for one initialisation and order of the images only (seeds.init, seeds.order held fixed)"
+    )
+    (comparison,) = compare_runs([fake_run(tmp_path / "c", A), fake_run(tmp_path / "d", B)])
+    assert "held fixed" not in comparison.verdict
+
+
+def test_the_number_of_a_paired_comparison_is_that_of_its_pairs(template: RunRecord) -> None:
+    rng = np.random.default_rng(0)
+    a, b = (run_of(template, name, rng.normal(0.94, 0.002, 30), first_seed=s) for name, s in (("x", 0), ("y", 27)))
+    (comparison,) = compare_runs([a, b], by_seed=True)
+    assert comparison.pairs == 3
+    assert comparison_lines(comparison)[0].endswith("(n = 30) against y (n = 30), 3 pairs of them")
+    assert comparison.needed is not None
+    assert comparison.needed > 3
+    assert f"about n = {comparison.needed} would be needed" in comparison.verdict

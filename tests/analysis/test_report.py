@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from airbench.analysis.compare import compare_runs
+from airbench.analysis.compare import compare_runs, warnings
 from airbench.analysis.labels import labels
 from airbench.analysis.report import write_report
 from airbench.analysis.report.figures import pareto_front
 from airbench.analysis.report.html import html_report
+from airbench.analysis.report.order import best_first
+from airbench.analysis.report.tables import markdown_report
 from airbench.cli import main
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
-from tests.analysis.fake_runs import fake_run
+from tests.analysis.fake_runs import failed_line, fake_run
 from tests.analysis.pages import check_page
 
 SCRIPT = "description=<script>alert(1)</script>"
@@ -193,3 +195,13 @@ def test_a_name_of_another_format_is_refused(
     run = fake_run(tmp_path / "run", [0.94, 0.941])
     assert main(["report", str(run.path), *words]) == 2
     assert why in capsys.readouterr().err
+
+
+def test_markdown_warns_of_what_a_page_warns_of(tmp_path: Path) -> None:
+    broken = fake_run(tmp_path / "a", [0.94, 0.941], lines=[failed_line(2)], source={"sha256": "other"})
+    pair = [broken, fake_run(tmp_path / "b", [0.93, 0.931], recipe="airbench94")]
+    text = markdown_report(pair)
+    for warning in warnings(best_first(pair)):
+        assert warning in text
+    assert "1 trials failed" in text
+    assert "differ in code" in text

@@ -8,7 +8,7 @@ import pytest
 
 from airbench.analysis.time_to_target import Length, collect_lengths, crossing_lines, time_to_target
 from airbench.errors import AirbenchError
-from tests.analysis.fake_runs import fake_run
+from tests.analysis.fake_runs import failed_line, fake_run
 
 
 def lengths(means: dict[float, float], spread: float = 0.0005) -> list[Length]:
@@ -92,3 +92,16 @@ def test_runs_in_which_every_trial_failed_are_said_to_be_so(tmp_path: Path) -> N
     whole = fake_run(tmp_path / "w", [0.93], overrides=["train.epochs=4"])
     with pytest.raises(AirbenchError, match="only at 4 epochs"):
         collect_lengths([whole, failed[1]])
+
+
+def test_failed_trials_are_counted_beside_the_claim(tmp_path: Path) -> None:
+    lines = [failed_line(1), failed_line(2)]
+    short = fake_run(tmp_path / "a", [0.93], overrides=["train.epochs=4"], lines=lines)
+    runs = [short, fake_run(tmp_path / "b", [0.95, 0.951], overrides=["train.epochs=8"])]
+    found = collect_lengths(runs)
+    first, second, last = crossing_lines(found, 0.94, time_to_target(found, 0.94))
+    assert first.endswith("2 failed")
+    assert "failed" not in second
+    assert last.endswith("; 2 trials that failed are not counted")
+    *_, last = crossing_lines(found, 0.99, time_to_target(found, 0.99))
+    assert last.endswith("not within 8 epochs; 2 trials that failed are not counted")

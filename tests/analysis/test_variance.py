@@ -7,7 +7,7 @@ import pytest
 
 from airbench.analysis.variance import variance_lines, variance_sources
 from airbench.errors import AirbenchError
-from tests.analysis.fake_runs import fake_run
+from tests.analysis.fake_runs import failed_line, fake_run
 
 
 def test_the_source_of_most_variance_is_found(tmp_path: Path) -> None:
@@ -44,3 +44,28 @@ def test_what_it_needs(tmp_path: Path) -> None:
     both = fake_run(tmp_path / "b", [0.93, 0.94], overrides=["seeds.init=0", "seeds.order=0"])
     with pytest.raises(AirbenchError, match="init and order"):
         variance_sources([both])
+
+
+def test_failed_trials_are_counted(tmp_path: Path) -> None:
+    everything = fake_run(tmp_path / "all", [0.93, 0.94, 0.95], lines=[failed_line(3)])
+    fixed = fake_run(tmp_path / "f", [0.94, 0.945], overrides=["seeds.init=0"], lines=[failed_line(i) for i in (2, 3)])
+    none = fake_run(tmp_path / "n", [], overrides=["seeds.order=0"], lines=[failed_line(0)])
+    first, second, third, *_ = variance_lines(*variance_sources([everything, fixed, none]), 1)
+    assert "n = 3 (1 failed)" in first
+    assert "n = 2 (2 failed)" in second
+    assert "std unknown" in third
+    assert "n = 0 (1 failed)" in third
+    assert "nan" not in third
+
+
+def test_a_share_below_zero_is_not_called_zero(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    runs = [
+        fake_run(tmp_path / "all", rng.normal(0.94, 0.001, 12).tolist()),
+        fake_run(tmp_path / "f", rng.normal(0.94, 0.004, 12).tolist(), overrides=["seeds.init=0"]),
+    ]
+    std, n, sources = variance_sources(runs)
+    assert sources[0].share.high < 0
+    text = "\n".join(variance_lines(std, n, sources))
+    assert "no share differs" not in text
+    assert "the trials vary more with init held fixed" in text

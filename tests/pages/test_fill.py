@@ -18,7 +18,7 @@ from airbench.errors import AirbenchError
 from airbench.pages import fill_page
 from airbench.pages.blocks import replace_blocks
 from airbench.pages.scatter import neighbours
-from tests.analysis.fake_runs import fake_run
+from tests.analysis.fake_runs import failed_line, fake_run
 
 A, B = [0.9398, 0.9412, 0.9405], [0.9371, 0.9383, 0.9390, 0.9366]
 TABLE = """\
@@ -315,3 +315,26 @@ def test_runs_on_other_images_are_neither_compared_nor_pooled(page: Path) -> Non
 def test_a_bar_in_a_cell_does_not_end_it(page: Path) -> None:
     page.write_text(page.read_text().replace("the first", '"a | b"'))
     assert "| a \\| b |" in fill(page)
+
+
+def test_failed_trials_are_in_the_cells_of_what_is_claimed(page: Path) -> None:
+    fake_run(page.parent / "c", [0.93, 0.931], lines=[failed_line(2), failed_line(3)], overrides=["train.epochs=4"])
+    page.write_text(
+        """\
+<!-- airbench table
+columns: [recipe, n, accuracy, interval, difference, lead]
+rows:
+- {run: a, id: a}
+- {run: c, against: a}
+-->
+<!-- end airbench -->
+"""
+    )
+    whole, broken = cells(fill(page))[-2:]
+    assert "failed" not in "".join(whole)
+    _, n, accuracy, interval, difference, lead = broken
+    assert n == "2, 2 failed"
+    assert accuracy.endswith("; 2 of 4 failed")
+    assert interval.endswith("; 2 of 4 failed")
+    assert difference.endswith("; 2 of 7 failed")
+    assert lead.endswith("; 2 of 7 failed")

@@ -99,7 +99,7 @@ def test_settings_that_failed_or_hardly_learned_are_left_out(monkeypatch: pytest
     assert found is not None
     assert found.settings == 79 - len(dead)
     assert found.left_out == 1 + len(dead) > 5
-    assert "that hardly learned" in effect_lines(found)[-1]
+    assert "that failed, were pruned or hardly learned" in effect_lines(found)[-1]
     (activation,) = [row for row in found.rows if row.key == "net.activation"]
     assert abs(activation.difference) == pytest.approx(0.005, abs=0.002)
 

@@ -61,7 +61,7 @@ def test_a_sweep_holds_all_that_came_out_of_it(form: Form, sweep: Sweep) -> None
     first = winner(sweep)
     assert label(sweep.settings[first]) in text
     assert "92.47%" in text  # mean of AGAIN
-    assert re.search(r"95% interval 92\.\d\d% to 92\.\d\d%, 4 fresh trials", text)
+    assert re.search(r"95% interval 92\.\d\d% to 92\.\d\d%, jointly for the 2 trained again, 4 fresh trials", text)
     assert "The best setting cannot be told from" in text or "The best setting is better than" in text
     assert "18 settings" in text
     assert "5,000 held-out training images" in text
@@ -109,6 +109,17 @@ def test_a_best_setting_that_was_not_trained_again_is_not_praised(tmp_path: Path
         assert "flatters itself" in text
         assert "judged on the test images" in text
         assert "two axes" not in text
+
+
+@pytest.mark.parametrize("form", [as_page, as_markdown])
+def test_fresh_trials_that_failed_are_counted_and_leave_no_interval(form: Form, tmp_path: Path) -> None:
+    path = tmp_path / "sweep"
+    fake_sweep(path, [f"{LR}=0.1,0.2"], lambda s: [0.9 + float(s[LR]) / 100], again=[0.93, 0.931], failed=(1, 2))
+    text = form(path)
+    assert "93.05%" in text
+    assert "2 fresh trials, 1 of 3 failed; no interval" in text
+    assert "Of its fresh trials 1 of 3 failed, so it is compared with no other" in text
+    assert "it is better than" not in text
 
 
 # ------------------------------------------------------------------------------------------- telescopes

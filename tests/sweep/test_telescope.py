@@ -13,7 +13,7 @@ from airbench.sweep import telescope
 from airbench.sweep.axes import parse_axis
 from airbench.sweep.optimum import optimum
 from airbench.sweep.results import winner
-from airbench.sweep.telescope import Telescope, drift
+from airbench.sweep.telescope import Telescope, drift, drift_text
 from tests.conftest import TINY
 
 COMMAND = [
@@ -70,6 +70,31 @@ def test_drift_is_told_from_noise() -> None:
     move, low, high = drift(moved)
     assert 0 < low < 2 < high
     assert move == pytest.approx(2, abs=0.7)
+
+
+def test_an_optimum_at_the_end_of_its_values_claims_no_movement() -> None:
+    x = np.linspace(-3, 3, 7)
+    inside, beyond = optimum(x, noisy(x, 0, 0.001, 3, 1)), optimum(x, noisy(x, 4, 0.001, 3, 2))
+    assert not inside.at_end
+    assert beyond.at_end
+    axis = parse_axis("lr=0.1..0.8:log")
+    for pair in ([inside, beyond], [beyond, inside]):
+        assert drift_text(axis, pair).startswith("may move or not")
+    moved = optimum(x, noisy(x, 1, 0.001, 3, 3))
+    assert drift_text(axis, [inside, moved]).startswith("moves +1")
+
+
+@pytest.mark.parametrize(("trials", "std", "top"), [(2, 0.004, 1.5), (3, 0.008, 0.3)])
+def test_an_optimum_that_stays_is_rarely_said_to_move_as_levels_narrow(trials: int, std: float, top: float) -> None:
+    """Two levels, the second half as wide around the best value of the first, one true optimum."""
+    axis, false, runs = parse_axis("lr=0.1..0.8:log"), 0, 200
+    for seed in range(runs):
+        first = np.linspace(-2, 2, 5)
+        samples = noisy(first, top, std, trials, 2 * seed)
+        second = first[int(np.argmax([np.mean(each) for each in samples]))] + np.linspace(-1, 1, 5)
+        pair = [optimum(first, samples), optimum(second, noisy(second, top, std, trials, 2 * seed + 1))]
+        false += drift_text(axis, pair).startswith("moves +") or drift_text(axis, pair).startswith("moves -")
+    assert false / runs <= 0.05
 
 
 def test_levels_narrow_around_the_best() -> None:

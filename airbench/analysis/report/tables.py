@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from airbench.analysis.compare import compare_runs, comparison_lines, same_images
+from airbench.analysis.compare import compare_runs, comparison_lines, same_images, warnings
 from airbench.analysis.labels import labels
 from airbench.analysis.machines import time_notes
 from airbench.analysis.report.order import best_first
@@ -52,7 +52,8 @@ def markdown_report(runs: Sequence[RunRecord], sections: Sequence[Section] = ())
     for group in same_images(runs):
         ordered = best_first(group)
         lines += [*markdown_table(summary_rows(ordered)), ""]
-        lines += [line for note in time_notes(ordered, labels(ordered)) for line in (note, "")]
+        notes = warnings(ordered) if len(group) > 1 else time_notes(ordered, labels(ordered))
+        lines += [line for note in notes for line in (note, "")]
         if len(group) > 1:
             lines += ["```", *_comparisons(ordered), "```", ""]
     for section in sections:
