@@ -33,6 +33,11 @@ _HOMES = {
 __all__ = list(_HOMES)
 
 
+def __dir__() -> list[str]:
+    """Return the public names, for completion in a notebook."""
+    return sorted({*__all__, "__version__", "__doc__"})
+
+
 def __getattr__(name: str) -> Any:
     """Import public names on first use, so that `import airbench` alone does not load torch."""
     if name in _HOMES:

@@ -242,7 +242,7 @@ def difference_text(found: Difference) -> str:
 
 
 def warnings(runs: Sequence[RunRecord], names: Sequence[str] | None = None) -> list[str]:
-    """Return warnings about what makes runs hard to compare: different hardware or code, failed or missing trials."""
+    """Return warnings on what makes runs hard to compare: other hardware or code, failed or missing trials, damage."""
     lines = []
     for label, path in (
         ("hardware", ("environment", "device")), ("precision", ("environment", "precision")),
@@ -257,6 +257,8 @@ def warnings(runs: Sequence[RunRecord], names: Sequence[str] | None = None) -> l
     for run, name in zip(runs, names, strict=True):
         if run.failed or run.missing:
             lines.append(f"warning: {name}: {len(run.failed)} trials failed, {len(run.missing)} missing")
+        if run.problems:
+            lines.append(f"warning: {name}: the run folder is damaged: {'; '.join(run.problems)}")
     return lines
 
 

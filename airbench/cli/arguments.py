@@ -2,13 +2,25 @@
 
 import argparse
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airbench.errors import AirbenchError
 from airbench.recipe.plugins import load_plugin
 
 if TYPE_CHECKING:
     from airbench.experiment.run import Options
+
+
+class Once(argparse.Action):
+    """An option whose second value would silently replace the first."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Keep the value. Ends with an error if there is one already."""
+        if getattr(namespace, self.dest, None) is not None:
+            parser.error(f"{option} is given twice; several settings at once are varied by airbench sweep --axis")
+        setattr(namespace, self.dest, values)
 
 
 def positive(text: str) -> int:

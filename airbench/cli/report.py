@@ -57,6 +57,8 @@ def _report(options: argparse.Namespace) -> int:
     for run in runs:
         if not run.finished:
             print(f"airbench: {run.path}: no trial finished, so it is not in the report", file=sys.stderr)
+        elif run.problems:
+            print(f"airbench: {run.path}: the run folder is damaged: {'; '.join(run.problems)}", file=sys.stderr)
     runs = [run for run in runs if run.finished]
     if not runs and not sections:
         raise AirbenchError("no run has a finished trial to report on; airbench runs lists all runs")

@@ -176,6 +176,8 @@ def _finish(sweep: "Sweep", options: argparse.Namespace) -> int:
     print(f"{sweep.count or len(sweep.settings)} settings → {sweep.path}", flush=True)
     with _resumable(sweep.path):
         sweep = search(sweep, _say, execution(options))
+    if not any(run.finished for run in sweep.runs().values()):
+        raise AirbenchError(f"{sweep.path}: no trial of any setting finished, so there is no best one")
     print()
     for line in result_lines(sweep):
         print(line)

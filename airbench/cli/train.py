@@ -8,7 +8,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airbench.cli.arguments import add_execution, add_overrides, add_plugins, execution, load_plugins, natural, positive
+from airbench.cli.arguments import (
+    Once,
+    add_execution,
+    add_overrides,
+    add_plugins,
+    execution,
+    load_plugins,
+    natural,
+    positive,
+)
 from airbench.cli.explain import head_lines, result_lines
 from airbench.cli.recipes import read_recipes
 from airbench.errors import AirbenchError
@@ -63,7 +72,9 @@ def add_commands(commands: Any) -> None:
     train.add_argument("--out", type=Path, default=_RUNS, metavar="DIR", help="where run folders go (default runs)")
     train.add_argument("--explain", action="store_true", help="say what is trained, how to read it and what to do next")
     train.add_argument("--print-recipe", action="store_true", help="print the recipe with all its defaults and exit")
-    train.add_argument("--vary", metavar="KEY=A,B", help="train each recipe at these values of a setting, interleaved")
+    train.add_argument(
+        "--vary", action=Once, metavar="KEY=A,B", help="train each recipe at these values of a setting, interleaved"
+    )
     train.add_argument("--resume", type=Path, nargs="+", metavar="RUN", help="resume runs: see airbench resume")
     train.add_argument("--force", action="store_true", help="with --resume: even if code or machine have changed")
     add_execution(train)

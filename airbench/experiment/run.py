@@ -29,6 +29,7 @@ from airbench.runs import (
     RUN,
     SPECTRA,
     SUMMARY,
+    TRIALS,
     RunFolder,
     RunFolderError,
     RunRecord,
@@ -245,7 +246,8 @@ def _reopened(
     seed: int = record.facts["seed"]
     now, _ = experiment.facts(loaded, record.planned or 0, seed, measure=False)
     changed = what_changed(record.facts, now, elsewhere="ray" in now)
-    changed = [p for p in record.problems if p.startswith(RECIPE)] + changed
+    edited = [p for p in record.problems if p.startswith(RECIPE) or (p.startswith(TRIALS) and "changed" in p)]
+    changed = edited + changed
     if changed and not force:
         raise AirbenchError(
             f"{record.path}: not resumed, because it would mix two experiments: {'; '.join(changed)}. "

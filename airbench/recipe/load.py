@@ -108,8 +108,33 @@ def _overridden(node: Node, overrides: Sequence[str | Node]) -> tuple[Node, Move
     assert isinstance(over.value, dict)
     if "name" in over.value:  # so that merging does not take the new name for another kind of component
         node = Node({**node.value, "name": over.value["name"]}, node.file)  # type: ignore[dict-item]
+    _check_removals(over, node)
     node = _without_null(merge(node, over), ("optimizers",))
     return _written_out(_without_null(node, ("data", "augment"))), moved
+
+
+def _check_removals(over: Node, base: Node) -> None:
+    """Raise RecipeError if a null would remove a group or an augmentation that there is not: its name is mistyped.
+
+    An augmentation that one can have may be null anyhow: a sweep takes it away from a recipe with and without it.
+    """
+    for path, others in ((("optimizers",), ()), (("data", "augment"), tuple(TRANSFORMS))):
+        removed, there = _section(over, path), _section(base, path)
+        for key, node in removed.items():
+            if node.value is None and key not in there and key not in others:
+                near = difflib.get_close_matches(key, there, n=1)
+                hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(there) or 'none'}"
+                raise RecipeError(f"{node.place}: {'.'.join(path)}.{key} = null: nothing to remove; {hint}")
+
+
+def _section(node: Node, path: tuple[str, ...]) -> dict[str, Node]:
+    """Return the entries of a section; none if there is no such section."""
+    for step in path:
+        inner = node.value.get(step) if isinstance(node.value, dict) else None
+        if inner is None:
+            return {}
+        node = inner
+    return node.value if isinstance(node.value, dict) else {}
 
 
 def _without_null(node: Node, path: tuple[str, ...]) -> Node:
@@ -181,6 +206,7 @@ def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[Node, Mo
     own = {key: value for key, value in node.value.items() if key != "extends" and not _is_empty_section(key, value)}
     child, moved = move_settings(Node(own, node.file, node.line))
     if parent is None:
+        _check_removals(child, Node({}, str(path)))
         return child, tuple(moved)
     if not isinstance(parent.value, str):
         raise RecipeError(f"{parent.place}: extends = {parent.plain()!r}: give the name of one recipe file")
@@ -198,6 +224,7 @@ def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[Node, Mo
     assert isinstance(base.value, dict)
     # Name and description are not inherited.
     inherited = {k: v for k, v in base.value.items() if k not in ("name", "description")}
+    _check_removals(child, base)
     return merge(Node(inherited, base.file, base.line), child), (*moved_before, *moved)
 
 

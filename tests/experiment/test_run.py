@@ -362,6 +362,7 @@ def test_a_run_that_is_named_twice_is_resumed_once_or_not_at_all(
         (["compare", "RUN", "RUN2", "train.epochs=4"], "train.epochs=4: changes recipes that are trained"),
         (["compare", "RUN", "RUN2", "--device", "cpu"], "--device: changes recipes that are trained"),
         (["compare", MUON, MUON], "are the same recipe"),
+        (["train", MUON, "--vary", "train.epochs=1,2", "--vary", "train.batch_size=5,6"], "--vary is given twice"),
         (["sweep", MUON, "--axis", "train.epochs=1,2", "--no-prune"], "--no-prune belongs to --tpe"),
     ],
 )
@@ -371,5 +372,26 @@ def test_options_without_effect_are_refused(
     runs = {"RUN": tmp_path / "a", "RUN2": tmp_path / "b"}
     for folder in runs.values():
         fake_run(folder, [0.94, 0.941])
-    assert main([str(runs.get(word, word)) for word in words]) == 2
+    try:
+        code = main([str(runs.get(word, word)) for word in words])
+    except SystemExit as answered_by_argparse:
+        code = int(str(answered_by_argparse.code))
+    assert code == 2
     assert why in capsys.readouterr().err
+
+
+def test_a_run_whose_accuracy_was_edited_is_not_resumed_nor_compared_without_a_word(
+    few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = interrupted_run(tmp_path / "cut", monkeypatch)
+    trials = cut / "trials.jsonl"
+    row = json.loads(trials.read_text())
+    trials.write_text(json.dumps({**row, "accuracy": 0.99}) + "\n")
+    capsys.readouterr()
+    assert main(["resume", str(cut)]) == 2
+    assert "not resumed" in (error := capsys.readouterr().err)
+    assert "trials.jsonl:1: changed" in error
+    assert main(["train", MUON, *TINY, "--trials", "2", "--seed", "5", "--out", str(tmp_path / "other")]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(cut), str(only(tmp_path / "other"))]) == 0
+    assert "damaged: trials.jsonl:1: changed" in capsys.readouterr().err

@@ -423,3 +423,28 @@ def test_what_is_written_wrongly_is_answered_with_what_to_write(text: str, why: 
     (tmp_path / "mine.yaml").write_text(f"extends: airbench94_muon\n{text}\n")
     with pytest.raises(RecipeError, match=why):
         load_recipes(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("override", "why"),
+    [
+        ("optimizers.fliters=null", "optimizers.fliters = null: nothing to remove; did you mean 'filters'?"),
+        ("data.augment.flipp=null", "data.augment.flipp = null: nothing to remove; did you mean 'flip'?"),
+        ("optimizers.x=null", "optimizers.x = null: nothing to remove; there are: filters, whiten_bias, biases, head"),
+    ],
+)
+def test_a_null_that_removes_nothing_is_a_typo(override: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=re.escape(f"command line: {why}")):
+        load_recipe(MUON, [override])
+    section, _, entry = override.removesuffix("=null").rpartition(".")
+    inner = f"{{{entry}: null}}"
+    for step in reversed(section.split(".")):
+        inner = f"{{{step}: {inner}}}"
+    file = tmp_path / "ablation.yaml"
+    file.write_text(f"extends: airbench94_muon\n{inner[1:-1]}\n")
+    with pytest.raises(RecipeError, match=re.escape(f"{file}:2: {why}")):
+        load_recipe(file)
+
+
+def test_an_augmentation_that_a_recipe_lacks_may_be_null() -> None:
+    assert load_recipe(MUON, ["data.augment.color_jitter=null"]).recipe == load_recipe(MUON).recipe

@@ -242,3 +242,14 @@ def test_a_sweep_goes_on_only_with_the_recipe_and_the_code_of_its_first_settings
     recipe.write_text(written)
     assert main(again) == 0
     assert read(sweep.path).run_of(0) is not None
+
+
+def test_a_sweep_in_which_nothing_trained_has_no_best_setting(
+    few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    axes = ["--axis", "train.batch_size=5000,6000", "--held-out", "100"]
+    assert main(["sweep", "airbench94_muon", *WORDS, *axes, "--out", str(tmp_path)]) == 2
+    assert "no trial of any setting finished, so there is no best one" in capsys.readouterr().err
+    assert not (folder_of(tmp_path) / "best.yaml").exists()
+    page = tmp_path / "report.html"
+    assert main(["report", str(folder_of(tmp_path)), "--out", str(page)]) in (0, 2)
