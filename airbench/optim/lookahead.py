@@ -14,15 +14,18 @@ class Lookahead:
         self.fast = [t for t in net.state_dict().values() if t.is_floating_point()]
         self.slow = [t.clone() for t in self.fast]
         self.config, self.total_steps = config, total_steps
+        self._begun = False
 
     def after_step(self, steps_done: int) -> None:
         """Update the slow copy and reset the net to it, every ``every`` steps."""
         if steps_done % self.config.every == 0:
+            self._begun = True
             self._update(step_size(self.config, steps_done, self.total_steps))
 
     def finish(self) -> None:
-        """Copy the slow weights into the net."""
-        self._update(0.0)
+        """Copy the slow weights into the net. A training of fewer steps than ``every`` keeps what it trained."""
+        if self._begun:
+            self._update(0.0)
 
     @torch.no_grad()
     def _update(self, towards_fast: float) -> None:
@@ -46,13 +49,8 @@ def check_lookahead(config: schema.Lookahead | None, steps: int, total_steps: in
 
     ``total_steps``: those that the formula counts, which may be one more.
     """
-    if config is None:
+    if config is None or config.every > steps:
         return
-    if config.every > steps:
-        raise RecipeError(
-            f"lookahead.every = {config.every}: the training has {steps} steps, so that the net would end as it began; "
-            "give at most that, train longer, or set lookahead to null"
-        )
     if not any(step_size(config, step, total_steps) > 0 for step in range(config.every, steps + 1, config.every)):
         raise RecipeError(
             f"lookahead.decay = {config.decay:g}: with every = {config.every} and power = {config.power:g} the slow "

@@ -7,7 +7,8 @@ class Lookahead(Config):
     """A slow copy of the weights and batch statistics, to which the net is reset (Zhang et al. 2019).
 
     At every `every`-th step t of T the slow copy moves 1 - decay^every · (t / T)^power of the way to the net. The net
-    ends as the slow copy: steps after its last update are lost.
+    ends as the slow copy: steps after its last update are lost. A training of
+    fewer than `every` steps keeps its own weights.
     """
 
     every: Count = 5

@@ -38,7 +38,7 @@ def test_without_ray_the_flag_says_so_in_one_line(
     monkeypatch.chdir(tmp_path)
     recipe = tmp_path / "one.yaml"
     recipe.write_text("extends: quickstart\n")
-    words = {"compare": [str(recipe)], "time-to-target": ["--epochs", "1,2"]}.get(command, [])
+    words = {"compare": ["quickstart_sgd"], "time-to-target": ["--epochs", "1,2"]}.get(command, [])
     assert main([command, str(recipe), *words, "--trials", "2", "--ray"]) == 2
     assert capsys.readouterr().err == "airbench: --ray: Ray is not installed; pip install 'airbench[ray]'\n"
 

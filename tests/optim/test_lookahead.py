@@ -35,14 +35,24 @@ def test_acts_every_fifth_step_with_growing_decay() -> None:
 
 def test_ends_with_the_slow_weights() -> None:
     net, lookahead = make()
+    lookahead.after_step(5)
     move(net, 7.0)
     lookahead.finish()
     assert not net.weight.any()
 
 
+def test_a_training_too_short_for_an_update_keeps_its_weights() -> None:
+    net, lookahead = make()
+    move(net, 7.0)
+    lookahead.after_step(4)
+    lookahead.finish()
+    assert torch.equal(net.weight, torch.full((1, 2), 7.0))
+
+
 def test_batch_statistics_are_averaged_too_and_counters_are_not() -> None:
     net = nn.BatchNorm2d(3)
     lookahead = Lookahead(net, Config(), total_steps=10)
+    lookahead.after_step(5)
     net.running_mean.fill_(5.0)  # type: ignore[union-attr]
     net.num_batches_tracked.fill_(9)  # type: ignore[union-attr]
     lookahead.finish()

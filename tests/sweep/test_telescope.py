@@ -144,7 +144,7 @@ def test_a_telescope_from_end_to_end(
     assert load_recipe(large.path / "best.yaml").recipe.net.widths == (4, 8, 8)  # type: ignore[attr-defined]
     printed = capsys.readouterr().out
     assert f"best {key}:" in printed
-    assert " octaves (" in printed
+    assert " octaves" in printed
     optima = json.loads((folder / "optima.json").read_text())[key]
     assert [each["at"] for each in optima] == ["[2,4,4]", "[4,8,8]"]
     assert all(each["low"] <= each["best"] <= each["high"] for each in optima)
