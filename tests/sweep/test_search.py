@@ -188,8 +188,11 @@ def test_a_setting_that_cannot_be_trained_is_the_worst_and_ends_nothing(
 
 def test_all_settings_may_fail(few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     axes = ["--axis", "optimizers.head.lr=1e19,1e20", "--axis", "optimizers.biases.lr=1e19,1e20", "--held-out", "100"]
-    assert main(["sweep", "airbench94_muon", *WORDS, *axes, "--again", "0", "--out", str(tmp_path)]) == 0
-    assert "best: " in capsys.readouterr().out
+    assert main(["sweep", "airbench94_muon", *WORDS, *axes, "--again", "0", "--out", str(tmp_path)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out.count("FAILED: the loss is nan") == 4
+    assert "best: " not in printed.out
+    assert "no trial of any setting finished" in printed.err
 
 
 def test_on_test_means_the_test_images_even_if_the_recipe_holds_some_out(few_shapes: Dataset, tmp_path: Path) -> None:
