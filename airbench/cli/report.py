@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord, find_runs, read_run
+from airbench.runs.files import named_twice
 
 if TYPE_CHECKING:
     from airbench.analysis.report.sections import Section
@@ -75,7 +76,7 @@ def _named(paths: Sequence[Path], form: str) -> "tuple[list[RunRecord], list[Sec
     sweeps = [path for path in paths if is_sweep_folder(path)]
     if sweeps and form not in WITH_SWEEPS:
         raise AirbenchError(f"{sweeps[0]}: a sweep is part of a report as {' or '.join(WITH_SWEEPS)}, not as {form}")
-    twice = next((path for i, path in enumerate(sweeps) if path.resolve() in [p.resolve() for p in sweeps[:i]]), None)
+    twice = named_twice(sweeps)
     if twice is not None:
         raise AirbenchError(f"{twice}: is named twice; name each sweep only once")
     return [read_run(path) for path in paths if path not in sweeps], [_section(path) for path in sweeps]

@@ -37,6 +37,7 @@ from airbench.runs import (
     read_run,
     weights_name,
 )
+from airbench.runs.files import named_twice
 from airbench.training.callback import Callback, Callbacks
 
 
@@ -216,8 +217,7 @@ def resume_experiment(
     ``data`` is the current path of the images. Raises AirbenchError if recipe, code, data or machine have changed,
     unless ``force`` is set; the changes are then recorded in ``run.json``.
     """
-    places = [path.resolve() for path in paths]
-    twice = next((path for path in paths if places.count(path.resolve()) > 1), None)
+    twice = named_twice(paths)
     if twice is not None:
         raise AirbenchError(f"{twice}: is named twice; name each run only once")
     with ExitStack() as locks:

@@ -41,8 +41,17 @@ class GroupwiseOptimizer(Optimizer):
                 raise ValueError(f"{type(self).__name__}: {name} = {settings[name]} is out of range")
 
     def _in_range(self, settings: dict[str, Any]) -> Mapping[str, bool]:
-        """Return, for each setting that has a range, whether its value is within."""
-        raise NotImplementedError
+        """Return, for each setting that has a range, whether its value is within: of those that most optimizers have.
+
+        An optimizer adds its own.
+        """
+        ranges = {
+            "lr": is_rate,
+            "momentum": is_share,
+            "weight_decay": is_decay,
+            "max_momentum_norm": is_limit,
+        }
+        return {name: fine(settings[name]) for name, fine in ranges.items() if name in settings}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state, as any PyTorch optimizer, so that training goes on with the same bits."""
@@ -100,6 +109,16 @@ class GroupwiseOptimizer(Optimizer):
 def is_rate(lr: float | Tensor) -> bool:
     """Return whether ``lr`` can be a learning rate. A tensor may be on a device, where its value is not read."""
     return isinstance(lr, Tensor) or lr >= 0
+
+
+def is_share(momentum: float) -> bool:
+    """Return whether ``momentum`` can be the fraction of a buffer that is kept."""
+    return 0 <= momentum < 1
+
+
+def is_decay(weight_decay: float) -> bool:
+    """Return whether ``weight_decay`` can be one."""
+    return weight_decay >= 0
 
 
 def is_limit(norm: float | None) -> bool:

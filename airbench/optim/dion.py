@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from airbench.optim.base import GroupwiseOptimizer, is_limit, is_rate
+from airbench.optim.base import GroupwiseOptimizer
 from airbench.optim.decay import add, decay, limit_norms
 from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.optim.orthogonalize import Orthogonalizer, inverse_sqrt
@@ -59,11 +59,8 @@ class Dion(GroupwiseOptimizer):
 
     def _in_range(self, settings: dict[str, Any]) -> dict[str, bool]:
         return {
-            "lr": is_rate(settings["lr"]),
-            "momentum": 0 <= settings["momentum"] < 1,
+            **super()._in_range(settings),
             "rank_fraction": 0 < settings["rank_fraction"] <= 1,
-            "weight_decay": settings["weight_decay"] >= 0,
-            "max_momentum_norm": is_limit(settings["max_momentum_norm"]),
         }
 
     def _check_group(self, group: dict[str, Any]) -> None:

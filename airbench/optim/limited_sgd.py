@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from airbench.optim.base import GroupwiseOptimizer, is_rate
+from airbench.optim.base import GroupwiseOptimizer
 from airbench.optim.decay import add, limit_norms
 
 
@@ -38,10 +38,8 @@ class LimitedSGD(GroupwiseOptimizer):
 
     def _in_range(self, settings: dict[str, Any]) -> dict[str, bool]:
         return {
-            "lr": is_rate(settings["lr"]),
-            "momentum": 0 <= settings["momentum"] < 1,
+            **super()._in_range(settings),
             "max_momentum_norm": settings["max_momentum_norm"] > 0,
-            "weight_decay": settings["weight_decay"] >= 0,
         }
 
     def _step_group(self, group: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from airbench.optim.base import GroupwiseOptimizer, is_limit, is_rate
+from airbench.optim.base import GroupwiseOptimizer, is_limit
 from airbench.optim.blocks import blocks, check_split, joined, num_rows
 from airbench.optim.decay import add, decay, decay_cautiously, limit_norms, norm_factor
 from airbench.optim.flatten import NAMES, Layout, layout
@@ -104,16 +104,13 @@ class Muon(GroupwiseOptimizer):
     def _in_range(self, settings: dict[str, Any]) -> dict[str, bool]:
         beta = settings["neuron_beta"]
         return {
-            "lr": is_rate(settings["lr"]),
-            "momentum": 0 <= settings["momentum"] < 1,
-            "weight_decay": settings["weight_decay"] >= 0,
+            **super()._in_range(settings),
             "momentum_convention": settings["momentum_convention"] in ("sum", "lerp"),
             "flatten": settings["flatten"] in NAMES,
             "operator_side": settings["operator_side"] >= 1,
             "split": settings["split"] >= 1,
             "adjust_lr": settings["adjust_lr"] in _ADJUST_LR,
             "max_update_norm": is_limit(settings["max_update_norm"]),
-            "max_momentum_norm": is_limit(settings["max_momentum_norm"]),
             "neuron_beta": beta is None or 0 <= beta < 1,
         }
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from airbench.optim.base import GroupwiseOptimizer, is_limit, is_rate
+from airbench.optim.base import GroupwiseOptimizer
 from airbench.optim.decay import limit_norms
 from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.recipe import optimizers as schema
@@ -36,11 +36,8 @@ class NormalizedMomentum(GroupwiseOptimizer):
 
     def _in_range(self, settings: dict[str, Any]) -> dict[str, bool]:
         return {
-            "lr": is_rate(settings["lr"]),
-            "momentum": 0 <= settings["momentum"] < 1,
+            **super()._in_range(settings),
             "eps": settings["eps"] > 0,
-            "weight_decay": settings["weight_decay"] >= 0,
-            "max_momentum_norm": is_limit(settings["max_momentum_norm"]),
         }
 
     def _step_group(self, group: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from airbench.errors import RecipeError
-from airbench.optim.base import GroupwiseOptimizer, is_limit, is_rate
+from airbench.optim.base import GroupwiseOptimizer
 from airbench.optim.decay import add, decay, limit_norms
 from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.optim.orthogonalize import Orthogonalizer, build_orthogonalizer, newton_schulz, orthogonalize_all
@@ -62,11 +62,9 @@ class Scion(GroupwiseOptimizer):
 
     def _in_range(self, settings: dict[str, Any]) -> dict[str, bool]:
         return {
-            "lr": is_rate(settings["lr"]),
-            "momentum": 0 <= settings["momentum"] < 1,
+            **super()._in_range(settings),
             "norm": settings["norm"] in ("auto", "spectral", "sign", "rms"),
             "radius": settings["radius"] > 0,
-            "max_momentum_norm": is_limit(settings["max_momentum_norm"]),
         }
 
     def _check_group(self, group: dict[str, Any]) -> None:

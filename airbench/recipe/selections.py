@@ -93,7 +93,11 @@ class RecordedLoss(SelectionConfig):
     def rows_at(self, step: int, total: int, per_epoch: float, batch_size: int) -> int:
         """Return fewer images between ``start`` and ``until``."""
         start, end = self._span(total, per_epoch)
-        return batch_size - (rounded_down(self.drop * batch_size) if start <= step < end else 0)
+        return batch_size - (self.dropped(batch_size) if start <= step < end else 0)
+
+    def dropped(self, batch_size: int) -> int:
+        """Return how many images of a batch are dropped."""
+        return rounded_down(self.drop * batch_size)
 
     def changes(self, total: int, per_epoch: float) -> tuple[int, ...]:
         """Return the beginning and the end."""

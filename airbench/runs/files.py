@@ -5,6 +5,7 @@ import hashlib
 import os
 import stat
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,6 +45,16 @@ class RunFolderError(AirbenchError):
 
 class UnsavedTrialError(RunFolderError):
     """A finished trial that cannot be written. The message is all that is left of it, and is never shortened."""
+
+
+def named_twice(paths: Sequence[Path]) -> Path | None:
+    """Return a path that leads where one before it does; None if there is none."""
+    places: set[Path] = set()
+    for path in paths:
+        if path.resolve() in places:
+            return path
+        places.add(path.resolve())
+    return None
 
 
 def content(file: Path) -> bytes:

@@ -167,11 +167,11 @@ def read_run(path: Path) -> RunRecord:
     trials = _read_trials(lines, problems)
     rows = [line for _, line in lines]
     linked = is_chained(rows)
-    if is_partly_chained(rows):
-        problems.append(f"{TRIALS}: some lines have hashes and others have none; it was changed")
     if linked:
         broken = broken_links(facts, rows)
         problems += [f"{TRIALS}:{lines[i - 1][0]}: changed, or not the line that was written there" for i in broken]
+    elif is_partly_chained(rows):
+        problems.append(f"{TRIALS}: some lines have hashes and others have none; it was changed")
     spectra = _read_mapping(path / SPECTRA, json.loads, problems) if (path / SPECTRA).exists() else {}
     record = RunRecord(path, facts, recipe, tuple(trials), spectra, ())
     if facts and record.planned is None:

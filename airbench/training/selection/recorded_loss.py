@@ -97,7 +97,7 @@ def thin_out(easy: Tensor, chance: Tensor, rows: int) -> tuple[Tensor, Tensor]:
 def build_recorded_loss(config: RecordedLoss, setup: TrialSetup) -> RecordedLossSelection:
     """Build the selection for the trials of a setup. Raises RecipeError if it would drop nothing."""
     size = setup.recipe.train.batch_size
-    if int(config.drop * size) == 0:
+    if config.dropped(size) == 0:
         raise RecipeError(
             f"train.selection.drop = {config.drop:g}: of a batch of {size} images, that is less than one; "
             "give more, or leave out the selection"
