@@ -197,17 +197,20 @@ def _siblings(path: Path) -> str:
 
 
 def parse_override(text: str, place: str = COMMAND_LINE) -> Node:
-    """Parse ``a.b.c=value``, the value as YAML, into a nested mapping. ``place`` is where the user wrote it."""
+    """Parse ``a.b.c=value``, the value as YAML, into a nested mapping. ``place`` is where the user wrote it.
+
+    ``a.b,c.d=value`` sets both ``a.b.d`` and ``a.c.d``, so that an axis of a sweep can tie settings together.
+    """
     key, equals, value = text.partition("=")
-    steps = key.strip().split(".")
-    if not equals or not all(steps) or len(steps) > DEEPEST:
+    steps = [step.split(",") for step in key.strip().split(".")]
+    if not equals or not all(all(names) for names in steps) or len(steps) > DEEPEST:
         raise RecipeError(f"{place}: '{text[:80]}' is not of the form key.subkey=value")
     try:
         node = parse_yaml(value, COMMAND_LINE).moved_to(place)
     except RecipeError as error:
         raise RecipeError(f"{place}: {text}: {str(error).removeprefix(COMMAND_LINE + ': ')}") from None
-    for step in reversed(steps):
-        node = Node({step: node}, place)
+    for names in reversed(steps):
+        node = Node(dict.fromkeys(names, node), place)
     return node
 
 

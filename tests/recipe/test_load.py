@@ -186,6 +186,19 @@ def test_changing_the_optimizer_starts_its_settings_over() -> None:
     assert (filters.name, filters.params) == ("sgd", "*conv?.weight")
 
 
+def test_an_override_of_several_names_sets_each_of_them() -> None:
+    tied = load_recipe(MUON, ["optimizers.head,biases.lr=0.02"]).recipe
+    apart = load_recipe(MUON, ["optimizers.head.lr=0.02", "optimizers.biases.lr=0.02"]).recipe
+    assert tied == apart
+    assert tied.optimizers["head"].lr == tied.optimizers["biases"].lr == 0.02
+    assert tied.optimizers["filters"].lr == 0.24
+
+
+@pytest.mark.parametrize("override", ["optimizers.head,.lr=0.02", "optimizers.,.lr=0.02", ",=1"])
+def test_a_name_left_out_between_commas_is_refused(override: str) -> None:
+    assert "is not of the form key.subkey=value" in error_of(MUON, override)
+
+
 def test_overrides_are_typed_as_yaml() -> None:
     recipe = load_recipe(MUON, ["train.epochs=1e1", "data.path=null", "net.widths=[1,2]", "name=it"]).recipe
     assert recipe.train.epochs == 10.0
