@@ -102,6 +102,8 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(
         (["train", MUON, "--data", "~nobody-of-this-name/x"], "home folder"),
         (["compare", MUON], "two or more recipes"),
         (["compare", "runs/typo", "runs/b"], "runs/typo: no such run"),
+        (["compare", "speedrun", "spedrun"], "spedrun: no such run or recipe; did you mean speedrun?"),
+        (["sweep", "tune_mun"], "tune_mun: no such sweep or recipe; did you mean tune_muon?"),
         (["time-to-target", "train.epochs=4"], "no recipe given"),
         (["time-to-target", MUON, *TINY], "one recipe and two or more lengths"),
         (["time-to-target", MUON, *TINY, "--epochs", "1,1"], "train.epochs = [1, 1]: 1 is listed twice"),

@@ -72,12 +72,76 @@ def test_component_of_the_page_trains_two_steps(
     assert [trial.accuracy for trial in read_run(folder).trials] == [run.finished[0].accuracy]
 
 
+def page_of(kind: str, folder: Path) -> tuple[str, str]:
+    """Write plugin and recipe of ``kind``, as the page has them; return their paths."""
+    code, recipe = next((code, recipe) for each, code, recipe in SECTIONS if each == kind)
+    (folder / "mine.py").write_text(code, encoding="utf-8")
+    (folder / "mine.yaml").write_text(recipe, encoding="utf-8")
+    return str(folder / "mine.py"), str(folder / "mine.yaml")
+
+
+@pytest.mark.parametrize("command", ["profile", "scaling"])
+def test_a_net_of_the_users_is_measured(
+    command: str, clean_registries: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin, recipe = page_of("net", tmp_path)
+    words = [recipe, "train.batch_size=8", "net.width=4", "--device", "cpu"]
+    assert main([command, *words, "--plugin", plugin]) == 0
+    output = capsys.readouterr().out
+    expected = {"profile": ("\n1 ", "a whole step"), "scaling": ("batch size", "side of an image")}[command]
+    assert all(each in output for each in expected)
+    assert "width" not in output
+
+
+def test_a_mistake_in_a_plugin_is_told_with_file_and_line(
+    clean_registries: None, few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin, recipe = page_of("net", tmp_path)
+    code = Path(plugin).read_text(encoding="utf-8").replace("pixels, config.width)", "pixels, config.wdith)")
+    Path(plugin).write_text(code, encoding="utf-8")
+    line = next(n for n, text in enumerate(code.splitlines(), 1) if "wdith" in text)
+    words = [word for word in SHORT if not word.startswith("net.")]
+    assert main(["train", recipe, *words, "data.name=shapes", "--plugin", plugin, "--out", str(tmp_path / "r")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"mine.py:{line}: AttributeError: " in error
+    traceback = Path(error.strip().rpartition("the traceback is in ")[2])
+    assert "Traceback" in traceback.read_text(encoding="utf-8")
+    traceback.unlink()
+
+
+def test_trials_with_a_plugin_are_trained_again_with_it_and_not_without(
+    clean_registries: None, few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin, recipe = page_of("optimizer", tmp_path)
+    out = tmp_path / "runs"
+    words = [*SHORT, "net.widths=[4,8,8]", "data.name=shapes", "--device", "cpu", "--out", str(out)]
+    assert main(["train", recipe, *words, "--plugin", plugin]) == 0
+    (folder,) = map(str, out.iterdir())
+    capsys.readouterr()
+    assert main(["verify", folder, "--rerun", "1", "--plugin", plugin]) == 1  # no record, as with every plugin
+    assert "equal to the last bit" in capsys.readouterr().out
+    for name in set(OPTIMIZERS) & {"lion"}:
+        OPTIMIZERS.remove(name)
+    plugins._loaded.clear()
+    assert main(["verify", folder, "--rerun", "1"]) == 2
+    error = capsys.readouterr().err
+    assert "trained with --plugin mine.py: give the same" in error
+    assert main(["verify", folder, "--plugin", plugin]) == 2
+    assert "belong to --rerun" in capsys.readouterr().err
+
+
 def test_a_plugin_that_fails_says_so_in_one_line(
     tmp_path: Path, clean_registries: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = str(CONFIGS / "quickstart.yaml")
     (tmp_path / "broken.py").write_text("raise ValueError('no\\nway')\n")
-    for plugin, said in (("broken.py", "ValueError: no way"), ("gone.py", "not a Python file")):
+    (tmp_path / "typo.py").write_text("x = 1\ny = = 2\n")
+    for plugin, said in (
+        ("broken.py", "broken.py:1: ValueError: no way"),
+        ("typo.py", "typo.py:2: SyntaxError"),
+        ("gone.py", "not a Python file"),
+    ):
         assert main(["train", recipe, "--plugin", str(tmp_path / plugin)]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1

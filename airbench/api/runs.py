@@ -4,8 +4,8 @@ from pathlib import Path
 
 from airbench.device import choose_machine, prepare
 from airbench.errors import AirbenchError, DeviceError
-from airbench.recipe import load_recipe
-from airbench.runs import RECIPE, read_run, weights_name
+from airbench.experiment.recorded import recorded_recipe
+from airbench.runs import read_run, weights_name
 from airbench.runs.files import content
 from airbench.training.saved import TrainedNet, read_net
 
@@ -23,7 +23,7 @@ def load_net(run: str | Path, trial: int | None = None, device: str = "auto") ->
         raise AirbenchError(f"{record.path}: no weights{wanted}{which}; train with --save weights")
     index = kept[0] if trial is None else trial
     file = record.path / weights_name(index)
-    recipe = load_recipe(record.path / RECIPE, [f"engine.device={device}"]).recipe
+    recipe = recorded_recipe(record, [f"engine.device={device}"]).recipe
     try:
         machine = choose_machine(recipe.engine)
     except DeviceError:  # a precision that this machine does not have

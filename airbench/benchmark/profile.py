@@ -112,7 +112,7 @@ def _layer(name: str, layer: nn.Module, x: Tensor, machine: Machine, repeats: in
             works["weight"] = _gradient(layer, x.detach(), params, gradient)
         passes = 1 + (not first) + layer.weight.requires_grad
         flop = 2.0 * out.numel() * layer.weight[0].numel() * passes
-    else:  # batch normalisation takes both gradients from one pass over the same sums
+    elif x.requires_grad or params:  # batch normalisation takes both gradients from one pass over the same sums
         works["input"] = _gradient(layer, x, params, gradient)
     seconds = _medians(works, machine, repeats)
     return Part(name, seconds["forward"], seconds.get("input", NAN), seconds.get("weight", NAN), flop)

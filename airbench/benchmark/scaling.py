@@ -27,20 +27,24 @@ class Growth:
 def measure_growth(recipe: Recipe, machine: Machine, side: int = 32, repeats: int = 3) -> Iterator[Growth]:
     """Vary one quantity at a time; the others are those of ``recipe``, except for a quarter of its batch size.
 
-    Widths are those of the first group, with the others in proportion. Threads are varied on a CPU only.
+    Widths are those of the first group, with the others in proportion; a net of the user's that does not say how it is
+    scaled (``NetConfig.scaled``) has none. Threads are varied on a CPU only.
     """
     batch = max(2, recipe.train.batch_size // 4)
 
     def step(batch: int = batch, side: int = side, share: float = 1.0) -> Callable[[], None]:
-        scaled = recipe.model_copy(update={"net": recipe.net.scaled(share)})
-        return build_step(scaled, machine, machine.dtype, batch, replace(CIFAR, side=side))
+        net = recipe.net.scaled(share) if share < 1 else recipe.net
+        return build_step(
+            recipe.model_copy(update={"net": net}), machine, machine.dtype, batch, replace(CIFAR, side=side)
+        )
 
     machine.use()
     batches = sorted({max(2, recipe.train.batch_size // part) for part in (8, 4, 2, 1)})
     yield _growth("batch size", {size: step(size) for size in batches}, machine, repeats)
     whole = recipe.net.first_width
-    shares = {max(1, round(share * whole)): share for share in (0.25, 0.5, 1.0)}
-    yield _growth("width", {width: step(share=share) for width, share in shares.items()}, machine, repeats)
+    if whole is not None:
+        shares = {max(1, round(share * whole)): share for share in (0.25, 0.5, 1.0)}
+        yield _growth("width", {width: step(share=share) for width, share in shares.items()}, machine, repeats)
     yield _growth("side of an image", {s: step(side=s) for s in (side, 3 * side // 2, 2 * side)}, machine, repeats)
     threads = [count for count in (1, 2, 4, 8, 16) if count <= cpu_count()]
     if machine.device.type == "cpu" and len(threads) > 1:

@@ -8,12 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airbench.cli.arguments import add_execution, add_overrides, execution, natural, positive
+from airbench.cli.arguments import (
+    add_execution,
+    add_overrides,
+    add_plugins,
+    execution,
+    load_plugins,
+    natural,
+    positive,
+)
 from airbench.cli.recipes import read_recipes, split_items
 from airbench.cli.report import readable
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe
-from airbench.recipe.shipped import find_shipped
+from airbench.recipe.shipped import find_shipped, nearest, shipped_recipes
 from airbench.runs import RunRecord, find_runs, read_run
 
 if TYPE_CHECKING:
@@ -72,6 +80,7 @@ def add_commands(commands: Any) -> None:
     verify.add_argument("--rerun", type=positive, metavar="K", help="train K of its trials again, chosen at random")
     verify.add_argument("--data", metavar="PATH", help="with --rerun: a local copy of the images")
     verify.add_argument("--device", help="with --rerun: cuda, cuda:1, cpu or mps (default: the recipe's)")
+    add_plugins(verify)
     verify.set_defaults(command=_verify)
 
     compare = commands.add_parser(
@@ -134,7 +143,9 @@ def _named_runs(options: argparse.Namespace) -> list[RunRecord] | None:
     paths = [Path(item) for item in split_items(options.items)[0]]
     for path in paths:
         if not path.exists() and find_shipped(str(path)) is None:
-            raise AirbenchError(f"{path}: no such run or recipe; airbench runs lists runs")
+            near = nearest(path.stem, shipped_recipes())
+            hint = f"did you mean {near}?" if near else "airbench runs lists runs"
+            raise AirbenchError(f"{path}: no such run or recipe; {hint}")
     if not any(path.is_dir() for path in paths):
         return None
     if not all(path.is_dir() for path in paths):
@@ -177,13 +188,14 @@ def _list(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from airbench.analysis.verify import verdict_lines, verify
 
+    load_plugins(options)
     run = read_run(options.run)
     target = options.target if options.target is not None else run.target
     if target is None:
         raise AirbenchError(f"{run.path}: its recipe has no target; give one with --target")
     reruns: list[Rerun] = []
-    if not options.rerun and (options.data or options.device):
-        raise AirbenchError("--data and --device belong to --rerun, which trains trials again")
+    if not options.rerun and (options.data or options.device or options.plugin):
+        raise AirbenchError("--data, --device and --plugin belong to --rerun, which trains trials again")
     if options.rerun:
         from airbench.experiment.rerun import rerun_trials
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def sweep_config(options: argparse.Namespace) -> "SweepConfig":
     """Return the sweep of the command line: a sweep's file with what is given beside it, or a recipe and axes."""
+    from airbench.recipe.shipped import locate, nearest, shipped_recipes, shipped_sweeps
     from airbench.sweep.config import SweepConfig, is_sweep, load_sweep
 
     files, overrides = split_items(options.items)
@@ -25,6 +26,10 @@ def sweep_config(options: argparse.Namespace) -> "SweepConfig":
         options.items = [config.recipe, *overrides]
         files = [config.recipe]
     if not options.axis and config is None:
+        if files and not locate(files[0]).is_file():
+            near = nearest(Path(files[0]).stem, [*shipped_sweeps(), *shipped_recipes()])
+            hint = f"; did you mean {near}?" if near else ""
+            raise AirbenchError(f"{files[0]}: no such sweep or recipe{hint}")
         raise AirbenchError("nothing varies; give an axis, such as --axis optimizers.filters.lr=0.1..0.4:log:5")
     if len(files) != 1:
         raise AirbenchError(f"a sweep takes one recipe, not {len(files)}")

@@ -7,10 +7,10 @@ from airbench.analysis.reruns import Rerun
 from airbench.errors import AirbenchError
 from airbench.experiment.facts import of_trial, what_changed
 from airbench.experiment.jobs import TrialJob, TrialOutcome
+from airbench.experiment.recorded import recorded_recipe
 from airbench.experiment.run import Experiment
-from airbench.recipe import load_recipe
 from airbench.recipe.load import data_override
-from airbench.runs import RECIPE, RunRecord, parse_trial
+from airbench.runs import RunRecord, parse_trial
 
 
 def rerun_trials(run: RunRecord, count: int, *, data: str | None = None, device: str | None = None) -> list[Rerun]:
@@ -23,7 +23,7 @@ def rerun_trials(run: RunRecord, count: int, *, data: str | None = None, device:
         raise AirbenchError(f"{run.path}: --rerun {count}: only {len(run.finished)} trials are finished")
     overrides = [data_override(data)] if data else []
     overrides += [f"engine.device={device}"] if device else []
-    loaded = load_recipe(run.path / RECIPE, overrides)
+    loaded = recorded_recipe(run, overrides)
     chosen = sorted(random.SystemRandom().sample(run.finished, count), key=lambda trial: trial.index)
     experiment = Experiment([loaded.recipe.name], count, None)
     now, _ = experiment.facts(loaded, run.planned or count, chosen[0].seed, measure=False)

@@ -19,10 +19,11 @@ from airbench.experiment.executors import Executor, SerialExecutor, Watch
 from airbench.experiment.facts import Examine, examine, run_facts, what_changed
 from airbench.experiment.jobs import TrialExtra, TrialJob, TrialOutcome
 from airbench.experiment.live import LiveTerminal
+from airbench.experiment.recorded import recorded_recipe
 from airbench.experiment.tensorboard import TensorBoard
 from airbench.experiment.terminal import Terminal
 from airbench.experiment.worker import Worker
-from airbench.recipe import LoadedRecipe, load_recipe
+from airbench.recipe import LoadedRecipe
 from airbench.recipe.load import data_override
 from airbench.runs import (
     RECIPE,
@@ -242,7 +243,7 @@ def _reopened(
     experiment: Experiment, record: RunRecord, folder: RunFolder, data: str | None, force: bool
 ) -> tuple[Run, dict[str, Any]]:
     """Return the run to resume, and its ``run.json`` with this resumption recorded. Raises AirbenchError."""
-    loaded = load_recipe(record.path / RECIPE, [] if data is None else [data_override(data)])
+    loaded = recorded_recipe(record, [] if data is None else [data_override(data)])
     seed: int = record.facts["seed"]
     now, _ = experiment.facts(loaded, record.planned or 0, seed, measure=False)
     changed = what_changed(record.facts, now, elsewhere="ray" in now)

@@ -1,6 +1,5 @@
 """Validation of what a file says against a config class; errors in one line, as the user wrote it."""
 
-import difflib
 import json
 import re
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from airbench.errors import RecipeError
 from airbench.recipe.registry import Registry
+from airbench.recipe.shipped import nearest
 from airbench.recipe.source import COMMAND_LINE, Node
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -46,21 +46,45 @@ def _explain(error: Any, model: type[BaseModel], root: Node, path: Path, also: S
         return f"{place}: {key}: a key in a file has no dots: write {nested}, or that over several lines"
     if kind == "extra_forbidden":
         valid = sorted({*_keys_at(model, loc[:-1]), *(also if len(loc) == 1 else ())})
-        near = difflib.get_close_matches(str(loc[-1]), valid, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"valid keys: {', '.join(valid)}"
+        near = nearest(str(loc[-1]), valid)
+        hint = f"did you mean '{near}'?" if near else f"valid keys: {', '.join(valid)}"
         return f"{place}: {key} = {show(node)}: unknown key; {hint}"
     if kind == "missing":
         return f"{place}: {key} is missing and has no default"
     if kind == "union_tag_not_found":
-        return f"{place}: {key}: 'name' is missing; it selects the kind of component"
+        return f"{place}: {key}{_without_kind(model, root, loc, key)}"
     if kind == "union_tag_invalid":
         tag, expected = error["ctx"]["tag"], error["ctx"]["expected_tags"]
-        kind_key = "method" if key.endswith("orthogonalize") else "name"
-        return f"{node.find((kind_key,)).place}: {key}.{kind_key} = {tag}: give one of {expected}"
+        kind_key, near = _kind_key(key), nearest(str(error["ctx"]["tag"]), re.findall(r"'([^']+)'", expected))
+        hint = f"did you mean '{near}'? There are" if near else "give one of"
+        return f"{node.find((kind_key,)).place}: {key}.{kind_key} = {tag}: {hint} {expected}"
     message = _in_plain_words(kind, node, key) or str(error["msg"]).removeprefix("Value error, ")
+    message = message.replace("Input should be '", "give '", 1)  # one of several words
     if not loc:  # about several settings, which the message names
         return f"{path}: {message}"
     return f"{place}: {key} = {show(node)}: {message[:1].lower() + message[1:]}"
+
+
+def _kind_key(key: str) -> str:
+    """Return the setting that selects the kind of the component at ``key``."""
+    return "method" if key.endswith("orthogonalize") else "name"
+
+
+def _without_kind(model: type[BaseModel], root: Node, loc: Sequence[str | int], key: str) -> str:
+    """Say what is wrong with a component that does not say of which kind it is: a mistyped name, or a bare value."""
+    node, kind_key = root.find(loc), _kind_key(key)
+    kinds = [str(tag) for inner in _models_at(model, loc) for tag in _tags(inner)]
+    meant = nearest(str(loc[-1]), kinds)
+    if not isinstance(node.value, dict) and meant is not None and meant != loc[-1]:  # augmentations' keys are kinds
+        return f" = {show(node)}: did you mean '{meant}'?"
+    if not isinstance(node.value, dict):
+        near = nearest(str(node.value), kinds)
+        hint = f"did you mean {key}.{kind_key}={near}?" if near else f"{key}.{kind_key} is one of {', '.join(kinds)}"
+        return f" = {show(node)}: give settings; {hint}"
+    beside = root.find(loc[:-1]).value
+    near = nearest(str(loc[-1]), [each for each in beside if each != loc[-1]]) if isinstance(beside, dict) else None
+    hint = f"did you mean '{near}'? A new one needs '{kind_key}'" if near else f"'{kind_key}' is missing"
+    return f": {hint}, one of {', '.join(kinds)}"
 
 
 def _in_plain_words(kind: str, node: Node, key: str) -> str | None:
@@ -71,6 +95,8 @@ def _in_plain_words(kind: str, node: Node, key: str) -> str | None:
         return "give text: " + (f"{key}=\"'{text}'\"" if node.file == COMMAND_LINE else f"'{text}', in quotes")
     if isinstance(value, str) and kind in ("int_type", "float_type") and re.fullmatch(r"[-+.\deE]+", value):
         return f"give a number, without quotes: {value}"
+    if isinstance(value, str) and "," in value and node.file == COMMAND_LINE and kind in ("int_type", "float_type"):
+        return f"give one number; for several in turn: --vary {key}={value}"
     if kind == "string_pattern_mismatch" and key == "engine.device":
         return "give auto, cpu, mps, cuda, or cuda and a number, as in cuda:1"
     if kind.startswith("int_") and isinstance(value, float) and value.is_integer():
@@ -81,6 +107,8 @@ def _in_plain_words(kind: str, node: Node, key: str) -> str | None:
         "int_from_float": "give a whole number",
         "float_type": "give a number",
         "bool_type": "give true or false",
+        "tuple_type": "give a list, in brackets",
+        "list_type": "give a list, in brackets",
         "model_type": "give settings, as `key: value` lines or {key: value}",
         "model_attributes_type": "give settings, as `key: value` lines or {key: value}",
         "dict_type": "give settings, as `key: value` lines or {key: value}",
@@ -117,12 +145,17 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def _keys_at(root: type[BaseModel], loc: Sequence[str | int]) -> set[str]:
     """Return the keys valid at ``loc``, a path as pydantic reports it, union tags included."""
+    return {key for model in _models_at(root, loc) for key in model.model_fields}
+
+
+def _models_at(root: type[BaseModel], loc: Sequence[str | int]) -> list[type[BaseModel]]:
+    """Return the config classes that the value at ``loc`` may be an instance of."""
     models: list[type[BaseModel]] = [root]
     for step in loc:
         tagged = [m for m in models if step in _tags(m)]
         deeper = [inner for m in models if str(step) in m.model_fields for inner in _inside(m, str(step))]
         models = deeper or tagged or models  # a group's own name in `optimizers` changes nothing
-    return {key for model in models for key in model.model_fields}
+    return models
 
 
 def _inside(model: type[BaseModel], field: str) -> list[type[BaseModel]]:

@@ -16,12 +16,12 @@ class NetConfig(Config):
     name: str
 
     @property
-    def first_width(self) -> int:
-        """Channels of the first group of layers."""
-        raise NotImplementedError
+    def first_width(self) -> int | None:
+        """Channels of the first group of layers; None for a net that does not say how it is scaled."""
+        return None
 
     def scaled(self, share: float) -> Self:
-        """Return this config with the channels of every layer multiplied by ``share``."""
+        """Return this config with the channels of every layer multiplied by ``share``, if it has a ``first_width``."""
         raise NotImplementedError
 
 

@@ -4,6 +4,8 @@ import importlib.util
 import os
 import re
 import sys
+import traceback
+from collections.abc import Collection
 from pathlib import Path
 
 from airbench.errors import RecipeError
@@ -36,10 +38,22 @@ def load_plugin(path: str | Path) -> None:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise RecipeError(f"--plugin {path}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        of_syntax = f"{file}:{error.lineno}" if isinstance(error, SyntaxError) else path
+        where = _last_place(error, [file]) or of_syntax
+        raise RecipeError(f"--plugin {where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
     _loaded[name] = file
 
 
 def loaded_plugins() -> tuple[Path, ...]:
     """Return the plugin files loaded so far."""
     return tuple(_loaded.values())
+
+
+def place_in_plugin(error: BaseException) -> str | None:
+    """Return file and line of the last call that ``error`` went through in a plugin; None if it went through none."""
+    return _last_place(error, loaded_plugins())
+
+
+def _last_place(error: BaseException, files: Collection[Path]) -> str | None:
+    frames = reversed(traceback.extract_tb(error.__traceback__))
+    return next((f"{frame.filename}:{frame.lineno}" for frame in frames if Path(frame.filename) in files), None)

@@ -1,6 +1,8 @@
 """Recipes and sweeps that come with airbench, found by name: `airbench94_muon`, wherever below configs/ its file is."""
 
+import difflib
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -33,7 +35,9 @@ def shipped_sweeps() -> dict[str, Path]:
 
 
 def find_shipped(name: str) -> Path | None:
-    """Return the file of the shipped recipe called ``name``, which may end in `.yaml`; None if there is none.
+    """Return the file of the shipped recipe called ``name``; None if there is none.
+
+    The name may begin with the folder and end in `.yaml`: ``muon``, ``vit/muon`` and ``vit/muon.yaml`` are the same.
 
     The path is relative to the working directory where it lies below it, as users would write it.
     """
@@ -45,12 +49,16 @@ def find_shipped_sweep(name: str) -> Path | None:
     return _find(name, shipped_sweeps())
 
 
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the one of ``names`` that ``name`` was probably meant to be; None if none is close."""
+    return next(iter(difflib.get_close_matches(name, list(names), n=1)), None)
+
+
 def _find(name: str, shipped: dict[str, Path]) -> Path | None:
-    if os.path.basename(name) != name:
-        return None
     stem, suffix = os.path.splitext(name)
-    file = shipped.get(stem if suffix in SUFFIXES else name)
-    if file is None:
+    steps = Path(stem if suffix in SUFFIXES else name).parts
+    file = shipped.get(steps[-1]) if steps else None
+    if file is None or file.with_suffix("").relative_to(configs_folder()).parts[-len(steps) :] != steps:
         return None
     here = Path.cwd()
     return file.relative_to(here) if file.is_relative_to(here) else file

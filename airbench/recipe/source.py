@@ -16,7 +16,7 @@ import yaml
 from airbench.errors import RecipeError
 from airbench.recipe.nets import NETS
 from airbench.recipe.orthogonalizers import ORTHOGONALIZERS
-from airbench.recipe.shipped import find_shipped
+from airbench.recipe.shipped import find_shipped, nearest, shipped_recipes
 
 Scalar: TypeAlias = str | int | float | bool | None
 COMMAND_LINE = "command line"
@@ -192,8 +192,18 @@ def _siblings(path: Path) -> str:
     if shipped is not None:
         return f"; did you mean {shipped}?"
     folder = path.parent
-    names = sorted(p.name for p in folder.glob("*.yaml")) if folder.is_dir() else []
-    return f"; recipes in {folder}: {', '.join(names)}" if names else ""
+    files = sorted(folder.glob("*.yaml")) if folder.is_dir() else []
+    near = nearest(path.stem, [file.stem for file in files])
+    if near is not None:
+        return f"; did you mean {folder / near}.yaml?"
+    near = nearest(path.stem, shipped_recipes())
+    if near is not None:
+        return f"; did you mean {near}?"
+    return (
+        f"; recipes in {folder}: {', '.join(file.name for file in files)}"
+        if files
+        else "; airbench recipes lists those that are shipped"
+    )
 
 
 def parse_override(text: str, place: str = COMMAND_LINE) -> Node:

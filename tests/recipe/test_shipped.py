@@ -1,5 +1,6 @@
 """Shipped recipes are found by name."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,25 @@ def test_paths_are_shown_as_users_write_them(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(CONFIGS.parent)
     assert locate("hiverge") == Path("configs/records/hiverge.yaml")
     assert find_shipped("elsewhere/hiverge") is None
+
+
+@pytest.mark.parametrize("name", ["muon", "vit/muon", "vit/muon.yaml"])
+def test_a_name_may_begin_with_the_folder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(CONFIGS.parent)
+    assert locate(name) == Path("configs/vit/muon.yaml")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("airbench94_moun", "airbench94_muon"), ("configs/vit/moun.yaml", "configs/vit/muon.yaml"), ("zzz", None)],
+)
+def test_a_mistyped_name_is_answered_with_the_nearest(
+    typed: str, meant: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(CONFIGS.parent)
+    hint = "airbench recipes lists" if meant is None else f"did you mean {re.escape(meant)}\\?"
+    with pytest.raises(RecipeError, match=f"no such file; {hint}"):
+        load_recipe(typed)
 
 
 def test_a_path_that_is_out_of_date_is_answered_with_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
