@@ -70,7 +70,7 @@ def _kind_key(key: str) -> str:
     return "method" if key.endswith("orthogonalize") else "name"
 
 
-def _without_kind(model: type[BaseModel], root: Node, loc: Sequence[str | int], key: str) -> str:
+def _without_kind(model: type[BaseModel], root: Node, loc: tuple[str | int, ...], key: str) -> str:
     """Say what is wrong with a component that does not say of which kind it is: a mistyped name, or a bare value."""
     node, kind_key = root.find(loc), _kind_key(key)
     kinds = [str(tag) for inner in _models_at(model, loc) for tag in _tags(inner)]
