@@ -13,6 +13,9 @@ _HOMES = {
     "load_recipe": "airbench.api.trial",
     "load_images": "airbench.api.trial",
     "load_net": "airbench.api.runs",
+    "load_run": "airbench.api.results",
+    "load_runs": "airbench.api.results",
+    "compare": "airbench.api.results",
     **dict.fromkeys(
         (
             "train93",

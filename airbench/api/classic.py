@@ -141,9 +141,13 @@ def warmup96(train_loader: CifarLoader | None = None) -> None:
 
 
 def infer(model: nn.Module, loader: CifarLoader, tta_level: int = 0) -> Tensor:
-    """Return the logits of all images of ``loader``, in its order, ``(N, classes)`` float32."""
+    """Return the logits of all images of ``loader``, in its order, ``(N, classes)`` float32.
+
+    The images have the type of the net's matrices, whatever the loader's: a net that is not trained yet may be float32.
+    """
+    dtype = next((p.dtype for p in model.parameters() if p.ndim > 1 and p.is_floating_point()), loader.machine.dtype)
     with torch.no_grad():
-        return predict(model, loader.normalize(loader.images), Evaluate(tta=TTA[tta_level]))
+        return predict(model, loader.normalize(loader.images).to(dtype), Evaluate(tta=TTA[tta_level]))
 
 
 def evaluate(model: nn.Module, loader: CifarLoader, tta_level: int = 0) -> float:

@@ -1,6 +1,7 @@
 """The airbench package's functions: each is the recipe, bit for bit."""
 
 import inspect
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from airbench.api import classic
 from airbench.api.trial import TrainedTrial
 from airbench.data.dataset import Dataset
 from airbench.errors import AirbenchError, RecipeError
+from airbench.recipe.engine import Engine
 from tests.conftest import TINY
 
 SHRINK = ("net.widths=[4, 8, 8]", "net.whiten.images=100", "train.stall_epochs=99")
@@ -26,6 +28,7 @@ def small(small_shapes: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "airbench.api.classic.load_recipe", lambda name: airbench.load_recipe(name, *SHRINK, *ENGINE, BATCH)
     )
+    monkeypatch.setattr("airbench.api.loader.Engine", partial(Engine, precision="fp32"))
     monkeypatch.setattr("airbench.api.classic._kept", {})
 
 
@@ -141,6 +144,17 @@ def test_a_net_of_ones_own_is_trained_and_returned(norms: bool) -> None:
     test = loader(train=False, aug=None, altflip=False)
     before, after = (airbench.evaluate(each, test) for each in (untrained, net))
     assert after > before
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_net_is_evaluated_in_its_own_precision(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airbench.api.loader.Engine", partial(Engine, precision=precision))
+    test, net = loader(train=False, aug=None), Own(norms=True).eval()
+    expected = airbench.infer(net, test)
+    half = airbench.infer(net.to(torch.bfloat16), test)
+    assert expected.dtype == half.dtype == torch.float32
+    torch.testing.assert_close(half, expected, rtol=0.05, atol=0.02)
+    assert not torch.equal(half, expected)
 
 
 def test_an_argument_without_effect_on_a_net_of_ones_own_is_refused() -> None:
