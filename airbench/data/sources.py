@@ -115,8 +115,8 @@ def genuineness(dataset: Dataset) -> str:
     spec, train, test = dataset.spec, dataset.train, dataset.test
     if dataset.held_out:
         return (
-            f"{len(train):,} training images of {dataset.source}, evaluated on {dataset.held_out:,} others "
-            "held out of them; the test images are not used"
+            f"evaluated on {dataset.held_out:,} of the {len(train) + dataset.held_out:,} training images of "
+            f"{dataset.source}, which are held out; the test images are not used"
         )
     short = f"train {train.fingerprint[:12]}, test {test.fingerprint[:12]}"
     if spec.drawn:

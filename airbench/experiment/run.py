@@ -70,6 +70,11 @@ class Options:
     """Images that are loaded already. Experiments that share it load images once."""
     cluster: Cluster | None = None
     """Train on the workers of this Ray cluster, all at the same time."""
+    brief: bool = False
+    """One of many experiments, such as the settings of a sweep: print a line per trial, no summary, and of the setup
+    only what an experiment with the same options has not printed yet."""
+    said: set[str] = field(default_factory=set)
+    """What they have printed of the setup."""
 
 
 class Experiment:
@@ -78,7 +83,8 @@ class Experiment:
     def __init__(self, names: Sequence[str], trials: int, options: Options | None):
         self.options = options or Options()
         cluster = self.options.cluster
-        self.terminal = Terminal(names, trials) if cluster is None else LiveTerminal(names, trials)
+        brief = self.options.brief
+        self.terminal = Terminal(names, trials, brief=brief) if cluster is None else LiveTerminal(names, trials)
         self.worker = Worker(self.terminal.say, self.options.datasets)
         self.executor: Executor = self.options.executor or SerialExecutor(self.worker)
         self.examine: Examine = partial(examine, self.worker)
@@ -92,18 +98,23 @@ class Experiment:
         for old, new in dict.fromkeys(loaded.moved):
             say(f"{loaded.path}: {old} is now called {new}; read as {new}")
         examined = self.examine(loaded.recipe, str(loaded.path), measure=measure)
+        first = not self.options.said
         for line in examined.lines:
-            say(line)
+            own = line.startswith(f"{loaded.recipe.name}: ")
+            if not self.options.brief or first or not (own or line in self.options.said):
+                say(line)
+            self.options.said.add(line)
         facts, difference = run_facts(examined, trials, seed)
-        if facts["data"]["genuine"] and not facts["source"]["committed"]:
+        if facts["data"]["genuine"] and not facts["source"]["committed"] and (first or not self.options.brief):
             say(f"  note: this run can be no record, since the code is not committed: {facts['source'].get('note')}")
         return facts, difference
 
     def train(self, runs: Sequence[Run]) -> list[RunRecord]:
         """Train the missing trials of all runs, recording each as it ends. Returns the runs as read back."""
-        for run in runs:
-            self.terminal.say(f"{run.name} → {run.folder.path}")
-        self.terminal.say()
+        if not self.options.brief:
+            for run in runs:
+                self.terminal.say(f"{run.name} → {run.folder.path}")
+            self.terminal.say()
         jobs = jobs_of(runs)
         self.terminal.expect(jobs)
         try:
@@ -112,7 +123,8 @@ class Experiment:
         finally:  # also after Ctrl-C: finished trials count
             self.terminal.close_bar()
             records = [self._conclude(run) for run in runs]
-            self._say_summary(records)
+            if not self.options.brief:
+                self._say_summary(records)
         return records
 
     def _watch(self, runs: Sequence[Run]) -> Watch:

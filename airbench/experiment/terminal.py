@@ -1,4 +1,4 @@
-"""Progress display: a progress bar per trial and a row per epoch; only rows if there is no terminal."""
+"""Progress display: a progress bar per trial and a row per epoch, or per trial; only rows if there is no terminal."""
 
 import os
 import sys
@@ -18,8 +18,10 @@ _WIDTHS = (5, 6, 10, 9, 8, 7, 8)
 class Terminal:
     """Prints the output of an experiment without disturbing the progress bar."""
 
-    def __init__(self, recipes: Sequence[str], trials: int, *, out: TextIO | None = None):
+    def __init__(self, recipes: Sequence[str], trials: int, *, brief: bool = False, out: TextIO | None = None):
+        """``brief``: a line per trial instead of a table with a row per epoch."""
         self.out = out or sys.stdout
+        self.brief = brief
         self.width = max(len(name) for name in recipes)
         self.trials = trials
         self.bar: Any = None
@@ -51,7 +53,7 @@ class Terminal:
 
     def show_header(self) -> None:
         """Print the header of the epoch table, once."""
-        if not self.header_shown:
+        if not self.header_shown and not self.brief:
             self.row("recipe", *COLUMNS)
             self.header_shown = True
 
@@ -88,12 +90,18 @@ class TrialView(Callback):
 
     def on_epoch(self, row: EpochRow) -> None:
         """Print the row of an epoch."""
+        if self.terminal.brief:
+            return
         cells = (f"{row.epoch:g}", f"{row.train_loss:.4f}", f"{row.train_accuracy:.4f}", f"{row.accuracy:.4f}")
         self.terminal.row(self.recipe, str(self.number), *cells, "", f"{row.seconds:.2f}")
 
     def on_end(self, result: TrialResult) -> None:
         """Print the last row."""
         self.finished()
+        if self.terminal.brief:
+            rest = f"plain {result.plain_accuracy:.2%}, {result.seconds:.1f} s"
+            self.terminal.say(f"  trial {self.number}: {result.accuracy:.2%}, {rest}")
+            return
         cells = ("final", "", "", f"{result.plain_accuracy:.4f}", f"{result.accuracy:.4f}", f"{result.seconds:.2f}")
         self.terminal.row(self.recipe, str(self.number), *cells)
 

@@ -1,5 +1,7 @@
 """Search the settings of a sweep, then train the best of them again with fresh seeds."""
 
+from dataclasses import replace
+
 from airbench.experiment.run import Options
 from airbench.sweep.folder import AGAIN, Sweep
 from airbench.sweep.trained import Say, best, refuse_mixture, train_settings
@@ -11,7 +13,7 @@ def search(sweep: Sweep, say: Say, options: Options | None = None) -> Sweep:
     It can be interrupted at any time and called again, with the same code and recipe. Raises AirbenchError if not.
     """
     refuse_mixture(sweep)
-    options = options or Options()  # one for all settings, so that images are loaded once
+    options = replace(options or Options(), brief=True)  # one for all settings, so that images are loaded once
     if sweep.count is None:
         train_settings(sweep, range(len(sweep.settings)), say, options)
     else:

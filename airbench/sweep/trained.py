@@ -37,7 +37,7 @@ def train_settings(sweep: Sweep, numbers: Sequence[int], say: Say, options: Opti
             continue
         again = "again, " if part == AGAIN else ""
         count = sweep.count or len(sweep.settings)
-        say(f"\n{again}setting {number + 1} of {count}: {label(sweep.settings[number])}")
+        say(f"{again}setting {number + 1} of {count}: {label(sweep.settings[number])}")
         if run is not None:
             resume_experiment([run.path], options=options)
         else:

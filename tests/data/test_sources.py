@@ -186,7 +186,7 @@ def test_held_out_images_are_training_images_that_are_not_trained_on(few_shapes:
     assert np.array_equal(together, whole.train.images)
     assert held.test.fingerprint not in (whole.test.fingerprint, whole.train.fingerprint)
     assert not held.genuine
-    assert "300 training images" in sources.genuineness(held)
+    assert "evaluated on 100 of the 400 training images" in sources.genuineness(held)
     assert "the test images are not used" in sources.genuineness(held)
 
 

@@ -58,6 +58,13 @@ def test_a_sweep_from_end_to_end(command: list[str], tmp_path: Path, capsys: pyt
     assert "lr=0.0001" in printed
     assert f"best: lr={sweep.settings[winner(sweep)]['optimizers.head.lr']}" in printed
     assert (sweep.path / "sweep.png").read_bytes()[:4] == b"\x89PNG"
+    lines = printed.splitlines()
+    assert sum(line.startswith("  filters ") for line in lines) == 1  # the setup, once for all settings
+    assert sum("evaluated on 100 of the 400 training images" in line for line in lines) == 1
+    shown = [line.split(",")[0] for line in lines if line.startswith("  trial ")]
+    order = [*(sweep.run_of(n) for n in range(3)), *(sweep.run_of(n, AGAIN) for n in best(sweep, 2))]
+    trials = [trial for run in order if run is not None for trial in run.finished]
+    assert shown == [f"  trial {trial.index + 1}: {trial.accuracy:.2%}" for trial in trials]
 
 
 def test_the_recipe_of_the_best_is_ready_to_be_trained(command: list[str], tmp_path: Path) -> None:
