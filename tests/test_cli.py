@@ -285,6 +285,34 @@ def test_a_backend_inherited_from_a_notebook_does_no_harm(tmp_path: Path) -> Non
     assert (tmp_path / "decay.png").is_file()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trian"], "did you mean train?"),
+        (["study", "dcay"], "did you mean decay?"),
+        (["train", "speedrun", "--trails", "3"], "unrecognized arguments: --trails 3; did you mean --trials?"),
+        (["train", "speedrun", "--trials", "x"], "argument --trials: x: give an integer from 1 to 1000000"),
+        (["train", "speedrun", "--device"], "expected one argument; airbench train --help"),
+        (["power"], "--difference, --std; airbench power --help"),
+        (["power", "--difference", "0.1%"], "0.1%: give a share between 0 and 1: 0.94 is 94%"),
+        (["profile", "quickstart", "--json", "/nowhere/x.json"], "there is no folder /nowhere; make it first"),
+        (["predict", "run", "--csv", "/"], "/: a folder; name a file in it"),
+        (["report", "--out", "/nowhere/x.html"], "there is no folder /nowhere"),
+        (["study", "decay", "--out", "/dev/null/x"], "/dev/null is not a folder"),
+    ],
+)
+def test_a_mistake_in_the_words_is_one_line_before_any_work(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    error = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert error.startswith("airbench: ")
+    assert error.count("\n") == 1
+    assert said in error
+
+
 def test_a_fault_of_the_program_is_one_line_and_a_file(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

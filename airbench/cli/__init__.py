@@ -30,6 +30,7 @@ from airbench.cli import (
     sweep,
     train,
 )
+from airbench.cli.arguments import Parser
 from airbench.cli.version import Version
 from airbench.errors import OUT_OF_MEMORY, AirbenchError, is_out_of_memory
 from airbench.recipe.plugins import place_in_plugin
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if all("=" in word and not word.startswith("-") for word in rest) and hasattr(options, "items"):
         options.items += rest  # overrides after an option, which argparse does not assign to items
     elif rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        options.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         with _signals():
             code: int = options.command(options)
@@ -140,9 +141,7 @@ def _last_resort(error: Exception) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser of ``airbench``; ``train.py`` uses its ``train`` command."""
-    parser = argparse.ArgumentParser(
-        prog="airbench", description="Timed CIFAR-10 training runs, and statistics on them."
-    )
+    parser = Parser(prog="airbench", description="Timed CIFAR-10 training runs, and statistics on them.")
     parser.add_argument(
         "--version", action=Version, nargs=0, default=argparse.SUPPRESS, help="version, code, PyTorch, kernels"
     )

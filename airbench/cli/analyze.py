@@ -134,7 +134,7 @@ def share(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: give a number between 0 and 1, such as 0.94")
+        raise argparse.ArgumentTypeError(f"{text}: give a share between 0 and 1: 0.94 is 94%")
     return value
 
 

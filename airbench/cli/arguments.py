@@ -1,14 +1,34 @@
 """Arguments that several commands share: their types, and options of how trials are trained."""
 
 import argparse
+import os
 import re
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airbench.errors import AirbenchError
 from airbench.recipe.plugins import load_plugin
+from airbench.recipe.shipped import nearest
 
 if TYPE_CHECKING:
     from airbench.experiment.run import Options
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that answers a mistake in one line, as all of airbench does, without the usage before it."""
+
+    def __init__(self, *arguments: Any, **settings: Any):
+        super().__init__(*arguments, **settings)
+        self.set_defaults(parser=self)  # of a command the innermost, which knows its options
+
+    def error(self, message: str) -> NoReturn:
+        """Print the mistake and a remedy: the nearest valid word, or where help is. Ends the program with 2."""
+        words = re.search(r"invalid choice: '(?P<word>.*?)' \(choose from (?P<valid>.*)\)", message)
+        option = re.match(r"unrecognized arguments: (?P<word>--[\w-]+)", message)
+        found, valid = words or option, words["valid"] if words else self.format_usage()
+        near = found and nearest(found["word"], re.findall(r"[\w-]+", valid))
+        remedy = f"; did you mean {near}?" if near else f"; {self.prog} --help lists what there is"
+        self.exit(2, f"airbench: {message}{'' if 'give ' in message or '; ' in message else remedy}\n")
 
 
 class Once(argparse.Action):
@@ -44,6 +64,29 @@ def _integer(text: str) -> int | None:
         return int(text)
     except ValueError:
         return None
+
+
+def output_file(text: str) -> Path:
+    """Parse the path of a file to write, so that one that cannot be written is refused before the work."""
+    path = Path(text)
+    if path.is_dir() or not path.name:
+        raise argparse.ArgumentTypeError(f"{text}: a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: there is no folder {path.parent}; make it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text}: cannot be written to")
+    return path
+
+
+def output_folder(text: str) -> Path:
+    """Parse the path of a folder to write into, which may be made then, likewise."""
+    path = Path(text)
+    there = next((each for each in (path, *path.parents) if each.exists()), Path())
+    if not there.is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: {there} is not a folder")
+    if not os.access(there, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text}: {there} cannot be written to")
+    return path
 
 
 def ray_address(text: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from airbench.cli.arguments import add_overrides, positive
+from airbench.cli.arguments import add_overrides, output_file, positive
 from airbench.cli.recipes import read_recipes, split_items
 from airbench.errors import AirbenchError
 
@@ -76,7 +76,7 @@ def add_commands(commands: Any) -> None:
     speedup.set_defaults(command=_speedup)
     for parser in (profile, bench, scaling, speedup):
         add_overrides(parser)
-        parser.add_argument("--json", type=Path, metavar="FILE", help="also write the unrounded numbers to FILE")
+        parser.add_argument("--json", type=output_file, metavar="FILE", help="also write the unrounded numbers to FILE")
 
 
 def _read(options: argparse.Namespace) -> Any:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from airbench.cli.arguments import positive
+from airbench.cli.arguments import output_folder, positive
 
 _HELP = """\
 Check that everything works on this machine's GPU, and as fast as it should: tests against the CPU, a profile, a
@@ -23,7 +23,9 @@ def add_commands(commands: Any) -> None:
         "gpu-check", help="check a GPU", description=_HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     check.add_argument("items", nargs="*", metavar="KEY=VALUE", help="overrides of the recipes' settings")
-    check.add_argument("--out", type=Path, default=Path("runs/gpu-check"), metavar="DIR", help="where results go")
+    check.add_argument(
+        "--out", type=output_folder, default=Path("runs/gpu-check"), metavar="DIR", help="where results go"
+    )
     check.add_argument("--device", default="cuda", help="cuda, or cuda:1 for the second (default cuda)")
     check.add_argument("--trials", type=positive, default=2, metavar="N", help="trials per recipe (default 2)")
     check.add_argument("--recipes", help="recipes in configs/, comma-separated (default: three)")

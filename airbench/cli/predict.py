@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airbench.cli.arguments import add_plugins, load_plugins, natural
+from airbench.cli.arguments import add_plugins, load_plugins, natural, output_file
 from airbench.errors import AirbenchError
 from airbench.runs.record import one_line
 
@@ -35,7 +35,7 @@ def add_commands(commands: Any) -> None:
     predict.add_argument("run", type=Path, metavar="RUN", help="a run folder with weights")
     predict.add_argument("--trial", type=natural, metavar="I", help="which trial's net, from 0 (default: the first)")
     predict.add_argument("--images", nargs="+", type=Path, metavar="PATH", help="PNG or JPEG files, or folders of them")
-    predict.add_argument("--csv", type=Path, metavar="FILE", help="write a table of all probabilities")
+    predict.add_argument("--csv", type=output_file, metavar="FILE", help="write a table of all probabilities")
     predict.add_argument("--no-tta", action="store_true", help="without test-time augmentation")
     predict.add_argument("--device", default="auto", help="auto, cuda, cuda:1, cpu or mps (default auto)")
     predict.add_argument("--data", metavar="PATH", help="the local copy of the run's images")

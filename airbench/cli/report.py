@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from airbench.cli.arguments import output_file
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord, find_runs, read_run
 from airbench.runs.files import named_twice
@@ -45,7 +46,7 @@ def add_commands(commands: Any) -> None:
         "runs", nargs="*", type=Path, metavar="RUN | SWEEP", help="folders of runs and sweeps (default: all under runs)"
     )
     report.add_argument("--format", choices=FORMATS, help="output format (default: that of --out, else html)")
-    report.add_argument("--out", type=Path, help="output file (default report.html, report.md, …)")
+    report.add_argument("--out", type=output_file, help="output file (default report.html, report.md, …)")
     report.set_defaults(command=_report)
 
 

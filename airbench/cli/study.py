@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airbench.cli.arguments import natural, positive
+from airbench.cli.arguments import natural, output_folder, positive
 from airbench.errors import AirbenchError
 
 if TYPE_CHECKING:
@@ -98,7 +98,9 @@ def add_commands(commands: Any) -> None:
     batch.add_argument("--trials", type=positive, default=2, metavar="N", help="reported trials (default 2)")
     batch.set_defaults(command=_batch_size)
     for parser in (orthogonalize, inputs, spectra, operator, decay, muonclip, batch):
-        parser.add_argument("--out", type=Path, default=_OUT, metavar="DIR", help=f"output folder (default {_OUT})")
+        parser.add_argument(
+            "--out", type=output_folder, default=_OUT, metavar="DIR", help=f"output folder (default {_OUT})"
+        )
 
 
 def _shape(text: str) -> tuple[int, int]:
