@@ -80,7 +80,10 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(
         (["train", "train.epochs=3"], "no recipe given"),
         (["train", MUON, "--data", "/nowhere"], "/nowhere: no such file"),
         (["train", MUON, "--device", "tpu"], 'device = "tpu"'),
-        (["train", MUON, *TINY, "train.batch_size=50001"], "there are only 400"),
+        (
+            ["train", MUON, *TINY, "train.batch_size=50001"],
+            "command line: train.batch_size = 50001: there are",
+        ),
         (["train", MUON, *TINY, "optimizers.head.params=nothing"], "matches no trainable parameter"),
         (["train", MUON, *TINY, "--precision", "fp16"], "precision = fp16"),
         (

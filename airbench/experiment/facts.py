@@ -47,13 +47,13 @@ class Examined:
 class Examine(Protocol):
     """Finds out what there is to know of a recipe, wherever it is going to be trained."""
 
-    def __call__(self, recipe: Recipe, path: str, *, measure: bool) -> Examined:
+    def __call__(self, recipe: Recipe, *, measure: bool) -> Examined:
         """See :func:`examine`."""
 
 
-def examine(worker: Worker, recipe: Recipe, path: str, *, measure: bool) -> Examined:
-    """Set up ``recipe`` here. ``measure`` adds FLOP and peak rates. Raises AirbenchError, naming ``path``."""
-    setup, dataset = worker.setup(recipe, path), worker.dataset(recipe)
+def examine(worker: Worker, recipe: Recipe, *, measure: bool) -> Examined:
+    """Set up ``recipe`` here. ``measure`` adds FLOP and peak rates. Raises AirbenchError."""
+    setup, dataset = worker.setup(recipe), worker.dataset(recipe)
     lines = [f"{recipe.name}: {setup.machine}; {setup.plan.describe()}"]
     if setup.machine.device.type == "cuda":
         lines.append(f"  steps are {setup.execution}")

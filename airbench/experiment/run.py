@@ -97,7 +97,10 @@ class Experiment:
         say = self.terminal.say
         for old, new in dict.fromkeys(loaded.moved):
             say(f"{loaded.path}: {old} is now called {new}; read as {new}")
-        examined = self.examine(loaded.recipe, str(loaded.path), measure=measure)
+        try:
+            examined = self.examine(loaded.recipe, measure=measure)
+        except RecipeError as error:
+            raise RecipeError(f"{loaded.place_of(str(error))}: {error}") from None
         first = not self.options.said
         for line in examined.lines:
             own = line.startswith(f"{loaded.recipe.name}: ")

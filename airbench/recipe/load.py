@@ -4,8 +4,8 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
@@ -29,6 +29,15 @@ class LoadedRecipe:
     path: Path
     moved: tuple[tuple[str, str], ...] = ()
     """Settings given under the path that they had in older recipes, as (old, new) paths."""
+    places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """Where each setting was written, by its key: file and line, or the command line."""
+
+    def place_of(self, message: str) -> str:
+        """Return where the setting was written that ``message`` begins with; the recipe's file for any other."""
+        begins = re.match(r"[\w.-]+", message)
+        steps = begins[0].split(".") if begins else []
+        keys = (".".join(steps[:n]) for n in range(len(steps), 0, -1))
+        return next((self.places[key] for key in keys if key in self.places), str(self.path))
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
@@ -40,7 +49,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe
     """
     path = locate(path)
     node, moved = _resolve(path, overrides)
-    return LoadedRecipe(_validate(node, path), path, moved)
+    return LoadedRecipe(_validate(node, path), path, moved, _places(node))
 
 
 def load_recipes(path: str | Path, overrides: Sequence[str | Node] = ()) -> list[LoadedRecipe]:
@@ -51,7 +60,7 @@ def load_recipes(path: str | Path, overrides: Sequence[str | Node] = ()) -> list
     train = node.value.get("train")
     epochs = train.value.get("epochs") if train is not None and isinstance(train.value, dict) else None
     if epochs is None or not isinstance(epochs.value, list):
-        return [LoadedRecipe(_validate(node, path), path, moved)]
+        return [LoadedRecipe(_validate(node, path), path, moved, _places(node))]
     if not epochs.value:
         raise RecipeError(f"{epochs.place}: train.epochs = []: give a number, or a list of numbers")
     given = [length.value for length in epochs.value]
@@ -65,7 +74,7 @@ def load_recipes(path: str | Path, overrides: Sequence[str | Node] = ()) -> list
         named = {**node.value, "name": Node(f"{node.value['name'].value}-{length.value}ep", epochs.file, epochs.line)}
         one = Node({"train": Node({"epochs": length}, epochs.file, epochs.line)}, node.file, node.line)
         each = merge(Node(named, node.file, node.line), one)
-        loaded.append(LoadedRecipe(_validate(each, path), path, moved))
+        loaded.append(LoadedRecipe(_validate(each, path), path, moved, _places(each)))
     return loaded
 
 
@@ -73,13 +82,24 @@ def with_overrides(loaded: LoadedRecipe, overrides: Sequence[str | Node]) -> Loa
     """Return a recipe that was loaded before with overrides applied. Raises RecipeError."""
     node = parse_yaml(dump_recipe(loaded.recipe), str(loaded.path)).moved_to(str(loaded.path))
     node, moved = _overridden(node, overrides)
-    return LoadedRecipe(_validate(node, loaded.path), loaded.path, (*loaded.moved, *moved))
+    known = {key: place for key, place in _places(node).items() if place != str(loaded.path)}
+    places = {**loaded.places, **known}
+    return LoadedRecipe(_validate(node, loaded.path), loaded.path, (*loaded.moved, *moved), places)
 
 
 def data_override(path: str) -> str:
     """Return the override that names a copy of the images: ``data.path=…``."""
     quoted = path.replace("'", "''")
     return f"data.path='{quoted}'"
+
+
+def _places(node: Node, key: str = "") -> dict[str, str]:
+    """Return where each setting at and below ``node`` was written, by its key."""
+    found = {key: node.place} if key else {}
+    if isinstance(node.value, dict):
+        for name, inner in node.value.items():
+            found |= _places(inner, f"{key}.{name}" if key else name)
+    return found
 
 
 Moved = tuple[tuple[str, str], ...]

@@ -197,6 +197,19 @@ def test_changing_the_optimizer_starts_its_settings_over() -> None:
     assert (filters.name, filters.params) == ("sgd", "*conv?.weight")
 
 
+def test_a_message_on_a_setting_is_placed_where_it_was_written(tmp_path: Path) -> None:
+    path = write(tmp_path, "extends: airbench94_muon\ntrain:\n  epochs: 3\n")
+    loaded = load_recipe(path, ["net.widths=[8,8,8]"])
+    assert loaded.place_of("train.epochs = 3: too few") == f"{path}:3"
+    assert loaded.place_of("net.widths = [8, 8, 8]: too narrow") == "command line"
+    assert loaded.place_of("optimizers.filters.lr = 0.24: too high").endswith("airbench94_muon.yaml:20")
+    assert loaded.place_of("optimizers.filters.weight_decay = 0: a default").endswith("airbench94_muon.yaml:18")
+    assert loaded.place_of("no setting at all") == str(path)
+    again = with_overrides(loaded, ["optimizers.filters.lr=0.1"])
+    assert again.place_of("optimizers.filters.lr = 0.1: too low") == "command line"
+    assert again.place_of("train.epochs = 3: too few") == f"{path}:3"
+
+
 def test_an_override_of_several_names_sets_each_of_them() -> None:
     tied = load_recipe(MUON, ["optimizers.head,biases.lr=0.02"]).recipe
     apart = load_recipe(MUON, ["optimizers.head.lr=0.02", "optimizers.biases.lr=0.02"]).recipe

@@ -51,12 +51,12 @@ class RayExecutor:
         self._said: set[str] = set()
         self._why = ""
 
-    def examine(self, recipe: Recipe, path: str, *, measure: bool) -> Examined:
+    def examine(self, recipe: Recipe, *, measure: bool) -> Examined:
         """Return the facts of ``recipe`` as the first worker that is ready finds them. Raises AirbenchError."""
         self._open([recipe])
         while True:
             worker = self._first_idle()
-            order, images = self._order(TrialJob(recipe, 0, 0, path=path), worker)
+            order, images = self._order(TrialJob(recipe, 0, 0), worker)
             try:
                 kind, found = worker.examine(order, images, measure)
             except WorkerLostError as error:

@@ -77,7 +77,7 @@ class Session:
         except AirbenchError as error:
             return UNFIT, str(error)
         try:
-            return FOUND, examine(self.worker, self._resolved(job.recipe, parcel), job.path, measure=measure)
+            return FOUND, examine(self.worker, self._resolved(job.recipe, parcel), measure=measure)
         except AirbenchError as error:
             return REFUSED, error
 
