@@ -203,7 +203,7 @@ def test_a_message_on_a_setting_is_placed_where_it_was_written(tmp_path: Path) -
     assert loaded.place_of("train.epochs = 3: too few") == f"{path}:3"
     assert loaded.place_of("net.widths = [8, 8, 8]: too narrow") == "command line"
     assert loaded.place_of("optimizers.filters.lr = 0.24: too high").endswith("airbench94_muon.yaml:20")
-    assert loaded.place_of("optimizers.filters.weight_decay = 0: a default").endswith("airbench94_muon.yaml:18")
+    assert loaded.place_of("optimizers.filters.weight_decay = 0: a default").endswith("airbench94_muon.yaml:17")
     assert loaded.place_of("no setting at all") == str(path)
     again = with_overrides(loaded, ["optimizers.filters.lr=0.1"])
     assert again.place_of("optimizers.filters.lr = 0.1: too low") == "command line"
