@@ -7,6 +7,7 @@ from torch import Tensor
 
 from airbench.errors import RecipeError
 from airbench.optim.orthogonalize import build_orthogonalizer
+from airbench.optim.orthogonalize.newton_schulz import check_matrices
 from airbench.recipe.orthogonalizers import Orthogonalizer, OrthogonalizerConfig
 
 _ADAPTER: TypeAdapter[OrthogonalizerConfig] = TypeAdapter(Orthogonalizer)
@@ -17,11 +18,19 @@ def orthogonalize(matrices: Tensor, method: str = "newton_schulz", **settings: A
 
     ``settings`` are those of ``orthogonalize`` in a recipe: ``steps=3``, ``coefficients=(3.4445, -4.775, 2.0315)``,
     ``dtype="float32"`` (Newton-Schulz computes in bfloat16 unless ``matrices`` are float32).
-    Raises RecipeError for others.
+    Raises RecipeError for others, and ValueError for what is no batch of matrices of floating-point numbers.
     """
+    check_matrices(matrices)
     try:
         config = _ADAPTER.validate_python({"method": method, **settings})
     except ValidationError as error:
         first = error.errors()[0]
-        raise RecipeError(f"orthogonalize: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        if first["type"] == "union_tag_invalid":
+            raise RecipeError(
+                f"orthogonalize: method = {method!r}: give one of {first['ctx']['expected_tags']}"
+            ) from None
+        key = ".".join(str(step) for step in first["loc"][1:])  # the first step is the method
+        raise RecipeError(f"orthogonalize: {key} = {first['input']!r}: {first['msg']}") from None
+    if not matrices.numel():
+        return matrices.clone()
     return build_orthogonalizer(config, matrices.dtype)(matrices).to(matrices.dtype)

@@ -1,6 +1,7 @@
 """Train a recipe from Python."""
 
 import inspect
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +37,11 @@ class TrainedTrial:
     trained: TrainedNet
     labels: Tensor
     """Labels of the test images, ``(N,)`` int64."""
+
+    def __repr__(self) -> str:
+        """Return the outcome in a line; weights and logits would fill the screen."""
+        seeds = self.result.seeds
+        return f"TrainedTrial({self.accuracy:.2%} in {self.seconds:.1f} s, {len(self.labels)} test images, {seeds})"
 
     @property
     def net(self) -> nn.Module:
@@ -78,6 +84,8 @@ def load_recipe(path: str | Path, *overrides: str) -> Recipe:
 
     Raises airbench.errors.RecipeError, in one line.
     """
+    if not isinstance(path, str | Path):
+        raise RecipeError(f"{type(path).__name__}: give the name of a recipe, such as 'quickstart', or its file")
     if not all(isinstance(override, str) for override in overrides):
         raise RecipeError('give overrides one by one, as text: load_recipe("quickstart", "train.epochs=4", …)')
     return load_recipe_file(path, overrides).recipe
@@ -108,13 +116,18 @@ def train(
     fails.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    seeds = TrialSeeds.of(recipe, _seed(seed))
+    if net is not None and not isinstance(net, nn.Module):
+        raise RecipeError(f"net is of type {type(net).__name__}: give a torch.nn.Module, made already")
+    if not isinstance(callbacks, Sequence) or not all(isinstance(each, Callback) for each in callbacks):
+        raise RecipeError("callbacks: give a list of instances of airbench.training.callback.Callback")
     machine = choose_machine(recipe.engine)
     prepare(machine)
     dataset = load_dataset(recipe.data) if data is None else given_images(data, recipe)
     setup = TrialSetup(recipe, dataset, machine, net=None if net is None else own_net(net, machine))
     try:
         warm_up(setup)
-        result = run_trial(setup, TrialSeeds.of(recipe, seed), Callbacks(*callbacks))
+        result = run_trial(setup, seeds, Callbacks(*callbacks))
     finally:
         setup.unfreeze()
         if net is not None:
@@ -122,8 +135,21 @@ def train(
     return TrainedTrial(result, trained_net(setup), setup.test.labels.cpu())
 
 
+def _seed(seed: Any) -> int:
+    """Return a seed as an int. Raises RecipeError for anything but an integer, of Python's or NumPy's, in bounds."""
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if not 0 <= number < 2**62:
+        raise RecipeError(f"seed = {seed!r}: give an integer from 0 to 2^62 - 1")
+    return number
+
+
 def given_images(data: "Dataset | tuple[Images, Images]", recipe: Recipe) -> Dataset:
     """Return the images that a user gives, with as many held out as ``recipe`` says. Raises DataError."""
+    if not isinstance(data, Dataset) and not (isinstance(data, tuple | list) and len(data) == 2):
+        raise DataError("data: give ((training images, labels), (test images, labels)), or what load_images returned")
     dataset, wanted = data if isinstance(data, Dataset) else own_images(*data), recipe.data.held_out
     if wanted is None or dataset.held_out == wanted:
         return dataset

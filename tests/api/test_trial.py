@@ -319,3 +319,58 @@ def test_names_of_files_cannot_write_to_the_terminal(
     assert "\x1b" not in capsys.readouterr().out
     assert main(["predict", str(run), "--images", str(photo), "--csv", str(tmp_path / "p.csv")]) == 0
     assert "red?.png" in (tmp_path / "p.csv").read_text()
+
+
+IMAGES = (np.zeros((60, 32, 32, 3), np.uint8), np.zeros(60, np.int64))
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"data": (IMAGES,)}, "data: give"),
+        ({"data": 5}, "data: give"),
+        ({"seed": -1}, "seed = -1: give an integer from 0"),
+        ({"seed": "a"}, "seed = 'a': give an integer"),
+        ({"seed": 1.5}, "seed = 1.5: give an integer"),
+        ({"seed": 2**70}, "give an integer from 0 to"),
+        ({"net": nn.Linear}, "net is of type type: give a torch.nn.Module, made already"),
+        ({"callbacks": [print]}, "callbacks: give a list"),
+        ({"callbacks": 5}, "callbacks: give a list"),
+    ],
+)
+def test_what_is_given_in_python_is_refused_in_one_line(given: dict[str, object], why: str) -> None:
+    with pytest.raises(AirbenchError) as caught:
+        airbench.train(airbench.load_recipe("airbench94_muon", *TINY), **{"data": (IMAGES, IMAGES), **given})  # type: ignore[arg-type]
+    assert str(caught.value).startswith(why) or why in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_is_a_name_or_a_file() -> None:
+    with pytest.raises(RecipeError, match="NoneType: give the name of a recipe"):
+        airbench.train(None)  # type: ignore[arg-type]
+
+
+def test_a_seed_of_numpys_is_a_seed_and_a_trial_is_shown_in_a_line(few_shapes: Dataset) -> None:
+    recipe = airbench.load_recipe("airbench94_muon", *WORDS)
+    mine, numpys = airbench.train(recipe, seed=3), airbench.train(recipe, seed=np.int64(3))  # type: ignore[arg-type]
+    assert torch.equal(mine.logits, numpys.logits)
+    assert repr(mine).startswith(f"TrainedTrial({mine.accuracy:.2%} in ")
+    assert len(repr(mine)) < 120
+
+
+@pytest.mark.parametrize("matrices", [torch.zeros(5), torch.zeros(5, 5, dtype=torch.int32), np.zeros((5, 5))])
+def test_what_is_no_matrix_is_refused(matrices: object) -> None:
+    for factor in (airbench.orthogonalize, airbench.newton_schulz):
+        with pytest.raises(ValueError, match=r"^matrices: .*give a tensor \(\.\.\., m, n\) of floating-point numbers"):
+            factor(matrices)
+
+
+def test_matrices_without_elements_stay_so_and_settings_are_checked() -> None:
+    for factor in (airbench.orthogonalize, airbench.newton_schulz):
+        assert factor(torch.zeros(2, 0, 5)).shape == (2, 0, 5)
+    with pytest.raises(ValueError, match="steps = -1: give 0 or more"):
+        airbench.newton_schulz(torch.zeros(5, 5), steps=-1)
+    with pytest.raises(RecipeError, match=r"^orthogonalize: method = 'foo': give one of 'newton_schulz'"):
+        airbench.orthogonalize(torch.zeros(5, 5), "foo")
+    with pytest.raises(RecipeError, match=r"^orthogonalize: steps = -1: "):
+        airbench.orthogonalize(torch.zeros(5, 5), steps=-1)

@@ -25,8 +25,10 @@ CLASSICAL_CUBIC: Triple = (3 / 2, -1 / 2, 0.0)
 def triples(coefficients: str | Sequence[float] | Sequence[Triple], steps: int) -> list[Triple]:
     """Return a triple per step, from a name, one triple for all steps, or a list whose last is reused for later steps.
 
-    Raises ValueError for an unknown name or anything else.
+    Raises ValueError for an unknown name or anything else, and for a negative number of steps.
     """
+    if steps < 0:
+        raise ValueError(f"steps = {steps}: give 0 or more")
     if isinstance(coefficients, str):
         if coefficients == "polar_express":
             return list(polar_express(max(steps, 1)))[:steps]

@@ -28,12 +28,16 @@ def newton_schulz(
     the Gram matrix is the smaller one. A zero matrix stays zero, and so does a row or column of zeros; a
     norm far below ``eps`` also gives nearly zero. ``kernel``: what multiplies the symmetric products of a batch on CUDA
     (see ``kernels/symmetric.py``). Returns ``dtype``; None: bfloat16 for matrices in half precision, else their own.
+    Raises ValueError for what is no batch of matrices of floating-point numbers.
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers"; Bernstein & Newhouse 2024.
     """
+    check_matrices(matrices)
     batch, tall = matrices.shape[:-2], matrices.shape[-2] > matrices.shape[-1]
     x = matrices.flatten(0, -3) if len(batch) > 1 else matrices  # a batch has one dimension for the kernels
     x = x.mT if tall else x
     dtype = dtype or default_dtype(x.dtype)
+    if not x.numel():
+        return matrices.to(dtype)
     x, gram = normalized(x, normalize, dtype, eps, kernel)
     fused = x.is_cuda and x.ndim == 3
     for a, b, c in triples(coefficients, steps):
@@ -43,6 +47,14 @@ def newton_schulz(
         gram = None
     x = x.mT if tall else x
     return x.unflatten(0, batch) if len(batch) > 1 else x
+
+
+def check_matrices(matrices: Tensor) -> None:
+    """Raise ValueError unless ``matrices`` is a tensor ``(..., m, n)`` of floating-point numbers."""
+    if not isinstance(matrices, Tensor) or matrices.ndim < 2 or not matrices.is_floating_point():
+        is_tensor = isinstance(matrices, Tensor)
+        given = f"{matrices.dtype} of shape {tuple(matrices.shape)}" if is_tensor else type(matrices).__name__
+        raise ValueError(f"matrices: {given}; give a tensor (..., m, n) of floating-point numbers")
 
 
 def default_dtype(dtype: torch.dtype) -> torch.dtype:
