@@ -9,7 +9,9 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from airbench.analysis.page import Picture
 
@@ -32,6 +34,13 @@ STYLE: Any = {
 _NUMBER = re.compile(r"-?\d+\.\d{2,}")
 _GEOMETRY = re.compile(r'(?<= )(d|x|y|transform|points)="[^"]*"')
 _NAME = re.compile(r'((?:id|href)="#?|url\(#)([^")]+)')
+
+
+def plain_log_labels(axis: XAxis | YAxis) -> None:
+    """Label a logarithmic axis with plain numbers, at 1, 2 and 5 of each power of ten, which leaves them apart."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def literal(text: str) -> str:

@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 from matplotlib.transforms import offset_copy
 from pydantic import Field
 
-from airbench.analysis.figures import COLOURS, framed_svg, themed
+from airbench.analysis.figures import COLOURS, framed_svg, plain_log_labels, themed
 from airbench.analysis.statistics import Summary, summarize
 from airbench.errors import AirbenchError
 from airbench.pages.sources import Measured, Row, measure
@@ -107,9 +107,7 @@ def _draw(axes: Axes, points: Sequence[_Point], x: str) -> None:
         if point.published is not None:
             axes.plot([at], [point.published], "_", color=point.colour, markersize=13, markeredgewidth=1.5)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    plain_log_labels(axes.xaxis)
     axes.margins(x=0.12, y=0.12)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axes.set_xlabel(_LABELS[x])

@@ -12,9 +12,9 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator
+from matplotlib.ticker import FuncFormatter
 
-from airbench.analysis.figures import COLOURS
+from airbench.analysis.figures import COLOURS, plain_log_labels
 from airbench.analysis.statistics import summarize, welch
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe
@@ -214,9 +214,8 @@ def _figure(points: Sequence[Point], target: float) -> Figure:
             axes.set_yscale("log")
             axes.set_ylabel(f"examples to {target:.0%} held-out accuracy")
             for axis in (axes.xaxis, axes.yaxis):
-                axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                plain_log_labels(axis)
                 axis.set_major_formatter(FuncFormatter(_short))
-                axis.set_minor_formatter(FuncFormatter(lambda value, place: ""))
         if left.lines:
             left.legend()
         left.set_title("Compute against batch size")

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from airbench.analysis.figures import COLOURS, picture
+from airbench.analysis.figures import COLOURS, picture, plain_log_labels
 from airbench.analysis.page import Picture
 from airbench.recipe.source import short_names
 from airbench.sweep.axes import as_number
@@ -91,6 +91,7 @@ def _places(axis: Any, set_scale: Callable[[str], Any], values: Sequence[str]) -
         return [float(different.index(value)) for value in values]
     if min(numbers) > 0 and max(numbers) >= 8 * min(numbers):
         set_scale("log")
+        plain_log_labels(axis)
     return numbers
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from airbench.analysis.figures import COLOURS, picture
+from airbench.analysis.figures import COLOURS, picture, plain_log_labels
 from airbench.analysis.page import Picture
 from airbench.recipe.source import short_names
 from airbench.sweep.axes import Axis, parse_axis
@@ -61,6 +61,7 @@ def _draw_levels(axes: Axes, axis: Axis, telescope: Telescope, levels: Sequence[
     axes.set_ylabel(accuracy_label(telescope.on_test))
     if axis.log:
         axes.set_xscale("log")
+        plain_log_labels(axes.xaxis)
     if legend:
         axes.legend(fontsize=8)
 
@@ -79,6 +80,7 @@ def _draw_level(axes: Axes, axis: Axis, sweep: Sweep, colour: str, label: str) -
 def _draw_optima(axes: Axes, axis: Axis, telescope: Telescope, found: Sequence[Optimum]) -> None:
     if axis.log:
         axes.set_yscale("log")
+        plain_log_labels(axes.yaxis)
     for level, each in enumerate(found):
         at, low, high = in_units(axis, each)
         colour = COLOURS[level % len(COLOURS)]

@@ -109,9 +109,10 @@ def _check_progress(setup: TrialSetup, row: EpochRow, epochs: int) -> None:
     guessing = math.log(classes)  # label smoothing does not change the loss of a uniform guess
     if not math.isfinite(row.train_loss):
         raise TrialError(f"the loss is {row.train_loss} after {row.epoch:g} epochs: try a lower lr")
-    stalled = row.train_loss > 0.99 * guessing and row.accuracy < guesses_at_most(classes)
-    if epochs >= setup.recipe.train.stall_epochs and stalled:
+    least, most = 0.99 * guessing, guesses_at_most(classes)
+    if epochs >= setup.recipe.train.stall_epochs and row.train_loss > least and row.accuracy < most:
         raise TrialError(
-            f"after {row.epoch:g} epochs the loss is {row.train_loss:.3f} and the accuracy {row.accuracy:.1%}, no "
-            f"better than guessing ({guessing:.3f}, {1 / classes:.1%}): the net is not learning"
+            f"not learning: at epoch {row.epoch:g} loss {row.train_loss:.3f}, accuracy {row.accuracy:.1%}; "
+            f"above {least:.3f} and below {most:.1%} a net may be guessing ({guessing:.3f}, {1 / classes:.1%}): "
+            "change the lr, or give it longer (train.stall_epochs)"
         )
