@@ -88,15 +88,15 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(
         (["train", MUON, *TINY, "--precision", "fp16"], "precision = fp16"),
         (
             ["train", MUON, *TINY, "data.augment.hole={name: cutout, size: 40}"],
-            f"{MUON}: data.augment.hole: size = 40: the images are 32×32",
+            "command line: data.augment.hole: size = 40: the images are 32×32",
         ),
         (
             ["train", MUON, *TINY, "optimizers.filters.orthogonalize.split=3"],
-            f"{MUON}: optimizers.filters.orthogonalize.split = 3: ",
+            "command line: optimizers.filters.orthogonalize.split = 3: ",
         ),
         (
             ["train", MUON, *TINY, "train.selection={name: recorded_loss, drop: 0.01}"],
-            f"{MUON}: train.selection.drop = 0.01: of a batch of 50 images",
+            "command line: train.selection.drop = 0.01: of a batch of 50 images",
         ),
         (["train", MUON, *TINY, "optimizers.filters.params=['*conv*.weight', whiten.bias]"], "muon trains matrices"),
         (["train", MUON, *TINY, "data.train_images=401"], "train_images = 401"),
@@ -177,6 +177,10 @@ def test_runs_verify_compare_report_on_a_real_run(
     listed = capsys.readouterr().out.splitlines()
     assert len(listed) == 4
     assert "damaged: run.json: cannot be read" in listed[3]
+    assert main(["runs", str(out), "--match", "no such text"]) == 0
+    assert "no runs with no such text in their path or name" in capsys.readouterr().out
+    assert main(["runs", str(out), "--match", "94_muon"]) == 0
+    assert [line.rpartition("-")[2] for line in capsys.readouterr().out.splitlines()[1:]] == ["airbench94_muon"]
     assert main(["runs", str(out), "--json"]) == 0
     assert [row["finished"] for row in json.loads(capsys.readouterr().out)] == [2, 2, 0]
     run = next(path for path in out.iterdir() if path.name.endswith("muon"))

@@ -112,13 +112,17 @@ def summary_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
 
 
 def listing_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
-    """A header and one row per run for ``airbench runs``, which marks damaged ones."""
-    rows: list[tuple[str, ...]] = [("run", "recipe", "n", "accuracy (TTA)", "seconds", "device", "target")]
+    """A header and one row per run for ``airbench runs``, which marks damaged ones.
+
+    The folder comes last, since it may be long; the recipe is named beside it only where its name does not end with it.
+    """
+    rows: list[tuple[str, ...]] = [("n", "accuracy (TTA)", "seconds", "device", "target", "run")]
     for run in runs:
         name, n, accuracy, _, _, seconds, target = summary_rows([run])[1]
         device = f"{run.text('environment', 'device') or '?'}, {run.text('environment', 'precision') or '?'}"
         if run.missing:
             n += f" of {run.planned}"
         state = f"damaged: {run.problems[0]}" if run.problems else target
-        rows.append((str(run.path), name, n, accuracy, seconds, device, state))
+        folder = str(run.path) if run.path.name.endswith(name) else f"{run.path} ({name})"
+        rows.append((n, accuracy, seconds, device, state, folder))
     return rows

@@ -69,6 +69,7 @@ def add_commands(commands: Any) -> None:
 
     runs = commands.add_parser("runs", help="list runs, newest first")
     runs.add_argument("folder", nargs="?", type=Path, default=_RUNS, help="folder to search (default runs)")
+    runs.add_argument("--match", metavar="TEXT", default="", help="only those with TEXT in their path or recipe's name")
     runs.add_argument("--json", action="store_true", help="print JSON")
     runs.set_defaults(command=_list)
 
@@ -173,13 +174,15 @@ def _list(options: argparse.Namespace) -> int:
     if not options.folder.is_dir() and options.folder != _RUNS:
         raise AirbenchError(f"{options.folder}: no such folder")
     records = readable(read_run, find_runs(options.folder)) if options.folder.is_dir() else []
+    records = [run for run in records if options.match in str(run.path) or options.match in run.name]
     if options.json:
         rows = [
             {"path": str(r.path), "recipe": r.name, "problems": list(r.problems), **summarize_run(r)} for r in records
         ]
         print(json.dumps(rows, indent=1))
     elif not records:
-        print(f"no runs under {options.folder}; start one: airbench train quickstart")
+        such = f" with {options.match} in their path or name" if options.match else ""
+        print(f"no runs{such} under {options.folder}; start one: airbench train quickstart")
     else:
         print("\n".join(table(listing_rows(records))))
     return 0
