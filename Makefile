@@ -33,18 +33,18 @@ speedrun: $(BASE) ## timed trial of our best recipe on CIFAR-10; TRIALS=5 for fi
 
 # Variables of the command line whose name has a dot are settings of a recipe: make ablate train.epochs=4,8
 DOTTED   := $(foreach name,$(.VARIABLES),$(if $(findstring .,$(name)),$(name)))
-SETTINGS := $(strip $(foreach name,$(DOTTED),$(if $(findstring command,$(origin $(name))),$(name))))
+SETTINGS := $(sort $(foreach name,$(DOTTED),$(if $(findstring command,$(origin $(name))),$(name))))
 
 ablate: $(BASE) ## train a recipe at several values of a setting, in turn: RECIPE=airbench94_muon train.epochs=4,8
-	$(TRAIN) $(RECIPE) --vary '$(SETTINGS)=$($(SETTINGS))' --trials $(or $(TRIALS),3) --seed $(SEED) $(ARGS)
+	$(TRAIN) $(RECIPE) $(foreach key,$(SETTINGS),--vary '$(key)=$($(key))') --trials $(or $(TRIALS),3) --seed $(SEED) $(ARGS)
 
 compare: $(BASE) ## compare two recipes, trained in turn, or two run folders: A=airbench94_muon B=airbench94
 	$(BIN)/airbench compare $(A) $(B) --trials $(or $(TRIALS),3) --seed $(SEED) $(ARGS)
 
 # Before anything is installed:
 ifneq ($(filter ablate,$(MAKECMDGOALS)),)
-  ifneq ($(words $(RECIPE)) $(words $(SETTINGS)),1 1)
-    $(error make ablate needs a recipe and one setting with its values, as in: make ablate RECIPE=airbench94_muon optimizers.filters.orthogonalize.steps=1,2,3)
+  ifneq ($(words $(RECIPE)) $(words $(firstword $(SETTINGS))),1 1)
+    $(error make ablate needs a recipe and a setting with its values, as in: make ablate RECIPE=airbench94_muon optimizers.filters.orthogonalize.steps=1,2,3)
   endif
 endif
 ifneq ($(filter compare,$(MAKECMDGOALS)),)

@@ -88,6 +88,21 @@ def test_varied_recipes_are_named_after_the_value() -> None:
     assert {recipe.train.epochs for recipe in recipes} == {2}
 
 
+def test_several_settings_make_a_grid() -> None:
+    words = [
+        "train",
+        "airbench94_muon",
+        "--vary",
+        "optimizers.filters.lr=0.1,0.2",
+        "--vary",
+        "optimizers.head.lr=1,2,3",
+    ]
+    recipes = [each.recipe for each in read_recipes(build_parser().parse_args(words))]
+    found = [(recipe.optimizers["filters"].lr, recipe.optimizers["head"].lr) for recipe in recipes]
+    assert found == [(0.1, 1), (0.1, 2), (0.1, 3), (0.2, 1), (0.2, 2), (0.2, 3)]
+    assert recipes[3].name == "airbench94_muon-filters.lr-0.2-head.lr-1"
+
+
 def test_values_that_a_name_cannot_tell_apart_have_names_of_their_own() -> None:
     words = ["train", "quickstart", "--vary", "description=a b,a+b,a/b"]
     names = [each.recipe.name for each in read_recipes(build_parser().parse_args(words))]

@@ -31,18 +31,6 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"airbench: {message}{'' if 'give ' in message or '; ' in message else remedy}\n")
 
 
-class Once(argparse.Action):
-    """An option whose second value would silently replace the first."""
-
-    def __call__(
-        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
-    ) -> None:
-        """Keep the value. Ends with an error if there is one already."""
-        if getattr(namespace, self.dest, None) is not None:
-            parser.error(f"{option} is given twice; several settings at once are varied by airbench sweep --axis")
-        setattr(namespace, self.dest, values)
-
-
 def positive(text: str) -> int:
     """Parse an integer from 1 to a million."""
     value = _integer(text)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airbench.cli.arguments import (
-    Once,
     add_execution,
     add_overrides,
     add_plugins,
@@ -36,6 +35,7 @@ Train recipes on one device, timed, and keep a run folder for each.
   airbench train speedrun train.epochs=6        override any setting by its path
   airbench train speedrun train.epochs=[4,6,8]  the same recipe at three lengths
   airbench train speedrun --vary KEY=a,b,c      the same recipe at several values of a setting, interleaved
+  airbench train speedrun --vary A=1,2 --vary B=3,4   at every combination
   airbench train A.yaml B.yaml --trials 3       interleaved: A B A B A B
   airbench train runs/<run>/recipe.yaml         repeat a run
   airbench train --resume runs/<run>            train the missing trials of a run
@@ -73,7 +73,10 @@ def add_commands(commands: Any) -> None:
     train.add_argument("--explain", action="store_true", help="say what is trained, how to read it and what to do next")
     train.add_argument("--print-recipe", action="store_true", help="print the recipe with all its defaults and exit")
     train.add_argument(
-        "--vary", action=Once, metavar="KEY=A,B", help="train each recipe at these values of a setting, interleaved"
+        "--vary",
+        action="append",
+        metavar="KEY=A,B",
+        help="train each recipe at these values of a setting, interleaved; given again: at every combination",
     )
     train.add_argument("--resume", type=Path, nargs="+", metavar="RUN", help="resume runs: see airbench resume")
     train.add_argument("--force", action="store_true", help="with --resume: even if code or machine have changed")

@@ -362,7 +362,7 @@ def test_a_run_that_is_named_twice_is_resumed_once_or_not_at_all(
         (["compare", "RUN", "RUN2", "train.epochs=4"], "train.epochs=4: changes recipes that are trained"),
         (["compare", "RUN", "RUN2", "--device", "cpu"], "--device: changes recipes that are trained"),
         (["compare", MUON, MUON], "are the same recipe"),
-        (["train", MUON, "--vary", "train.epochs=1,2", "--vary", "train.batch_size=5,6"], "--vary is given twice"),
+        (["train", MUON, "--vary", "train.epochs=1,2", "--vary", "train.epochs=5,6"], "train.epochs is given twice"),
         (["sweep", MUON, "--axis", "train.epochs=1,2", "--no-prune"], "--no-prune belongs to --tpe"),
     ],
 )
