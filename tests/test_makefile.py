@@ -64,7 +64,6 @@ def test_a_comparison_is_of_two_recipes_or_two_runs(monkeypatch: pytest.MonkeyPa
         ("ablate",),
         ("ablate", "RECIPE=airbench94_muon"),
         ("ablate", "train.epochs=1,2"),
-        ("ablate", "RECIPE=airbench94_muon", "train.epochs=1,2", "train.batch_size=50,100"),
         ("ablate", "RECIPE=airbench94_muon", "ARGS=train.epochs=1,2"),
         ("compare",),
         ("compare", "A=airbench94_muon"),
@@ -89,6 +88,8 @@ def test_varied_recipes_are_named_after_the_value() -> None:
 
 
 def test_several_settings_make_a_grid() -> None:
+    command = last_command("ablate", "RECIPE=quickstart", "train.epochs=1,2", "train.batch_size=50,100")
+    assert "--vary 'train.batch_size=50,100' --vary 'train.epochs=1,2'" in command
     words = [
         "train",
         "airbench94_muon",
