@@ -81,11 +81,12 @@ def _evaluate_again(trained: "TrainedNet", trial: int, options: argparse.Namespa
     data = trained.recipe.data
     if options.data is not None:
         data = data.model_copy(update={"path": options.data})
-    test = load_dataset(data).test
+    dataset = load_dataset(data)
+    test, images = dataset.test, "held-out images" if dataset.held_out else "test images"
     labels = torch.from_numpy(test.labels).long()
     for words, tta in (("without test-time augmentation", False), ("as the recipe evaluates", True)):
         if tta and options.no_tta:
             continue
         correct = (trained.logits(torch.from_numpy(test.images), tta=tta).argmax(1) == labels).sum().item()
-        print(f"trial {trial}: {correct:,} of {len(labels):,} test images, {correct / len(labels):.2%}, {words}")
+        print(f"trial {trial}: {correct:,} of {len(labels):,} {images}, {correct / len(labels):.2%}, {words}")
     return 0

@@ -74,7 +74,8 @@ class Dataset:
         """
         images, labels = self.train.images, self.train.labels
         if count >= len(labels):
-            raise DataError(f"data.held_out = {count}: {self.source} has only {len(labels)} training images")
+            rest = "and one at least must be left to train on"
+            raise DataError(f"data.held_out = {count}: {self.source} has {len(labels)} training images, {rest}")
         parts = [(images[part], labels[part]) for part in (slice(-count), slice(-count, None))]
         train, held_out = (replace(make_split(x, y), images=x, labels=y) for x, y in parts)
         altered = self.spec.fingerprints is not None and not self.genuine

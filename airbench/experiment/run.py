@@ -116,7 +116,8 @@ class Experiment:
         """Train the missing trials of all runs, recording each as it ends. Returns the runs as read back."""
         if not self.options.brief:
             for run in runs:
-                self.terminal.say(f"{run.name} → {run.folder.path}")
+                nothing = "" if run.missing else ": no trial is missing, so there is nothing to train"
+                self.terminal.say(f"{run.name} → {run.folder.path}{nothing}")
             self.terminal.say()
         jobs = jobs_of(runs)
         self.terminal.expect(jobs)

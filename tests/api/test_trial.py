@@ -71,6 +71,17 @@ def test_predict_evaluates_a_run_again(run: Path, capsys: pytest.CaptureFixture[
     plain, tta = capsys.readouterr().out.splitlines()
     assert f"{line['plain_accuracy']:.2%}, without" in plain
     assert f"{line['accuracy']:.2%}, as the recipe evaluates" in tta
+    assert " of 100 test images, " in tta
+
+
+def test_predict_says_that_images_were_held_out(
+    few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*WORDS, "data.held_out=60", "--save", "weights", "--out", str(tmp_path)]
+    assert main(["train", "airbench94_muon", *words]) == 0
+    capsys.readouterr()
+    assert main(["predict", *map(str, tmp_path.iterdir())]) == 0
+    assert all(" of 60 held-out images, " in line for line in capsys.readouterr().out.splitlines())
 
 
 def test_predict_classifies_files_of_any_size(

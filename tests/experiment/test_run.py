@@ -85,10 +85,14 @@ def test_two_interleaved_runs_resume_together(
     assert [len(accuracies(run)) for run in runs] == [2, 2]
 
 
-def test_a_finished_run_has_nothing_to_resume(few_shapes: Dataset, tmp_path: Path) -> None:
+def test_a_finished_run_has_nothing_to_resume(
+    few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["train", MUON, *TINY, "--out", str(tmp_path)]) == 0
+    assert "no trial is missing" not in capsys.readouterr().out
     before = accuracies(only(tmp_path))
     assert main(["resume", str(only(tmp_path))]) == 0
+    assert f"{only(tmp_path)}: no trial is missing, so there is nothing to train" in capsys.readouterr().out
     assert accuracies(only(tmp_path)) == before
 
 
