@@ -22,7 +22,7 @@ _LINE = 100
 
 _ROWS = {
     "epoch": "passes over the training images so far; final: the trained net",
-    "train_loss, train_acc": "loss and accuracy on the last batch that was trained on",
+    "loss, train_acc": "loss and accuracy on the last batch that was trained on",
     "test_acc": "accuracy on images that are never trained on",
     "tta_acc": "the same with test-time augmentation (TTA): several views of each image",
     "seconds": "on the clock so far: training; in the final row, also its evaluation",

@@ -11,8 +11,8 @@ from airbench.experiment.jobs import TrialJob
 from airbench.training.callback import Callback
 from airbench.training.results import EpochRow, TrialResult
 
-COLUMNS = ("trial", "epoch", "train_loss", "train_acc", "test_acc", "tta_acc", "seconds")
-_WIDTHS = (5, 6, 10, 9, 8, 7, 8)
+COLUMNS = ("trial", "epoch", "loss", "train_acc", "test_acc", "tta_acc", "seconds")
+_WIDTHS = (5, 5, 6, 9, 8, 7, 7)
 
 
 class Terminal:
