@@ -45,6 +45,29 @@ def test_readme_has_commands() -> None:
     assert {"make quickstart", "make test", "make speedrun"} <= set(commands(PAGES[0]))
 
 
+SHOWN = [
+    (page.name, command, shown)
+    for page in PAGES
+    for command, shown in re.findall(
+        r"^\$ airbench ((?:verify|compare) runs/.*)\n((?:.+\n)+?)```", page.read_text(), re.M
+    )
+]
+"""Commands on kept runs, with what they are said to print."""
+
+
+@pytest.mark.parametrize(("page", "command", "shown"), SHOWN)
+def test_shown_output_is_what_the_command_prints(
+    page: str, command: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Line by line and in order; an ellipsis stands for the rest of a line, or for lines left out."""
+    monkeypatch.chdir(ROOT)
+    main(command.split())
+    printed = iter(line.rstrip() for line in capsys.readouterr().out.splitlines())
+    for line in shown.splitlines():
+        start, cut, _ = line.partition("…")
+        assert any(each.startswith(start) if cut else each == start.rstrip() for each in printed), line
+
+
 @pytest.mark.parametrize("page", FILLED, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_says_what_its_runs_say(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables, shown output and the descriptions of figures; `make records` fills them anew."""

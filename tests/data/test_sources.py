@@ -191,9 +191,7 @@ def test_held_out_images_are_training_images_that_are_not_trained_on(few_shapes:
 
 
 def test_too_many_held_out_images_are_refused(few_shapes: Dataset) -> None:
-    with pytest.raises(
-        DataError, match=r"data.held_out = 400: .* has 400 training images, and one at least"
-    ):
+    with pytest.raises(DataError, match=r"data.held_out = 400: .* has 400 training images, and one at least"):
         sources.load_dataset(Data(name="shapes", held_out=400))
 
 
