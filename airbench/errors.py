@@ -1,5 +1,8 @@
 """Errors shown to the user: always one line, always with a remedy."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class AirbenchError(Exception):
     """An error that the user can fix. The command line prints it as one line and exits with code 2."""
@@ -33,3 +36,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 class TrialError(AirbenchError):
     """A trial that cannot continue (a NaN loss, say). It is recorded as failed; other trials continue."""
+
+
+def nearest(word: str, valid: Iterable[str]) -> str | None:
+    """Return the one of ``valid`` that ``word`` was probably meant to be; None if none is close."""
+    return next(iter(difflib.get_close_matches(word, list(valid), n=1)), None)

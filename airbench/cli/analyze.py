@@ -19,9 +19,9 @@ from airbench.cli.arguments import (
 )
 from airbench.cli.recipes import read_recipes, split_items
 from airbench.cli.report import readable
-from airbench.errors import AirbenchError
+from airbench.errors import AirbenchError, nearest
 from airbench.recipe import LoadedRecipe
-from airbench.recipe.shipped import find_shipped, nearest, shipped_recipes
+from airbench.recipe.shipped import find_shipped, shipped_recipes
 from airbench.runs import RunRecord, find_runs, read_run
 
 if TYPE_CHECKING:

@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airbench.errors import AirbenchError
+from airbench.errors import AirbenchError, nearest
 from airbench.recipe.plugins import load_plugin
-from airbench.recipe.shipped import nearest
 
 if TYPE_CHECKING:
     from airbench.experiment.run import Options

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airbench.cli.recipes import read_recipes, split_items
-from airbench.errors import AirbenchError
+from airbench.errors import AirbenchError, nearest
 
 if TYPE_CHECKING:
     from airbench.recipe import LoadedRecipe
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def sweep_config(options: argparse.Namespace) -> "SweepConfig":
     """Return the sweep of the command line: a sweep's file with what is given beside it, or a recipe and axes."""
-    from airbench.recipe.shipped import locate, nearest, shipped_recipes, shipped_sweeps
+    from airbench.recipe.shipped import locate, shipped_recipes, shipped_sweeps
     from airbench.sweep.config import SweepConfig, is_sweep, load_sweep
 
     files, overrides = split_items(options.items)

@@ -1,6 +1,5 @@
 """Tables in Markdown: a row for each measurement, columns that are computed, and columns of text."""
 
-import difflib
 import math
 import statistics
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from airbench.analysis.compare import difference_text
 from airbench.analysis.experiments import refuse_duplicates
 from airbench.analysis.report.tables import markdown_table
 from airbench.analysis.statistics import Difference, Summary, summarize, untested, welch
-from airbench.errors import AirbenchError
+from airbench.errors import AirbenchError, nearest
 from airbench.pages.sources import Measured, Row, measure
 from airbench.recipe.config import Config, Count
 
@@ -205,8 +204,8 @@ def _check(table: Table, by_id: Mapping[str, Row], page: Path) -> None:
                 raise AirbenchError(f"{page}: {key} is computed from trials; leave it out of the row")
     for key in table.headings:
         if key not in COLUMNS and key != NAME and not any(key in (row.model_extra or {}) for row in table.rows):
-            near = difflib.get_close_matches(key, COLUMNS, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"computed columns: {', '.join(COLUMNS)}"
+            near = nearest(key, COLUMNS)
+            hint = f"did you mean '{near}'?" if near else f"computed columns: {', '.join(COLUMNS)}"
             raise AirbenchError(f"{page}: column {key} is not computed, and no row has it; {hint}")
 
 

@@ -8,9 +8,8 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from airbench.errors import RecipeError
+from airbench.errors import RecipeError, nearest
 from airbench.recipe.registry import Registry
-from airbench.recipe.shipped import nearest
 from airbench.recipe.source import COMMAND_LINE, Node
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -1,6 +1,5 @@
 """Load a validated Recipe from a YAML file and overrides; report errors in one line."""
 
-import difflib
 import json
 import os
 import re
@@ -12,11 +11,11 @@ from typing import get_args
 import yaml
 from pydantic.fields import FieldInfo
 
-from airbench.errors import RecipeError
+from airbench.errors import RecipeError, nearest
 from airbench.recipe.explain import models_in, show, validate
 from airbench.recipe.moved import move_settings
 from airbench.recipe.schema import Recipe
-from airbench.recipe.shipped import find_shipped, locate
+from airbench.recipe.shipped import find_shipped, locate, shipped_recipes
 from airbench.recipe.source import COMMAND_LINE, Node, merge, parse_override, parse_yaml, read_yaml
 from airbench.recipe.transforms import TRANSFORMS, TransformConfig
 
@@ -142,8 +141,8 @@ def _check_removals(over: Node, base: Node) -> None:
         removed, there = _section(over, path), _section(base, path)
         for key, node in removed.items():
             if node.value is None and key not in there and key not in others:
-                near = difflib.get_close_matches(key, there, n=1)
-                hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(there) or 'none'}"
+                near = nearest(key, there)
+                hint = f"did you mean '{near}'?" if near else f"there are: {', '.join(there) or 'none'}"
                 raise RecipeError(f"{node.place}: {'.'.join(path)}.{key} = null: nothing to remove; {hint}")
 
 
@@ -237,8 +236,9 @@ def _read_with_parents(path: Path, children: tuple[Path, ...]) -> tuple[Node, Mo
     if not parent_path.is_file():
         parent_path = find_shipped(parent.value) or parent_path
     if not parent_path.is_file():
-        near = difflib.get_close_matches(parent_path.name, (p.name for p in parent_path.parent.glob("*.yaml")), n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        near = nearest(parent_path.name, (p.name for p in parent_path.parent.glob("*.yaml")))
+        near = near or nearest(parent_path.stem, shipped_recipes())
+        hint = f"; did you mean '{near}'?" if near else ""
         raise RecipeError(f"{parent.place}: extends: {parent_path} not found{hint}")
     base, moved_before = _read_with_parents(parent_path, (*children, resolved))
     assert isinstance(base.value, dict)

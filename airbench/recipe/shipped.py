@@ -1,8 +1,6 @@
 """Recipes and sweeps that come with airbench, found by name: `airbench94_muon`, wherever below configs/ its file is."""
 
-import difflib
 import os
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -47,11 +45,6 @@ def find_shipped(name: str) -> Path | None:
 def find_shipped_sweep(name: str) -> Path | None:
     """Return the file of the shipped sweep called ``name``, likewise."""
     return _find(name, shipped_sweeps())
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """Return the one of ``names`` that ``name`` was probably meant to be; None if none is close."""
-    return next(iter(difflib.get_close_matches(name, list(names), n=1)), None)
 
 
 def _find(name: str, shipped: dict[str, Path]) -> Path | None:

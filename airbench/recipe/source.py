@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from airbench.errors import RecipeError
+from airbench.errors import RecipeError, nearest
 from airbench.recipe.nets import NETS
 from airbench.recipe.orthogonalizers import ORTHOGONALIZERS
-from airbench.recipe.shipped import find_shipped, nearest, shipped_recipes
+from airbench.recipe.shipped import find_shipped, shipped_recipes
 
 Scalar: TypeAlias = str | int | float | bool | None
 COMMAND_LINE = "command line"

@@ -107,6 +107,7 @@ def test_bad_override_names_command_line_key_value_and_remedy(override: str, exp
         ("train.epochs: 2\n", ["mine.yaml:1:", "train: {epochs: …}"]),
         ("train:\n  <<: {epochs: 2}\n", ["mine.yaml:2:", "extends: FILE"]),
         ("target: !!float ''\n", ["mine.yaml:1:", "YAML's type float"]),
+        ("extends: airbench94_moun\n", ["mine.yaml:1:", "not found", "did you mean 'airbench94_muon'?"]),
         ("extends: tiny\n", ["mine.yaml:1:", "tiny not found", "did you mean 'tiny.yaml'?"]),
         ("optimizers: {filters: {params: *.weight}}\n", ["mine.yaml:1:", "needs quotes"]),
     ],
