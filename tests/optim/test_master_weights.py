@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from airbench.optim.groups import ParamGroup
-from airbench.optim.master_weights import MasterWeights
+from airbench.optim.master_weights import MasterWeights, adopt_one_by_one, adopt_together
 from airbench.optim.optimizers import Optimizers
 from airbench.recipe.optimizers import Adam
 from airbench.recipe.schedules import Constant
@@ -85,3 +87,23 @@ def test_adam_in_bfloat16_needs_them(master_weights: bool) -> None:
     off = ((p.float() - exact).abs().max() / exact.abs().max()).item()
     assert off < 0.005 if master_weights else off > 0.05
     assert p.grad is None
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([torch.bfloat16, torch.float16]), st.floats(1e-8, 1e4))
+def test_changes_are_adopted_alike_one_by_one_and_together(seed: int, dtype: torch.dtype, size: float) -> None:
+    """To the last bit, whatever has changed: nothing, a rounding step, the smallest number there is, or everything."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(3, 4), (5,), (2, 3, 3, 3)]
+    copies = [size * torch.randn(shape, generator=generator) for shape in shapes]
+    params = [copy.to(dtype) for copy in copies]
+    params[0][torch.rand(3, 4, generator=generator) < 0.5] *= 1.01
+    params[1][0] = torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps  # subnormal
+    params[1][1] = 0.0
+    params[2] = params[2].contiguous(memory_format=torch.channels_last)
+    ways = {way: [copy.clone() for copy in copies] for way in (adopt_one_by_one, adopt_together)}
+    for way, mine in ways.items():
+        way(list(zip(params, mine, strict=True)))
+    for one, other, p in zip(*ways.values(), params, strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(one.to(dtype), p)
+    assert torch.equal(ways[adopt_together][2], copies[2])
