@@ -16,6 +16,7 @@ _HOMES = {
     "load_run": "airbench.api.results",
     "load_runs": "airbench.api.results",
     "compare": "airbench.api.results",
+    "load_plugin": "airbench.recipe.plugins",
     **dict.fromkeys(
         (
             "train93",

@@ -306,6 +306,10 @@ def test_a_backend_inherited_from_a_notebook_does_no_harm(tmp_path: Path) -> Non
         (["predict", "run", "--csv", "/"], "/: a folder; name a file in it"),
         (["report", "--out", "/nowhere/x.html"], "there is no folder /nowhere"),
         (["study", "decay", "--out", "/dev/null/x"], "/dev/null is not a folder"),
+        (["study", "decay", "--out", "x" * 300], "File name too long; choose another place"),
+        (["report", "--out", "x" * 300], "File name too long; choose another place"),
+        (["power", "--difference", "a\nb", "--std", "0.1"], "a b: give a share"),
+        (["runs", "x", "--mtach\nfoo"], "unrecognized arguments: --mtach foo; did you mean --match?"),
     ],
 )
 def test_a_mistake_in_the_words_is_one_line_before_any_work(

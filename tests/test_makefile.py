@@ -104,6 +104,13 @@ def test_several_settings_make_a_grid() -> None:
     assert recipes[3].name == "airbench94_muon-filters.lr-0.2-head.lr-1"
 
 
+@pytest.mark.parametrize("second", ["train.epochs=3,4", "train.epochs,stall_epochs=3,4"])
+def test_a_setting_varies_once(second: str, capsys: pytest.CaptureFixture[str]) -> None:
+    vary = ["--vary", "train.epochs=1,2", "--vary", second, "--vary", "train.batch_size=5,6"]
+    assert main(["train", "quickstart", *vary]) == 2
+    assert "--vary: train.epochs is given twice" in capsys.readouterr().err
+
+
 def test_values_that_a_name_cannot_tell_apart_have_names_of_their_own() -> None:
     words = ["train", "quickstart", "--vary", "description=a b,a+b,a/b"]
     names = [each.recipe.name for each in read_recipes(build_parser().parse_args(words))]

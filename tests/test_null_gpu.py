@@ -50,13 +50,13 @@ BUDGETS = {
     ("hiverge", "eager"): Budget(133.1, 133.1),
     ("quickstart", "eager"): Budget(140, 140),
     ("speedrun", "eager"): Budget(133.2, 133.2),
-    ("muonclip", "eager"): Budget(609.3, 609.3, syncs=0, pageable_copies=0),
+    ("muonclip", "eager"): Budget(412.3, 412.3, syncs=0, pageable_copies=0),
     ("airbench94_muon", "captured"): Budget(6.5, 135.5),
     ("airbench94", "captured"): Budget(6.6, 90.6),
     ("hiverge", "captured"): Budget(9.5, 131.5),
     ("quickstart", "captured"): Budget(6.1, 141),
     ("speedrun", "captured"): Budget(7.7, 139),
-    ("muonclip", "captured"): Budget(5.3, 623.3, syncs=0, pageable_copies=0),
+    ("muonclip", "captured"): Budget(5.3, 415.3, syncs=0, pageable_copies=0),
 }
 
 COMPILED_BUDGETS = {"airbench94_muon": 150, "hiverge": 150, "airbench94": 150, "speedrun": 150}

@@ -55,6 +55,10 @@ SHOWN = [
 """Commands on kept runs, with what they are said to print."""
 
 
+def test_shown_output_is_found() -> None:
+    assert len(SHOWN) == sum(page.read_text().count("\n$ airbench ") for page in PAGES) - 1  # one trains
+
+
 @pytest.mark.parametrize(("page", "command", "shown"), SHOWN)
 def test_shown_output_is_what_the_command_prints(
     page: str, command: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -3,7 +3,7 @@
 import io
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
@@ -36,9 +36,13 @@ _GEOMETRY = re.compile(r'(?<= )(d|x|y|transform|points)="[^"]*"')
 _NAME = re.compile(r'((?:id|href)="#?|url\(#)([^")]+)')
 
 
-def plain_log_labels(axis: XAxis | YAxis) -> None:
-    """Label a logarithmic axis with plain numbers, at 1, 2 and 5 of each power of ten, which leaves them apart."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+def plain_log_labels(axis: XAxis | YAxis, values: Sequence[float]) -> None:
+    """Label a logarithmic axis, which shows ``values``, with plain numbers that leave each other room.
+
+    At 1, 2 and 5 of each power of ten, or at the powers only where there are more than two.
+    """
+    wide = max(values) > 100 * min(values)
+    axis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 

@@ -30,7 +30,8 @@ def orthogonalize(matrices: Tensor, method: str = "newton_schulz", **settings: A
                 f"orthogonalize: method = {method!r}: give one of {first['ctx']['expected_tags']}"
             ) from None
         key = ".".join(str(step) for step in first["loc"][1:])  # the first step is the method
-        raise RecipeError(f"orthogonalize: {key} = {first['input']!r}: {first['msg']}") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise RecipeError(f"orthogonalize: {key} = {first['input']!r}: {reason}") from None
     if not matrices.numel():
         return matrices.clone()
     return build_orthogonalizer(config, matrices.dtype)(matrices).to(matrices.dtype)

@@ -30,14 +30,11 @@ from airbench.cli import (
     sweep,
     train,
 )
-from airbench.cli.arguments import Parser
+from airbench.cli.arguments import Parser, shortened
 from airbench.cli.version import Version
 from airbench.errors import OUT_OF_MEMORY, AirbenchError, is_out_of_memory
 from airbench.recipe.plugins import place_in_plugin
 from airbench.runs.files import UnsavedTrialError
-
-LONGEST = 2000
-"""Characters of a message."""
 
 PATIENCE = 5.0
 """Seconds after a signal for which others are ignored."""
@@ -62,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except AirbenchError as error:
         text = " ".join(str(error).splitlines())
-        print("airbench:", text if isinstance(error, UnsavedTrialError) else _shortened(text), file=sys.stderr)
+        print("airbench:", text if isinstance(error, UnsavedTrialError) else shortened(text), file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         number = error.args[0] if isinstance(error, _Terminated) else signal.SIGINT
@@ -76,11 +73,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except Exception as error:
         return _last_resort(error)
-
-
-def _shortened(text: str) -> str:
-    """Return ``text``, or the beginning and the end of one so long that it hides what it says."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
 
 
 def _prepare_process() -> None:

@@ -3,6 +3,8 @@
 import argparse
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,6 +13,15 @@ from airbench.recipe.plugins import load_plugin
 
 if TYPE_CHECKING:
     from airbench.experiment.run import Options
+
+
+LONGEST = 2000
+"""Characters of a message."""
+
+
+def shortened(text: str) -> str:
+    """Return ``text``, or the beginning and the end of one so long that it hides what it says."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,12 +33,19 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the mistake and a remedy: the nearest valid word, or where help is. Ends the program with 2."""
-        words = re.search(r"invalid choice: '(?P<word>.*?)' \(choose from (?P<valid>.*)\)", message)
+        message = " ".join(message.splitlines())
+        choice = re.search(r"invalid choice: '(?P<word>.*?)' \(choose from (?P<valid>.*)\)", message)
         option = re.match(r"unrecognized arguments: (?P<word>--[\w-]+)", message)
-        found, valid = words or option, words["valid"] if words else self.format_usage()
-        near = found and nearest(found["word"], re.findall(r"[\w-]+", valid))
-        remedy = f"; did you mean {near}?" if near else f"; {self.prog} --help lists what there is"
-        self.exit(2, f"airbench: {message}{'' if 'give ' in message or '; ' in message else remedy}\n")
+        near = None
+        if choice:
+            near = nearest(choice["word"], re.findall(r"[\w-]+", choice["valid"]))
+        elif option:
+            near = nearest(option["word"], self._option_string_actions)
+        if near:
+            message += f"; did you mean {near}?"
+        elif not re.search(r"; |: give ", message):  # no remedy of its own
+            message += f"; {self.prog} --help lists what there is"
+        self.exit(2, f"airbench: {shortened(message)}\n")
 
 
 def positive(text: str) -> int:
@@ -56,24 +74,35 @@ def _integer(text: str) -> int | None:
 def output_file(text: str) -> Path:
     """Parse the path of a file to write, so that one that cannot be written is refused before the work."""
     path = Path(text)
-    if path.is_dir() or not path.name:
-        raise argparse.ArgumentTypeError(f"{text}: a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text}: there is no folder {path.parent}; make it first")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"{text}: cannot be written to")
+    with _answered(text):
+        if path.is_dir() or not path.name:
+            raise argparse.ArgumentTypeError(f"{text}: a folder; name a file in it")
+        if not path.parent.is_dir():
+            raise argparse.ArgumentTypeError(f"{text}: there is no folder {path.parent}; make it first")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise argparse.ArgumentTypeError(f"{text}: cannot be written to; choose another place")
     return path
 
 
 def output_folder(text: str) -> Path:
     """Parse the path of a folder to write into, which may be made then, likewise."""
     path = Path(text)
-    there = next((each for each in (path, *path.parents) if each.exists()), Path())
-    if not there.is_dir():
-        raise argparse.ArgumentTypeError(f"{text}: {there} is not a folder")
-    if not os.access(there, os.W_OK):
-        raise argparse.ArgumentTypeError(f"{text}: {there} cannot be written to")
+    with _answered(text):
+        there = next((each for each in (path, *path.parents) if each.exists()), Path())
+        if not there.is_dir():
+            raise argparse.ArgumentTypeError(f"{text}: {there} is not a folder; choose another place")
+        if not os.access(there, os.W_OK):
+            raise argparse.ArgumentTypeError(f"{text}: {there} cannot be written to; choose another place")
     return path
+
+
+@contextmanager
+def _answered(text: str) -> Iterator[None]:
+    """Answer what a system cannot find out of a path, such as one that is too long, like any other mistake."""
+    try:
+        yield
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}; choose another place") from None
 
 
 def ray_address(text: str) -> str:

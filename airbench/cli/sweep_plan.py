@@ -91,11 +91,13 @@ def _changed(config: "SweepConfig", options: argparse.Namespace) -> "SweepConfig
 
 def sweep_plan(config: "SweepConfig") -> "Sweep":
     """Return the sweep that ``config`` describes, not yet in a folder."""
+    from airbench.recipe.source import plain_keys
     from airbench.sweep.axes import settings
     from airbench.sweep.folder import Sweep
     from airbench.sweep.tpe import require_optuna
 
     axes = config.parsed_axes()
+    varied = {key for axis in axes for key in plain_keys(axis.key)}
     by_tpe = config.method == "tpe"
     if by_tpe:
         require_optuna()  # before anything is written
@@ -109,7 +111,7 @@ def sweep_plan(config: "SweepConfig") -> "Sweep":
         on_test=config.on_test,
         axes=tuple(config.axis_words()),
         count=config.settings if by_tpe else None,
-        prune=config.prune and not {"train.epochs", "train.batch_size"} & set(config.axes),
+        prune=config.prune and not {"train.epochs", "train.batch_size"} & varied,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe, load_recipes
-from airbench.recipe.source import Node, short_names
+from airbench.recipe.source import Node, short_names, twice
 from airbench.sweep.axes import split_values
 
 _LONGEST = 80
@@ -20,9 +20,9 @@ def load_varied(file: str, overrides: Sequence[str | Node], vary: Sequence[str])
     Raises AirbenchError.
     """
     axes = [_axis(text) for text in vary]
-    shown = short_names(key for key, _ in axes)
-    if len(shown) < len(axes):
-        raise AirbenchError(f"--vary: {axes[-1][0]} is given twice; write all its values in one: KEY=a,b,c")
+    shown, repeated = short_names(key for key, _ in axes), twice(key for key, _ in axes)
+    if repeated is not None:
+        raise AirbenchError(f"--vary: {repeated} is given twice; write all its values in one: KEY=a,b,c")
     loaded = []
     for values in itertools.product(*(values for _, values in axes)):
         setting = {key: value for (key, _), value in zip(axes, values, strict=True)}

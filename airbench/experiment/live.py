@@ -19,9 +19,17 @@ EVERY = 0.5
 class LiveTerminal(Terminal):
     """Shows a line for each worker and an overall bar; without a terminal, the rows of all trials as they come."""
 
-    def __init__(self, recipes: Sequence[str], trials: int, *, out: TextIO | None = None, screen: TextIO | None = None):
+    def __init__(
+        self,
+        recipes: Sequence[str],
+        trials: int,
+        *,
+        brief: bool = False,
+        out: TextIO | None = None,
+        screen: TextIO | None = None,
+    ):
         """``screen`` is where lines are redrawn, if it is a terminal; by default standard error."""
-        super().__init__(recipes, trials, out=out)
+        super().__init__(recipes, trials, brief=brief, out=out)
         self.screen = screen or sys.stderr
         self.board: Board | None = None
 

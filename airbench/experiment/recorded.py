@@ -23,4 +23,5 @@ def recorded_recipe(run: RunRecord, overrides: Sequence[str] = ()) -> LoadedReci
         if not missing:
             raise
         given = " ".join(f"--plugin {name}" for name in missing)
-        raise RecipeError(f"{error}; the run was trained with {given}: give the same") from error
+        remedy = "give the same; in Python, airbench.load_plugin loads it"
+        raise RecipeError(f"{error}; the run was trained with {given}: {remedy}") from error

@@ -84,7 +84,7 @@ class Experiment:
         self.options = options or Options()
         cluster = self.options.cluster
         brief = self.options.brief
-        self.terminal = Terminal(names, trials, brief=brief) if cluster is None else LiveTerminal(names, trials)
+        self.terminal = (Terminal if cluster is None else LiveTerminal)(names, trials, brief=brief)
         self.worker = Worker(self.terminal.say, self.options.datasets)
         self.executor: Executor = self.options.executor or SerialExecutor(self.worker)
         self.examine: Examine = partial(examine, self.worker)

@@ -22,6 +22,7 @@ class Terminal:
         """``brief``: a line per trial instead of a table with a row per epoch."""
         self.out = out or sys.stdout
         self.brief = brief
+        self.several = len(recipes) > 1
         self.width = max(len(name) for name in recipes)
         self.trials = trials
         self.bar: Any = None
@@ -100,7 +101,8 @@ class TrialView(Callback):
         self.finished()
         if self.terminal.brief:
             rest = f"plain {result.plain_accuracy:.2%}, {result.seconds:.1f} s"
-            self.terminal.say(f"  trial {self.number}: {result.accuracy:.2%}, {rest}")
+            recipe = f"{self.recipe} " if self.terminal.several else ""
+            self.terminal.say(f"  {recipe}trial {self.number}: {result.accuracy:.2%}, {rest}")
             return
         cells = ("final", "", "", f"{result.plain_accuracy:.4f}", f"{result.accuracy:.4f}", f"{result.seconds:.2f}")
         self.terminal.row(self.recipe, str(self.number), *cells)

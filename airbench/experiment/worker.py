@@ -52,8 +52,11 @@ class Worker:
             self.say(genuineness(self._datasets[key]))
         return self._datasets[key]
 
-    def setup(self, recipe: Recipe, path: str = "") -> TrialSetup:
-        """Return the setup shared by the trials of ``recipe``, created once. Raises RecipeError, naming ``path``."""
+    def setup(self, recipe: Recipe, place_of: Callable[[str], str] | None = None) -> TrialSetup:
+        """Return the setup shared by the trials of ``recipe``, created once.
+
+        Raises RecipeError, which ``place_of`` says the place of: of its text, the file and line of the setting, say.
+        """
         key = recipe.model_dump_json()
         if key in self._setups:
             self._setups[key] = self._setups.pop(key)  # the one used last comes last
@@ -67,7 +70,7 @@ class Worker:
             try:
                 self._setups[key] = TrialSetup(recipe, self.dataset(recipe), machine)
             except RecipeError as error:
-                raise RecipeError(f"{path}: {error}" if path else str(error)) from None
+                raise RecipeError(f"{place_of(str(error))}: {error}" if place_of else str(error)) from None
         return self._setups[key]
 
     def forget(self, recipe: Recipe) -> None:
@@ -77,7 +80,7 @@ class Worker:
     def warm_up(self, job: TrialJob) -> None:
         """Warm up for ``job``. Raises AirbenchError if memory runs out."""
         try:
-            for note in warm_up(self.setup(job.recipe, job.path)):
+            for note in warm_up(self.setup(job.recipe, lambda _: job.path)):
                 self.say(f"{job.recipe.name}: {note}")
         except TrialError as error:
             raise AirbenchError(f"{job.recipe.name}: {error}") from None
@@ -91,7 +94,7 @@ class Worker:
 
     def train(self, job: TrialJob, callback: Callback) -> Iterator[TrialOutcome | TrialExtra]:
         """Train ``job``. Yields its outcome, then the extras that were asked for."""
-        setup = self.setup(job.recipe, job.path)
+        setup = self.setup(job.recipe, lambda _: job.path)
         machine = {**describe_machine(setup.machine), **vars(setup.execution)}
         keeper = KeepOptimizers()
         try:

@@ -107,7 +107,7 @@ def _draw(axes: Axes, points: Sequence[_Point], x: str) -> None:
         if point.published is not None:
             axes.plot([at], [point.published], "_", color=point.colour, markersize=13, markeredgewidth=1.5)
     axes.set_xscale("log")
-    plain_log_labels(axes.xaxis)
+    plain_log_labels(axes.xaxis, [point.at for point in points])
     axes.margins(x=0.12, y=0.12)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axes.set_xlabel(_LABELS[x])

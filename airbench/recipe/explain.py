@@ -92,10 +92,11 @@ def _in_plain_words(kind: str, node: Node, key: str) -> str | None:
     if kind == "string_type" and isinstance(value, int | float):
         text = show(node)
         return "give text: " + (f"{key}=\"'{text}'\"" if node.file == COMMAND_LINE else f"'{text}', in quotes")
-    if isinstance(value, str) and kind in ("int_type", "float_type") and re.fullmatch(r"[-+.\deE]+", value):
-        return f"give a number, without quotes: {value}"
-    if isinstance(value, str) and "," in value and node.file == COMMAND_LINE and kind in ("int_type", "float_type"):
-        return f"give one number; for several in turn: --vary {key}={value}"
+    written = re.fullmatch(r"[-+.\deE]+(?P<others>(,[-+.\deE]+)*)", value) if isinstance(value, str) else None
+    if written and kind in ("int_type", "float_type"):
+        if not written["others"]:
+            return f"give a number, without quotes: {value}"
+        return "give one number; airbench train --vary takes several, and trains them in turn"
     if kind == "string_pattern_mismatch" and key == "engine.device":
         return "give auto, cpu, mps, cuda, or cuda and a number, as in cuda:1"
     if kind.startswith("int_") and isinstance(value, float) and value.is_integer():

@@ -39,7 +39,7 @@ class LoadedRecipe:
         return next((self.places[key] for key in keys if key in self.places), str(self.path))
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> LoadedRecipe:
+def load_recipe(path: str | Path, overrides: Sequence[str | Node] = ()) -> LoadedRecipe:
     """Read the recipe at ``path``, resolve its ``extends``, apply ``a.b=value`` overrides, and validate it.
 
     ``path`` may also be the name of a shipped recipe, such as ``airbench94_muon``.

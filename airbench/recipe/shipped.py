@@ -48,6 +48,8 @@ def find_shipped_sweep(name: str) -> Path | None:
 
 
 def _find(name: str, shipped: dict[str, Path]) -> Path | None:
+    if name.startswith("."):  # a file beside another, say
+        return None
     stem, suffix = os.path.splitext(name)
     steps = Path(stem if suffix in SUFFIXES else name).parts
     file = shipped.get(steps[-1]) if steps else None

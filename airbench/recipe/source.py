@@ -4,6 +4,7 @@ Recipes are merged from several files and the command line; an error message abo
 where the user can change it.
 """
 
+import itertools
 import re
 import stat
 from collections.abc import Iterable
@@ -206,6 +207,17 @@ def _siblings(path: Path) -> str:
     )
 
 
+def plain_keys(key: str) -> list[str]:
+    """Return the settings that ``key`` stands for: ``a.b,c.d`` for ``a.b.d`` and ``a.c.d``."""
+    return [".".join(names) for names in itertools.product(*(step.split(",") for step in key.strip().split(".")))]
+
+
+def twice(keys: Iterable[str]) -> str | None:
+    """Return a setting that is given twice by ``keys``, each of which may stand for several; None if there is none."""
+    plain = [each for key in keys for each in plain_keys(key)]
+    return next((key for key in plain if plain.count(key) > 1), None)
+
+
 def parse_override(text: str, place: str = COMMAND_LINE) -> Node:
     """Parse ``a.b.c=value``, the value as YAML, into a nested mapping. ``place`` is where the user wrote it.
 
@@ -215,6 +227,9 @@ def parse_override(text: str, place: str = COMMAND_LINE) -> Node:
     steps = [step.split(",") for step in key.strip().split(".")]
     if not equals or not all(all(names) for names in steps) or len(steps) > DEEPEST:
         raise RecipeError(f"{place}: '{text[:80]}' is not of the form key.subkey=value")
+    repeated = twice([key])
+    if repeated is not None:
+        raise RecipeError(f"{place}: '{text[:80]}' sets {repeated} twice")
     try:
         node = parse_yaml(value, COMMAND_LINE).moved_to(place)
     except RecipeError as error:
@@ -260,7 +275,9 @@ def merge(base: Node, over: Node, *, start_over: bool = True, at: str = "") -> N
         key: merge(node, over.value[key], start_over=start_over, at=key) if key in over.value else node
         for key, node in base.value.items()
     }
-    return Node({**new_keys, **merged} if at == "optimizers" else {**merged, **new_keys}, over.file, over.line)
+    # A section that the command line changes a setting of is still where its file has it.
+    place = base if over.file == COMMAND_LINE else over
+    return Node({**new_keys, **merged} if at == "optimizers" else {**merged, **new_keys}, place.file, place.line)
 
 
 def as_word(value: Any) -> str:

@@ -214,7 +214,7 @@ def _figure(points: Sequence[Point], target: float) -> Figure:
             axes.set_yscale("log")
             axes.set_ylabel(f"examples to {target:.0%} held-out accuracy")
             for axis in (axes.xaxis, axes.yaxis):
-                plain_log_labels(axis)
+                plain_log_labels(axis, axis.get_data_interval())
                 axis.set_major_formatter(FuncFormatter(_short))
         if left.lines:
             left.legend()

@@ -83,7 +83,7 @@ def _without_clip(recipe: Recipe) -> Recipe:
 
 
 def _train(worker: Worker, recipe: Recipe, loaded: LoadedRecipe, seed: int) -> Curve:
-    setup, seeds = worker.setup(recipe, str(loaded.path)), TrialSeeds.of(recipe, seed)
+    setup, seeds = worker.setup(recipe, loaded.place_of), TrialSeeds.of(recipe, seed)
     warm_up(setup)
     setup.net.reset(seeds.generator("init"))
     setup.net.train()

@@ -64,7 +64,7 @@ def study_operator(loaded: LoadedRecipe, seed: int = 0, method_side: int = 8, si
 
 def _momenta(loaded: LoadedRecipe, seed: int) -> dict[str, Tensor]:
     """Train once; return the momentum of each filter bank that Muon trained, by name, ``(out, in, h, w)``."""
-    setup = Worker().setup(loaded.recipe, str(loaded.path))
+    setup = Worker().setup(loaded.recipe, loaded.place_of)
     kept = KeepOptimizers()
     train_once(setup, loaded, seed, kept)
     assert kept.optimizers is not None

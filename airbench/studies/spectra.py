@@ -42,7 +42,7 @@ def study_spectra(loaded: LoadedRecipe, seed: int = 0, moments: int = 8) -> Stud
     Raises AirbenchError for a recipe without Muon.
     """
     recipe = loaded.recipe
-    setup = Worker().setup(recipe, str(loaded.path))
+    setup = Worker().setup(recipe, loaded.place_of)
     if not any(isinstance(g.config, Muon) for g in setup.groups):
         raise AirbenchError(f"{loaded.path}: no group is trained by muon or normuon, so there are no spectra to show")
     collector = _Collector(setup.total_steps, moments)

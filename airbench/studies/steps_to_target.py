@@ -106,7 +106,7 @@ class StepsToTarget:
 
     def _train(self, loaded: LoadedRecipe, seed: int) -> Progress:
         recipe, failure, evaluate = loaded.recipe, "", _Evaluate(self.target)
-        setup = self.worker.setup(recipe, str(loaded.path))
+        setup = self.worker.setup(recipe, loaded.place_of)
         try:
             run_trial(setup, TrialSeeds.of(recipe, seed), evaluate)
         except _Reached:

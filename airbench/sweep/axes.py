@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from airbench.errors import AirbenchError
-from airbench.recipe.source import short_names
+from airbench.recipe.source import short_names, twice
 
 Setting = dict[str, str]
 """A value, as on the command line, for the key of each axis."""
@@ -147,8 +147,9 @@ def settings(axes: Sequence[Axis], count: int | None, seed: int) -> list[Setting
     Raises AirbenchError for more than MAX_SETTINGS, and if there are not so many different ones.
     """
     keys = [axis.key for axis in axes]
-    if len(set(keys)) < len(keys):
-        raise AirbenchError(f"--axis: {next(key for key in keys if keys.count(key) > 1)} is given twice")
+    repeated = twice(keys)
+    if repeated is not None:
+        raise AirbenchError(f"--axis: {repeated} is given twice")
     if count is None:
         grids = [axis.grid() for axis in axes]
         if math.prod(map(len, grids)) > MAX_SETTINGS:

@@ -91,7 +91,7 @@ def _places(axis: Any, set_scale: Callable[[str], Any], values: Sequence[str]) -
         return [float(different.index(value)) for value in values]
     if min(numbers) > 0 and max(numbers) >= 8 * min(numbers):
         set_scale("log")
-        plain_log_labels(axis)
+        plain_log_labels(axis, numbers)
     return numbers
 
 

@@ -77,7 +77,7 @@ class Sweep:
     def recipe_of(self, number: int) -> LoadedRecipe:
         """Load the recipe of a setting, by its number from 0."""
         words = [*overrides(self.settings[number]), f"name={name_of(number)}"]
-        loaded = load_recipe(self.path / RECIPE, words)
+        loaded = load_recipe(self.path / RECIPE, [parse_override(word, str(self.path / PLAN)) for word in words])
         return replace(loaded, path=self.path / RECIPE)
 
     def runs(self, part: str = SEARCH, numbers: Iterable[int] | None = None) -> dict[int, RunRecord]:

@@ -23,6 +23,7 @@ from airbench.errors import AirbenchError
 from airbench.experiment.run import Options
 from airbench.recipe import LoadedRecipe, Recipe, load_recipe
 from airbench.recipe.load import with_overrides
+from airbench.recipe.source import parse_override, twice
 from airbench.runs.files import content
 from airbench.sweep import folder
 from airbench.sweep.axes import Axis, parse_axis, settings
@@ -70,7 +71,8 @@ class Telescope:
 
     def recipe_at(self, level: int) -> LoadedRecipe:
         """Load the recipe of a level."""
-        return load_recipe(self.path / RECIPE, [f"{self.key}={self.values[level]}"])
+        word = f"{self.key}={self.values[level]}"
+        return load_recipe(self.path / RECIPE, [parse_override(word, str(self.path / PLAN))])
 
 
 def recipes(plan: Telescope, recipe: LoadedRecipe) -> list[Recipe]:
@@ -83,7 +85,7 @@ def check(recipe: LoadedRecipe, plan: Telescope, origins: Origins = NO_ORIGINS) 
     for axis in (parse_axis(text, origins.get(text.partition("=")[0], "")) for text in plan.axes):
         if axis.choices:
             raise AirbenchError(f"{axis.said}: a telescope narrows ranges; write low..high:log, not a list")
-        if axis.key == plan.key:
+        if twice([axis.key, plan.key]) is not None:
             raise AirbenchError(f"{axis.said}: the telescope's key is also an axis; leave out one of the two")
     first = settings(plan.axes_at(0, {}), None, plan.seed)
     for value in plan.values:

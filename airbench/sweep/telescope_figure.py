@@ -61,7 +61,7 @@ def _draw_levels(axes: Axes, axis: Axis, telescope: Telescope, levels: Sequence[
     axes.set_ylabel(accuracy_label(telescope.on_test))
     if axis.log:
         axes.set_xscale("log")
-        plain_log_labels(axes.xaxis)
+        plain_log_labels(axes.xaxis, axes.xaxis.get_data_interval())
     if legend:
         axes.legend(fontsize=8)
 
@@ -78,11 +78,11 @@ def _draw_level(axes: Axes, axis: Axis, sweep: Sweep, colour: str, label: str) -
 
 
 def _draw_optima(axes: Axes, axis: Axis, telescope: Telescope, found: Sequence[Optimum]) -> None:
+    shown = [in_units(axis, each) for each in found]
     if axis.log:
         axes.set_yscale("log")
-        plain_log_labels(axes.yaxis)
-    for level, each in enumerate(found):
-        at, low, high = in_units(axis, each)
+        plain_log_labels(axes.yaxis, [value for each in shown for value in each])
+    for level, (at, low, high) in enumerate(shown):
         colour = COLOURS[level % len(COLOURS)]
         axes.plot([level, level], [low, high], color=colour, linewidth=2)
         axes.plot([level], [at], "o", color=colour, markersize=7)

@@ -25,7 +25,11 @@ def train_settings(sweep: Sweep, numbers: Sequence[int], say: Say, options: Opti
     refused = sweep.refused()
     numbers = [number for number in numbers if number not in refused]
     begun = sweep.runs(part, numbers)
+    again, count = "again, " if part == AGAIN else "", sweep.count or len(sweep.settings)
+    said = {n: f"{again}setting {n + 1} of {count}: {label(sweep.settings[n])}" for n in numbers}
     if options.cluster is not None:  # all as one experiment, so that every worker has something to do
+        for number in numbers:
+            say(f"{said[number]} ({name_of(number)})")
         interrupted = [begun[number].path for number in numbers if number in begun and begun[number].missing]
         if interrupted:
             resume_experiment(interrupted, options=options)
@@ -35,9 +39,7 @@ def train_settings(sweep: Sweep, numbers: Sequence[int], say: Say, options: Opti
         run = begun.get(number)
         if run is not None and not run.missing:
             continue
-        again = "again, " if part == AGAIN else ""
-        count = sweep.count or len(sweep.settings)
-        say(f"{again}setting {number + 1} of {count}: {label(sweep.settings[number])}")
+        say(said[number])
         if run is not None:
             resume_experiment([run.path], options=options)
         else:

@@ -27,6 +27,8 @@ def test_runs_are_found_newest_first(tmp_path: Path) -> None:
     names = [run.path.name for run in found if run.path.parent == RECORDS]
     assert names == sorted(names, reverse=True)
     assert airbench.load_runs(tmp_path) == []
+    with pytest.raises(AirbenchError, match="rnus: no such folder"):
+        airbench.load_runs("rnus")
 
 
 @pytest.mark.parametrize("paired", [False, True])
@@ -36,7 +38,15 @@ def test_a_comparison_is_that_of_the_command(paired: bool) -> None:
     assert "is more accurate than" in found[0].verdict
 
 
+def test_what_makes_runs_hard_to_compare_is_warned_of() -> None:
+    first, other = (RECORDS / name for name in ("20261122-065417-airbench94_muon", "20261125-161004-airbench94_muon"))
+    with pytest.warns(UserWarning, match="the runs differ in hardware"):
+        airbench.compare(first, other)
+
+
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AirbenchError, match="list: give the path of a run folder"):
+        airbench.compare([MUON, SGD])  # type: ignore[arg-type]
     with pytest.raises(AirbenchError, match="at least two runs"):
         airbench.compare(MUON)
     with pytest.raises(AirbenchError, match="gone: not a run folder"):

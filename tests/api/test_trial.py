@@ -343,7 +343,7 @@ IMAGES = (np.zeros((60, 32, 32, 3), np.uint8), np.zeros(60, np.int64))
         ({"seed": -1}, "seed = -1: give an integer from 0"),
         ({"seed": "a"}, "seed = 'a': give an integer"),
         ({"seed": 1.5}, "seed = 1.5: give an integer"),
-        ({"seed": 2**70}, "give an integer from 0 to"),
+        ({"seed": 2**70}, f"seed = {2**70}: give an integer from 0 to"),
         ({"net": nn.Linear}, "net is of type type: give a torch.nn.Module, made already"),
         ({"callbacks": [print]}, "callbacks: give a list"),
         ({"callbacks": 5}, "callbacks: give a list"),
@@ -352,7 +352,7 @@ IMAGES = (np.zeros((60, 32, 32, 3), np.uint8), np.zeros(60, np.int64))
 def test_what_is_given_in_python_is_refused_in_one_line(given: dict[str, object], why: str) -> None:
     with pytest.raises(AirbenchError) as caught:
         airbench.train(airbench.load_recipe("airbench94_muon", *TINY), **{"data": (IMAGES, IMAGES), **given})  # type: ignore[arg-type]
-    assert str(caught.value).startswith(why) or why in str(caught.value)
+    assert str(caught.value).startswith(why)
     assert "\n" not in str(caught.value)
 
 
@@ -383,5 +383,7 @@ def test_matrices_without_elements_stay_so_and_settings_are_checked() -> None:
         airbench.newton_schulz(torch.zeros(5, 5), steps=-1)
     with pytest.raises(RecipeError, match=r"^orthogonalize: method = 'foo': give one of 'newton_schulz'"):
         airbench.orthogonalize(torch.zeros(5, 5), "foo")
+    with pytest.raises(RecipeError, match=r"^orthogonalize: coefficients = .*: \[\[1, 2\]\]: give three numbers"):
+        airbench.orthogonalize(torch.zeros(5, 5), coefficients=[[1, 2]])
     with pytest.raises(RecipeError, match=r"^orthogonalize: steps = -1: "):
         airbench.orthogonalize(torch.zeros(5, 5), steps=-1)

@@ -63,7 +63,8 @@ def error_of(path: Path, *overrides: str) -> str:
         ("data.augment.translat=2", ["data.augment.translat = 2: did you mean 'translate'?"]),
         ("data.augment.cuttout.size=2", ["did you mean 'cutout'?"]),
         ("data.augment.flip=sometimes", ["give 'none', 'random' or 'alternating'"]),
-        ("optimizers.filters.lr=0.1,0.2", ["one number", "--vary optimizers.filters.lr=0.1,0.2"]),
+        ("optimizers.head,head.lr=0.1", ["sets optimizers.head.lr twice"]),
+        ("optimizers.filters.lr=0.1,0.2", ['= "0.1,0.2": give one number; airbench train --vary takes several']),
         ("evaluate.tta=mirror", ["give a list, in brackets"]),
         ("train=3", ["train = 3", "give settings"]),
         ("evaluate.tta=[mirror, spin]", ["evaluate.tta.1", "'mirror'"]),
@@ -206,6 +207,12 @@ def test_a_message_on_a_setting_is_placed_where_it_was_written(tmp_path: Path) -
     assert loaded.place_of("optimizers.filters.lr = 0.24: too high").endswith("airbench94_muon.yaml:20")
     assert loaded.place_of("optimizers.filters.weight_decay = 0: a default").endswith("airbench94_muon.yaml:17")
     assert loaded.place_of("no setting at all") == str(path)
+    changed = load_recipe(MUON, ["optimizers.filters.lr=0.1"])  # the section is where it was
+    assert changed.place_of("optimizers.filters: muon trains matrices") == f"{MUON}:17"
+    assert changed.place_of("optimizers: no group matches") == f"{MUON}:16"
+    assert changed.place_of("optimizers.filters.lr = 0.1: too low") == "command line"
+    begun_anew = load_recipe(MUON, ["optimizers.filters={name: sgd, lr: 0.1, params: '*conv*.weight'}"])
+    assert begun_anew.place_of("optimizers.filters: another optimizer") == "command line"
     again = with_overrides(loaded, ["optimizers.filters.lr=0.1"])
     assert again.place_of("optimizers.filters.lr = 0.1: too low") == "command line"
     assert again.place_of("train.epochs = 3: too few") == f"{path}:3"

@@ -36,6 +36,8 @@ def test_paths_are_shown_as_users_write_them(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(CONFIGS.parent)
     assert locate("hiverge") == Path("configs/records/hiverge.yaml")
     assert find_shipped("elsewhere/hiverge") is None
+    assert find_shipped("./hiverge.yaml") is None
+    assert find_shipped("../records/hiverge") is None
 
 
 @pytest.mark.parametrize("name", ["muon", "vit/muon", "vit/muon.yaml"])
