@@ -43,6 +43,17 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINES", "30")
 
 
+def test_many_experiments_have_a_line_a_trial_with_its_recipe() -> None:
+    out = io.StringIO()
+    terminal = LiveTerminal(["setting-0000", "setting-0001"], 3, brief=True, out=out, screen=io.StringIO())
+    terminal.expect(JOBS)
+    trial = terminal.watch(JOBS[0])
+    trial.on_epoch(ROW)
+    trial.on_end(RESULT)
+    (line,) = out.getvalue().splitlines()
+    assert line.startswith(f"  {JOBS[0].recipe.name} trial 1: {RESULT.accuracy:.2%}, plain ")
+
+
 def test_a_line_a_worker_and_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     out, screen = io.StringIO(), Screen()
     terminal = LiveTerminal(["airbench94_muon"], 3, out=out, screen=screen)

@@ -185,9 +185,9 @@ def test_a_setting_that_cannot_be_trained_is_the_worst_and_ends_nothing(
     axes = ["--axis", "train.batch_size=50,5000", "--axis", "net.activation=gelu,silu", "--held-out", "100"]
     assert main(["sweep", "airbench94_muon", *WORDS, *axes, "--again", "0", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert "cannot be trained: " in printed
-    assert "train.batch_size = 5000: there are only 300 training images" in printed
     sweep = read(folder_of(tmp_path))
+    why = f"{sweep.path / 'sweep.json'}: train.batch_size = 5000: there are only 300 training images"
+    assert f"cannot be trained: {why}" in printed
     assert sorted(sweep.refused()) == [2, 3]
     assert sorted(best(sweep, 4)[:2]) == [0, 1]
     assert main(["sweep", "--resume", str(sweep.path)]) == 0
