@@ -37,7 +37,7 @@ READING = ("compare", "power", "runs", "time-to-target", "variance", "verify")
 
 OPTIONS = {
     "--paired": False, "--json": False, "--target": True, "--difference": True, "--std": True, "--power": True,
-    "--alpha": True,
+    "--alpha": True, "--match": True,
 }  # fmt: skip
 """Their options, and whether a value follows. None of them trains, writes or loads code."""
 
