@@ -110,6 +110,18 @@ def test_a_mistake_in_a_plugin_is_told_with_file_and_line(
     traceback.unlink()
 
 
+def test_a_mistake_in_a_plugin_is_told_by_an_isolated_trial_too(
+    clean_registries: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin, recipe = page_of("optimizer", tmp_path)
+    code = Path(plugin).read_text(encoding="utf-8").replace(".sign_()", ".sgn_(1)")
+    Path(plugin).write_text(code, encoding="utf-8")
+    line = next(n for n, text in enumerate(code.splitlines(), 1) if "sgn_(1)" in text)
+    words = [*SHORT, "net.widths=[4,8,8]", "data.name=shapes", "--device", "cpu", "--isolate", "--out", str(tmp_path)]
+    assert main(["train", recipe, *words, "--plugin", plugin]) == 2
+    assert f"airbench: {plugin}:{line}: TypeError: " in capsys.readouterr().err
+
+
 def test_trials_with_a_plugin_are_trained_again_with_it_and_not_without(
     clean_registries: None, few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

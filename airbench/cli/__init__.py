@@ -33,7 +33,7 @@ from airbench.cli import (
 from airbench.cli.arguments import Parser, shortened
 from airbench.cli.version import Version
 from airbench.errors import OUT_OF_MEMORY, AirbenchError, is_out_of_memory
-from airbench.recipe.plugins import place_in_plugin
+from airbench.recipe.plugins import place_in_plugin, told
 from airbench.runs.files import UnsavedTrialError
 
 PATIENCE = 5.0
@@ -122,12 +122,10 @@ def _last_resort(error: Exception) -> int:
         "w", prefix="airbench-", suffix=".txt", delete=False, encoding="utf-8", errors="replace"
     ) as file:
         traceback.print_exc(file=file)
-    text = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-    place = place_in_plugin(error)
-    if place is not None:
-        print(f"airbench: {place}: {text}; the traceback is in {file.name}", file=sys.stderr)
+    if place_in_plugin(error) is not None:
+        print(f"airbench: {told(error)}; the traceback is in {file.name}", file=sys.stderr)
         return 2
-    print(f"airbench: a fault of the program ({text}); details are in {file.name}", file=sys.stderr)
+    print(f"airbench: a fault of the program ({told(error)}); details are in {file.name}", file=sys.stderr)
     return 70
 
 

@@ -3,12 +3,13 @@
 import os
 import pickle
 import sys
+import traceback
 from typing import IO, Any
 
 from airbench.errors import AirbenchError
 from airbench.experiment.jobs import TrialJob
 from airbench.experiment.worker import Worker
-from airbench.recipe.plugins import load_plugin
+from airbench.recipe.plugins import load_plugin, place_in_plugin, told
 from airbench.training.callback import Callback
 from airbench.training.results import EpochRow, TrialResult
 
@@ -49,6 +50,11 @@ def main() -> None:
             send(out, message)
     except AirbenchError as error:
         send(out, error)
+    except Exception as error:
+        if place_in_plugin(error) is None:
+            raise
+        traceback.print_exc()
+        send(out, AirbenchError(told(error)))
     send(out, None)
 
 

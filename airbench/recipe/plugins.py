@@ -54,6 +54,12 @@ def place_in_plugin(error: BaseException) -> str | None:
     return _last_place(error, loaded_plugins())
 
 
+def told(error: BaseException) -> str:
+    """Return what ``error`` says in one line, after its place if it went through a plugin."""
+    place, text = place_in_plugin(error), " ".join(str(error).split())[:200]
+    return f"{f'{place}: ' if place else ''}{type(error).__name__}: {text}"
+
+
 def _last_place(error: BaseException, files: Collection[Path]) -> str | None:
     frames = reversed(traceback.extract_tb(error.__traceback__))
     return next((f"{frame.filename}:{frame.lineno}" for frame in frames if Path(frame.filename) in files), None)
