@@ -49,7 +49,7 @@ SHOWN = [
     (page.name, command, shown)
     for page in PAGES
     for command, shown in re.findall(
-        r"^\$ airbench ((?:verify|compare) runs/.*)\n((?:.+\n)+?)```", page.read_text(), re.M
+        r"^\$ airbench ((?:verify|compare|time-to-target) runs/.*)\n((?:.+\n)+?)```", page.read_text(), re.M
     )
 ]
 """Commands on kept runs, with what they are said to print."""

@@ -11,6 +11,7 @@ best.yaml    the recipe of the best, ready to be trained
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -85,12 +86,12 @@ class Sweep:
         wanted = {name_of(number): number for number in (range(len(self.settings)) if numbers is None else numbers)}
         found: dict[int, RunRecord] = {}
         for path in find_runs(self.path / part):
-            name = "-".join(path.name.rsplit("-", 2)[1:])
-            if name not in wanted:
+            name = _RUN_OF.search(path.name)
+            if name is None or name[1] not in wanted:
                 continue
             run = read_run(path)
             if run.trials or run.planned is not None:  # without run.json nothing was trained: the run begins anew
-                found[wanted[name]] = run
+                found[wanted[name[1]]] = run
         return found
 
     def refuse(self, number: int, why: str) -> None:
@@ -133,6 +134,10 @@ def find_sweep_folders(root: Path) -> list[Path]:
             found.append(Path(place))
             subfolders.clear()
     return sorted(found, key=lambda path: path.name, reverse=True)
+
+
+_RUN_OF = re.compile(r"-(setting-\d+)(-\d+)?$")
+"""The end of a run folder's name: the setting's, and a number if two were begun in one second."""
 
 
 def name_of(number: int) -> str:

@@ -383,7 +383,7 @@ def test_matrices_without_elements_stay_so_and_settings_are_checked() -> None:
         airbench.newton_schulz(torch.zeros(5, 5), steps=-1)
     with pytest.raises(RecipeError, match=r"^orthogonalize: method = 'foo': give one of 'newton_schulz'"):
         airbench.orthogonalize(torch.zeros(5, 5), "foo")
-    with pytest.raises(RecipeError, match=r"^orthogonalize: coefficients = .*: \[\[1, 2\]\]: give three numbers"):
+    with pytest.raises(RecipeError, match=r"^orthogonalize: coefficients = \[\[1, 2\]\]: give three numbers"):
         airbench.orthogonalize(torch.zeros(5, 5), coefficients=[[1, 2]])
     with pytest.raises(RecipeError, match=r"^orthogonalize: steps = -1: "):
         airbench.orthogonalize(torch.zeros(5, 5), steps=-1)

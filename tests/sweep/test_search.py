@@ -219,6 +219,9 @@ def test_a_run_that_was_never_begun_begins_anew(few_shapes: Dataset, tmp_path: P
             file.unlink()
     assert main(["sweep", "--resume", str(folder)]) == 0
     assert accuracies(read(folder).run_of(1))
+    (again,) = (path for path in (folder / SEARCH).iterdir() if "0001" in path.name and path != second)
+    again.rename(second.with_name(f"{second.name}-2"))  # as if it had been begun in the same second
+    assert accuracies(read(folder).run_of(1))
 
 
 @pytest.mark.parametrize("words", [["--trials", "7"], ["--plan"], ["--tpe", "3"], ["--device", "cpu"]])
