@@ -8,6 +8,7 @@ from dataclasses import replace
 from airbench.errors import AirbenchError
 from airbench.recipe import LoadedRecipe, load_recipes
 from airbench.recipe.source import Node, short_names, twice
+from airbench.sweep.axes import overrides as as_overrides
 from airbench.sweep.axes import split_values
 
 _LONGEST = 80
@@ -26,8 +27,7 @@ def load_varied(file: str, overrides: Sequence[str | Node], vary: Sequence[str])
     loaded = []
     for values in itertools.product(*(values for _, values in axes)):
         setting = {key: value for (key, _), value in zip(axes, values, strict=True)}
-        words = [f"{key}={value}" for key, value in setting.items()]
-        loaded += [(setting, each) for each in load_recipes(file, [*overrides, *words])]
+        loaded += [(setting, each) for each in load_recipes(file, [*overrides, *as_overrides(setting)])]
     for i, (setting, each) in enumerate(loaded):
         for other, earlier in loaded[:i]:
             if each.recipe == earlier.recipe:

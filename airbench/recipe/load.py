@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
@@ -48,7 +48,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str | Node] = ()) -> Loade
     """
     path = locate(path)
     node, moved = _resolve(path, overrides)
-    return LoadedRecipe(_validate(node, path), path, moved, _places(node))
+    return _loaded(node, path, moved)
 
 
 def load_recipes(path: str | Path, overrides: Sequence[str | Node] = ()) -> list[LoadedRecipe]:
@@ -59,7 +59,7 @@ def load_recipes(path: str | Path, overrides: Sequence[str | Node] = ()) -> list
     train = node.value.get("train")
     epochs = train.value.get("epochs") if train is not None and isinstance(train.value, dict) else None
     if epochs is None or not isinstance(epochs.value, list):
-        return [LoadedRecipe(_validate(node, path), path, moved, _places(node))]
+        return [_loaded(node, path, moved)]
     if not epochs.value:
         raise RecipeError(f"{epochs.place}: train.epochs = []: give a number, or a list of numbers")
     given = [length.value for length in epochs.value]
@@ -73,7 +73,7 @@ def load_recipes(path: str | Path, overrides: Sequence[str | Node] = ()) -> list
         named = {**node.value, "name": Node(f"{node.value['name'].value}-{length.value}ep", epochs.file, epochs.line)}
         one = Node({"train": Node({"epochs": length}, epochs.file, epochs.line)}, node.file, node.line)
         each = merge(Node(named, node.file, node.line), one)
-        loaded.append(LoadedRecipe(_validate(each, path), path, moved, _places(each)))
+        loaded.append(_loaded(each, path, moved))
     return loaded
 
 
@@ -81,9 +81,9 @@ def with_overrides(loaded: LoadedRecipe, overrides: Sequence[str | Node]) -> Loa
     """Return a recipe that was loaded before with overrides applied. Raises RecipeError."""
     node = parse_yaml(dump_recipe(loaded.recipe), str(loaded.path)).moved_to(str(loaded.path))
     node, moved = _overridden(node, overrides)
-    known = {key: place for key, place in _places(node).items() if place != str(loaded.path)}
-    places = {**loaded.places, **known}
-    return LoadedRecipe(_validate(node, loaded.path), loaded.path, (*loaded.moved, *moved), places)
+    new = _loaded(node, loaded.path, (*loaded.moved, *moved))
+    known = {key: place for key, place in new.places.items() if place != str(loaded.path)}
+    return replace(new, places={**loaded.places, **known})
 
 
 def data_override(path: str) -> str:
@@ -190,8 +190,9 @@ def _written_out(node: Node) -> Node:
     return Node({**node.value, "data": written}, node.file, node.line)
 
 
-def _validate(node: Node, path: Path) -> Recipe:
-    return validate(Recipe, node, path, also=["extends"])
+def _loaded(node: Node, path: Path, moved: Moved) -> LoadedRecipe:
+    """Validate a resolved recipe, and keep where its settings were written. Raises RecipeError."""
+    return LoadedRecipe(validate(Recipe, node, path, also=["extends"]), path, moved, _places(node))
 
 
 def dump_recipe(recipe: Recipe) -> str:
