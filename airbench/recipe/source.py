@@ -5,6 +5,7 @@ where the user can change it.
 """
 
 import itertools
+import math
 import re
 import stat
 from collections.abc import Iterable
@@ -26,6 +27,9 @@ MOST_VALUES = 10_000
 """Values that a recipe may have. YAML's aliases can make a short file stand for millions."""
 
 MOST_BYTES = 1_000_000
+
+MOST_TIED = 100
+"""Settings that one override sets."""
 
 DEEPEST = 30
 """Levels that an override may have."""
@@ -208,8 +212,14 @@ def _siblings(path: Path) -> str:
 
 
 def plain_keys(key: str) -> list[str]:
-    """Return the settings that ``key`` stands for: ``a.b,c.d`` for ``a.b.d`` and ``a.c.d``."""
-    return [".".join(names) for names in itertools.product(*(step.split(",") for step in key.strip().split(".")))]
+    """Return the settings that ``key`` stands for: ``a.b,c.d`` for ``a.b.d`` and ``a.c.d``.
+
+    Raises RecipeError for more than MOST_TIED.
+    """
+    steps = [step.split(",") for step in key.strip().split(".")]
+    if math.prod(map(len, steps)) > MOST_TIED:
+        raise RecipeError(f"'{key[:80]}' stands for more than {MOST_TIED} settings; name fewer")
+    return [".".join(names) for names in itertools.product(*steps)]
 
 
 def twice(keys: Iterable[str]) -> str | None:
@@ -227,7 +237,10 @@ def parse_override(text: str, place: str = COMMAND_LINE) -> Node:
     steps = [step.split(",") for step in key.strip().split(".")]
     if not equals or not all(all(names) for names in steps) or len(steps) > DEEPEST:
         raise RecipeError(f"{place}: '{text[:80]}' is not of the form key.subkey=value")
-    repeated = twice([key])
+    try:
+        repeated = twice([key])
+    except RecipeError as error:
+        raise RecipeError(f"{place}: {error}") from None
     if repeated is not None:
         raise RecipeError(f"{place}: '{text[:80]}' sets {repeated} twice")
     try:

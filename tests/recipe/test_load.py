@@ -63,6 +63,7 @@ def error_of(path: Path, *overrides: str) -> str:
         ("data.augment.translat=2", ["data.augment.translat = 2: did you mean 'translate'?"]),
         ("data.augment.cuttout.size=2", ["did you mean 'cutout'?"]),
         ("data.augment.flip=sometimes", ["give 'none', 'random' or 'alternating'"]),
+        (".".join(["a,b"] * 30) + "=1", ["stands for more than 100 settings"]),
         ("optimizers.head,head.lr=0.1", ["sets optimizers.head.lr twice"]),
         ("optimizers.filters.lr=0.1,0.2", ['= "0.1,0.2": give one number; airbench train --vary takes several']),
         ("evaluate.tta=mirror", ["give a list, in brackets"]),
