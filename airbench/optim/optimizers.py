@@ -95,11 +95,13 @@ class Optimizers:
                 for p in t.group.params:
                     p.requires_grad_(trains)
 
+    def trained_at(self, step: int) -> tuple[bool, ...]:
+        """Return for each group whether ``step`` trains it; the others are frozen."""
+        return tuple(self._trains(t.group, step) for t in self.trained)
+
     def kind_of_step(self, step: int) -> tuple[bool, ...]:
         """Return what ``step`` does, apart from tensor values: which groups are trained, and which rescaled."""
-        return tuple(
-            yes for t in self.trained for yes in (self._trains(t.group, step), self._rescales(t.group, step))
-        )  # fmt: skip
+        return *self.trained_at(step), *(self._rescales(t.group, step) for t in self.trained)
 
     def _trains(self, group: ParamGroup, step: int) -> bool:
         epochs = group.config.train_epochs

@@ -132,13 +132,12 @@ def _can_be_pooled(a: RunRecord, b: RunRecord) -> bool:
 
 
 def _pflop_of_run(run: RunRecord) -> float | None:
-    """Return the arithmetic of a trial that a run recorded; where an early run on CIFAR-10 did not, count it."""
-    flop, steps = run.number("flop", "trial"), run.number("steps")
-    if flop:
-        return flop / 1e15
-    if not steps or run.text("data", "name") != "cifar10":
-        return None
-    return _count_pflop(str(run.path / RECIPE), (), int(steps))
+    """Return the arithmetic of a trial: on CIFAR-10 counted anew, so that all rows are counted alike; else recorded."""
+    flop, steps, images = run.number("flop", "trial"), run.number("steps"), run.number("data", "test_images")
+    counted = None
+    if steps and run.text("data", "name") == "cifar10":
+        counted = _count_pflop(str(run.path / RECIPE), (), int(steps), int(images or CIFAR_TEST_IMAGES))
+    return counted or (flop / 1e15 if flop else None)
 
 
 def _of_lines(file: Path, where: dict[str, Any]) -> Measured:
@@ -168,10 +167,12 @@ def _lines(file: Path) -> list[dict[str, Any]]:
 
 
 @cache
-def _count_pflop(recipe: str, overrides: tuple[str, ...], steps: int) -> float | None:
+def _count_pflop(
+    recipe: str, overrides: tuple[str, ...], steps: int, test_images: int = CIFAR_TEST_IMAGES
+) -> float | None:
     """Count a trial's arithmetic on CIFAR-10, which files of trials do not record; None for what is no recipe."""
     try:
         loaded = load_recipe(recipe, overrides)
     except AirbenchError:
         return None
-    return count_flop(loaded.recipe, steps, CIFAR_TEST_IMAGES, CIFAR)["trial"] / 1e15
+    return count_flop(loaded.recipe, steps, test_images, CIFAR)["trial"] / 1e15

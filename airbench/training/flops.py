@@ -1,6 +1,7 @@
 """The floating-point operations of a trial."""
 
 import math
+from collections.abc import Hashable
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -24,8 +25,9 @@ def count_flop(
     """Count the floating-point operations (a multiply-add is 2) of an average step, the final evaluation, and a trial.
 
     Uses PyTorch's FlopCounterMode (convolutions and matrix products, including backward and Newton-Schulz) on the
-    meta device, where nothing is computed. The steps include those of the small net that selects examples. There are
-    ``per_epoch`` steps in an epoch (None: ``steps`` divided by the recipe's epochs).
+    meta device, where nothing is computed. What a step does not execute is not counted: images that are dropped, pixels
+    of smaller images, gradients of frozen groups. The steps include those of the small net that selects examples.
+    There are ``per_epoch`` steps in an epoch (None: ``steps`` divided by the recipe's epochs).
     """
     net = _net(recipe, shape)
     per_epoch = per_epoch or steps / recipe.train.epochs
@@ -48,16 +50,24 @@ def _net(recipe: Recipe, shape: ImageShape) -> Net:
 
 
 def _training_flop(recipe: Recipe, net: Net, plan: Plan, shape: ImageShape) -> float:
-    """Count all steps of a training, kind by kind."""
-    size, total = recipe.train.batch_size, max(plan.total_steps, 2)
-    optimizers = Optimizers(route(net, recipe.optimizers), batch_size=size, total_steps=total, steps_per_epoch=total)
-    counted = 0.0
-    for kind, count in plan.steps_by_kind().items():
-        optimizers.before_step(0)
-        batch = kind.example(_batch(size, shape))
+    """Count all steps of a training, kind by kind, and for each kind with the groups frozen that are by then."""
+    size = recipe.train.batch_size
+    optimizers = Optimizers(
+        route(net, recipe.optimizers),
+        batch_size=size,
+        total_steps=max(plan.total_steps, 2),  # a schedule needs two
+        steps_per_epoch=plan.per_epoch,
+    )
+    whole, counted = _batch(size, shape), 0.0
+    steps: dict[Hashable, list[int]] = {}
+    for step in range(plan.total_steps):
+        steps.setdefault((plan.at(step), optimizers.trained_at(step)), []).append(step)
+    for alike in steps.values():
+        optimizers.before_step(alike[0])
+        batch = plan.at(alike[0]).example(whole)
         with FlopCounterMode(display=False) as counter:
             train_step(forward_loss(net, recipe.train.label_smoothing, EAGER), optimizers, batch)
-        counted += counter.get_total_flops() * count
+        counted += counter.get_total_flops() * len(alike)
     return counted
 
 
