@@ -20,8 +20,12 @@ _OLD_PATHS = {new: old for old, new in MOVED.items()}
 ENGINE: dict[str, tuple[Keys, ...]] = {
     name: tuple(tuple(path.split(".")) for path in (f"engine.{name}", _OLD_PATHS.get(f"engine.{name}")) if path)
     for name in Engine.model_fields
+    if name != "save"
 }
-"""Settings that say how a trial is computed: their place in a recipe, then their place in older recipes."""
+"""Settings that say how a trial is computed: their place in a recipe, then their place in older recipes.
+
+What is kept of a trial is none of them.
+"""
 
 PATHS: tuple[Keys, ...] = (("data", "path"), ("data", "subset"))
 """Files on one machine; what is in them is identified by fingerprints."""
@@ -84,8 +88,8 @@ def without_duplicates(runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list
         if run.path.resolve() in [other.path.resolve() for other in kept]:
             left_out.append(f"{run.path}: is named twice; name each run only once")
             continue
-        mine = {_bits(trial): trial for trial in run.finished}
-        shared = next((key for key in mine if key in trials and _same_to_the_bit(trials[key], run, key)), None)
+        mine = {key: trial for trial in run.finished if (key := bits(trial)) is not None}
+        shared = next((key for key in mine if key in trials and _same_computation(trials[key], run)), None)
         if shared is not None:
             left_out.append(
                 f"{trials[shared].path} and {run.path} hold the same trial (seed {mine[shared].seed}), equal to the "
@@ -98,29 +102,31 @@ def without_duplicates(runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list
     return kept, left_out
 
 
-def _bits(trial: TrialRecord) -> tuple[Any, ...]:
+def bits(trial: TrialRecord) -> tuple[Any, ...] | None:
+    """Return what only the same trial has again: its seeds, accuracies and losses; None if it recorded no losses."""
     losses = tuple(epoch.get("train_loss") for epoch in trial.epochs)
-    return trial.seeds, trial.accuracy, trial.plain_accuracy, losses
+    return (trial.seeds, trial.accuracy, trial.plain_accuracy, losses) if losses and None not in losses else None
 
 
-def _same_to_the_bit(a: RunRecord, b: RunRecord, key: tuple[Any, ...]) -> bool:
-    *_, losses = key
-    known = bool(losses) and None not in losses
-    return known and same_experiment(a, b) and not engine_differences([a, b])
+def _same_computation(a: RunRecord, b: RunRecord) -> bool:
+    return same_experiment(a, b) and not engine_differences([a, b])
 
 
 def engine_setting(run: RunRecord, name: str) -> Any:
-    """Return an engine setting as the run recorded it, or else as the recipe requested it; None if neither says."""
+    """Return an engine setting as the run or its trials recorded it, or else as the recipe requested it, or None."""
     used = run.fact("environment", name)
     if used is not None:
         return used
+    of_trials = [trial.machine.get(name) for trial in run.finished if trial.machine]
+    if of_trials and all(value is not None and value == of_trials[0] for value in of_trials):
+        return of_trials[0]
     return next((value for path in ENGINE[name] if (value := run.setting(*path)) is not None), None)
 
 
 def without_engine(recipe: dict[str, Any], besides: tuple[Keys, ...] = ()) -> dict[str, Any]:
     """Return a copy of the recipe without labels, engine settings and the keys ``besides``."""
     kept = copy.deepcopy(recipe)
-    old_engine = (path for paths in ENGINE.values() for path in paths[1:])
+    old_engine = (tuple(old.split(".")) for old, new in MOVED.items() if new.startswith("engine."))
     for path in (*LABELS, ("engine",), *PATHS, *old_engine, *besides):
         _drop(kept, path)
     return kept

@@ -21,25 +21,27 @@ class Rerun:
     recorded: TrialRecord
     again: TrialRecord
     changed: tuple[str, ...]
-    """How code, images and machine differ from those of the run. Empty: not at all, so that all bits must be the
-    same."""
+    """Why the bits need not be the same: code, images or machine differ from those of the run, or it is a GPU, which
+    may choose its kernels anew. Empty: they must be."""
 
 
 def judge(run: RunRecord, rerun: Rerun, count: int) -> tuple[bool, str]:
     """Return whether a rerun confirms its trial, and a phrase that says why; ``count`` is the number of reruns.
 
-    With the same code on the same machine every loss and accuracy must be equal to the last bit. Otherwise the
-    accuracy must lie in the prediction interval of the run's other trials (Student's t; Bonferroni for ``count``).
+    With the same code on the same CPU every loss and accuracy must be equal to the last bit. Where they need not be
+    and are not, the accuracy must lie in the prediction interval of the run's other trials (Student's t; Bonferroni
+    for ``count``).
     """
     recorded, again = rerun.recorded, rerun.again
     name = f"trial {recorded.index} trained again"
     if not again.finished:
         return False, f"{name}: failed: {again.reason}"
     pair = f"{again.accuracy:.2%}, recorded {recorded.accuracy:.2%}"
+    if _values(recorded) == _values(again):
+        return True, f"{name}: {pair}; losses and accuracies equal to the last bit"
     if not rerun.changed:
-        same = _values(recorded) == _values(again)
-        return same, f"{name}: {pair}; losses and accuracies {'equal to the last bit' if same else 'DIFFER'}"
-    elsewhere = f"not the same code and machine ({rerun.changed[0]}{', …' if len(rerun.changed) > 1 else ''})"
+        return False, f"{name}: {pair}; losses and accuracies DIFFER"
+    elsewhere = f"not to the last bit ({rerun.changed[0]}{', …' if len(rerun.changed) > 1 else ''})"
     low, high = prediction_interval(
         [t.accuracy for t in run.finished if t.index != recorded.index], FALSE_ALARM / count
     )

@@ -175,7 +175,7 @@ def trials_needed(
 
 def pooled_std(samples: Sequence[Sequence[float]]) -> tuple[float, int]:
     """Pooled standard deviation of several samples and its degrees of freedom; NaN and 0 if none has any spread."""
-    degrees = sum(len(s) - 1 for s in samples)
+    degrees = sum(max(len(s) - 1, 0) for s in samples)
     if not any(has_spread(s) for s in samples):
         return math.nan, 0
     return math.sqrt(sum(statistics.variance(s) * (len(s) - 1) for s in samples if len(s) > 1) / degrees), degrees
@@ -190,19 +190,21 @@ class Share:
     high: float
 
 
-def variance_share(all_vary: Sequence[float], one_fixed: Sequence[float], confidence: float = 0.95) -> Share:
+def variance_share(all_vary: Sequence[float], fixed: Sequence[Sequence[float]], confidence: float = 0.95) -> Share:
     """Share of the variance that disappears when one source of randomness is held fixed.
 
+    ``fixed`` holds a sample for each value at which it was held: only the variance within them counts, pooled.
     1 - s²(fixed) / s²(all), with the interval of a ratio of two normal variances (F distribution).
-    NaN if a sample has fewer than two values or the first has no spread. If only the second has none, the share
-    is 1 and the interval NaN: a sample variance of zero bounds nothing.
+    NaN if there are no two values to compare, or the first has no spread. If only the second has none, the share is 1
+    and the interval NaN: a sample variance of zero bounds nothing.
     """
-    if min(len(all_vary), len(one_fixed)) < 2 or not has_spread(all_vary):
+    d1, d2 = sum(max(len(sample) - 1, 0) for sample in fixed), len(all_vary) - 1
+    if d1 < 1 or not has_spread(all_vary):
         return Share(math.nan, math.nan, math.nan)
-    if not has_spread(one_fixed):
+    std, _ = pooled_std(fixed)
+    if math.isnan(std):
         return Share(1.0, math.nan, math.nan)
-    ratio = statistics.variance(one_fixed) / statistics.variance(all_vary)
-    d1, d2 = len(one_fixed) - 1, len(all_vary) - 1
+    ratio = std**2 / statistics.variance(all_vary)
     tail = (1 - confidence) / 2
     ratio_low, ratio_high = ratio / scipy.stats.f.ppf(1 - tail, d1, d2), ratio / scipy.stats.f.ppf(tail, d1, d2)
     return Share(1 - ratio, float(1 - ratio_high), float(1 - ratio_low))

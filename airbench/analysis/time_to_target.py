@@ -141,7 +141,9 @@ def crossing_lines(lengths: Sequence[Length], target: float, crossing: Crossing)
     if math.isnan(c.epochs):
         above = reaches(float(np.mean(lengths[0].accuracies)), target)
         where = f"already below {lengths[0].epochs:g}" if above else f"not within {lengths[-1].epochs:g}"
-        lines.append(f"reaches {target:.2%}: {where} epochs{without}")
+        low, high = _end(c.epochs_low, lengths), _end(c.epochs_high, lengths)
+        within = "" if low == high else f", by the means (95% interval {low} to {high})"
+        lines.append(f"reaches {target:.2%}: {where} epochs{within}{without}")
     else:
         line = (
             f"reaches {target:.2%} at {c.epochs:.2f} epochs ({_end(c.epochs_low, lengths)} to "

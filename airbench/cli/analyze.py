@@ -119,12 +119,17 @@ def add_commands(commands: Any) -> None:
     variance.set_defaults(command=_variance)
 
 
+_DEFAULTS = {"trials": 3, "seed": 0, "out": _RUNS}
+"""Of options that only recipes take: left unset by the parser, so that they can be told from those given with runs."""
+_OF_TRAINING = (*_DEFAULTS, "epochs", "device", "precision", "threads", "save", "data", "plugin", "ray", "ray_threads")
+
+
 def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("items", nargs="+", metavar="RUN | RECIPE | KEY=VALUE", help="run folders, or recipes to train")
-    parser.add_argument("--trials", type=positive, default=3, metavar="N", help="trials per recipe (default 3)")
-    parser.add_argument("--seed", type=natural, default=0, metavar="S", help="trial i has seed S + i (default 0)")
+    parser.add_argument("--trials", type=positive, metavar="N", help="trials per recipe (default 3)")
+    parser.add_argument("--seed", type=natural, metavar="S", help="trial i has seed S + i (default 0)")
     add_overrides(parser)
-    parser.add_argument("--out", type=Path, default=_RUNS, metavar="DIR", help="where run folders go (default runs)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where run folders go (default runs)")
     add_execution(parser)
 
 
@@ -148,15 +153,17 @@ def _named_runs(options: argparse.Namespace) -> list[RunRecord] | None:
             hint = f"did you mean {near}?" if near else "airbench runs lists runs"
             raise AirbenchError(f"{path}: no such run or recipe; {hint}")
     if not any(path.is_dir() for path in paths):
+        for key, default in _DEFAULTS.items():
+            if getattr(options, key) is None:
+                setattr(options, key, default)
         return None
     if not all(path.is_dir() for path in paths):
         raise AirbenchError("name runs or recipes, not both")
     given = split_items(options.items)[1]
-    given += [
-        f"--{key}" for key in ("epochs", "device", "precision", "threads", "save", "data") if getattr(options, key)
-    ]
+    given += [f"--{key.replace('_', '-')}" for key in _OF_TRAINING if getattr(options, key) not in (None, [])]
+    given += [f"--{key}" for key in ("isolate", "tensorboard") if getattr(options, key)]
     if given:
-        raise AirbenchError(f"{', '.join(given)}: changes recipes that are trained, and these are runs; leave it out")
+        raise AirbenchError(f"{', '.join(given)}: for recipes that are trained, and these are runs; leave it out")
     return [read_run(path) for path in paths]
 
 
@@ -263,6 +270,8 @@ def _time_to_target(options: argparse.Namespace) -> int:
     runs = _named_runs(options)
     if runs is not None:
         target = options.target if options.target is not None else runs[0].target
+        if options.target is None and len({run.target for run in runs}) > 1:
+            raise AirbenchError("the runs have several targets; say which with --target")
     else:
         recipes = read_recipes(options)
         target = options.target if options.target is not None else recipes[0].recipe.target

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airbench.cli.arguments import add_plugins, load_plugins, natural, output_file
 from airbench.errors import AirbenchError
+from airbench.runs import read_run
 from airbench.runs.record import one_line
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def _predict(options: argparse.Namespace) -> int:
     trained, trial = load_net(options.run, options.trial, options.device)
     if options.images is None:
         return _evaluate_again(trained, trial, options)
+    if options.data is not None:
+        raise AirbenchError("--data is where the run's test images are; with --images leave it out")
     from airbench.data.photos import read_photos
 
     paths, images = read_photos(options.images, trained.shape.side, trained.shape.channels)
@@ -83,6 +86,9 @@ def _evaluate_again(trained: "TrainedNet", trial: int, options: argparse.Namespa
         data = data.model_copy(update={"path": options.data})
     dataset = load_dataset(data)
     test, images = dataset.test, "held-out images" if dataset.held_out else "test images"
+    recorded = read_run(options.run).text("data", "test_fingerprint")
+    if recorded and recorded != test.fingerprint:
+        images += f" of {dataset.source}, which are not those of the run"
     labels = torch.from_numpy(test.labels).long()
     for words, tta in (("without test-time augmentation", False), ("as the recipe evaluates", True)):
         if tta and options.no_tta:

@@ -91,10 +91,11 @@ def _all(form: str) -> "tuple[list[RunRecord], list[Section]]":
     sweeps = find_sweep_folders(_RUNS)
     paths = [path for path in find_runs(_RUNS) if not any(path.is_relative_to(sweep) for sweep in sweeps)]
     sections = readable(_section, sweeps if form in WITH_SWEEPS else [])
-    runs, duplicates = without_duplicates(readable(read_run, paths))
+    largest_first = sorted(readable(read_run, paths), key=lambda run: (-len(run.finished), run.path.name))
+    runs, duplicates = without_duplicates(largest_first)
     for line in duplicates:
         print(f"airbench: {line.replace('name one of them', 'only the first is in the report')}", file=sys.stderr)
-    return runs, sections
+    return sorted(runs, key=lambda run: run.path.name, reverse=True), sections
 
 
 def readable(read: Callable[[Path], T], paths: Sequence[Path]) -> list[T]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from airbench.analysis.compare import compare_runs
 from airbench.analysis.consistency import contradictions
 from airbench.analysis.reruns import Rerun, judge, prediction_interval
+from airbench.analysis.summary import summarize_run
 from airbench.analysis.time_to_target import collect_lengths
 from airbench.analysis.variance import variance_sources
 from airbench.analysis.verify import verify
@@ -96,6 +97,14 @@ def test_a_summary_of_other_trials(tmp_path: Path) -> None:
     run = fake_run(tmp_path / "a", GOOD)
     (run.path / "summary.json").write_text(json.dumps({"accuracy": {"n": 8, "mean": 0.95}}))
     assert contradictions(run) == ["summary.json is not the summary of the trials"]
+    true = summarize_run(run)
+    (run.path / "summary.json").write_text(json.dumps({**true, "trials": 9}))
+    assert contradictions(run) == ["summary.json is not the summary of the trials"]
+    rounded = {**true["accuracy"], "low": true["accuracy"]["low"] * (1 + 1e-15)}
+    older = summarize_run(fake_run(tmp_path / "b", GOOD[:5]))  # of a run that was killed after it had been resumed
+    for summary in ({**true, "accuracy": rounded}, older):
+        (run.path / "summary.json").write_text(json.dumps(summary))
+        assert contradictions(run) == []
 
 
 def _dropped(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -176,6 +185,8 @@ def test_a_rerun_elsewhere_must_fit_the_other_trials(accuracy: float, inside: bo
     assert verify(run, 0.94, [rerun]).is_record == inside
     alone = fake_run(tmp_path / "c", [0.9410])
     assert "too few other trials" in judge(alone, Rerun(alone.finished[0], again, ("x",)), 1)[1]
+    same = Rerun(alone.finished[0], alone.finished[0], ("on cuda kernels are chosen anew",))
+    assert judge(alone, same, 1)[0]  # equal to the last bit is enough anywhere
 
 
 def test_the_prediction_interval_holds_as_often_as_it_says() -> None:

@@ -14,7 +14,7 @@ from airbench.analysis.report.tables import markdown_report
 from airbench.analysis.time_to_target import collect_lengths, crossing_lines, time_to_target
 from airbench.analysis.variance import variance_sources
 from airbench.runs import RunRecord
-from tests.analysis.fake_runs import FACTS, fake_run
+from tests.analysis.fake_runs import FACTS, fake_run, trial_line
 
 A, B = [0.9412, 0.9405, 0.9409], [0.9352, 0.9361, 0.9349]
 CPU = {"device": "Some processor, 2 threads", "precision": "bf16", "threads": 2}
@@ -90,6 +90,13 @@ def test_engines_differ_in_what_was_used_not_in_what_was_left_to_choose(tmp_path
     assert engine_differences([a, new]) == ["winograd 2 / auto"]
     exact, rounded = (changed(a, lambda r, on=on: r.update(engine={"tf32": on})) for on in (False, True))
     assert engine_differences([exact, rounded]) == ["tf32 False / True"]
+    kept = changed(a, lambda recipe: recipe.update(engine={"save": "weights"}))
+    assert engine_differences([a, kept]) == []  # what is kept of a trial is not how it is computed
+    assert same_experiment(a, changed(a, lambda recipe: recipe["train"].update(save="weights")))  # as it once was
+    eager = {"device": "Some processor, 2 threads", "compile": "none"}
+    first = fake_run(tmp_path / "auto", [], lines=[trial_line(0, 0.94, machine=eager)], environment=CPU)
+    second = changed(first, lambda recipe: recipe["engine"].update(compile="none"))
+    assert engine_differences([first, second]) == []  # on a CPU, auto is none
 
 
 def test_comparison_and_report_say_that_only_the_engine_differs(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from airbench.analysis.report import write_report
 from airbench.analysis.report.figures import pareto_front
 from airbench.analysis.report.html import html_report
 from airbench.analysis.report.order import best_first
+from airbench.analysis.report.provenance import provenance_html, reproduce_command
 from airbench.analysis.report.tables import markdown_report
 from airbench.cli import main
 from airbench.errors import AirbenchError
@@ -205,3 +206,34 @@ def test_markdown_warns_of_what_a_page_warns_of(tmp_path: Path) -> None:
         assert warning in text
     assert "1 trials failed" in text
     assert "differ in code" in text
+
+
+def test_of_two_runs_with_one_trial_in_common_the_larger_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = tmp_path / "runs" / "20260101-000000-old", tmp_path / "runs" / "20260102-000000-new"
+    fake_run(old, [0.94, 0.941, 0.942])
+    shutil.copytree(old, new)
+    first, *_ = (old / "trials.jsonl").read_text().splitlines(keepends=True)
+    (new / "trials.jsonl").write_text(first)
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", "--out", "report.html"]) == 0
+    assert f"{Path('runs') / old.name} and" in capsys.readouterr().err
+    page = Path("report.html").read_text()
+    assert old.name in page
+    assert new.name not in page
+
+
+def test_a_run_with_a_plugin_is_repeated_with_it(tmp_path: Path) -> None:
+    source = {
+        "sha256": "s",
+        "git_commit": "c" * 40,
+        "committed": False,
+        "note": "a plugin",
+        "plugins": {"my net.py": "h"},
+    }
+    run = fake_run(tmp_path / "a", [0.94, 0.941], source=source)
+    assert reproduce_command(run).endswith("train.py recipe.yaml --plugin 'my net.py' --trials 2 --seed 0")
+    page = provenance_html(run, "a")
+    assert f"{'c' * 40} (a plugin)" in page
+    assert "uncommitted" not in page

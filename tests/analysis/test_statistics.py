@@ -77,7 +77,7 @@ def test_the_rounding_of_floats_is_no_spread_and_one_image_is(count: int, n: int
     equal = [value + i % 2 * 1e-16 for i in range(n)]
     assert not has_spread(equal)
     assert math.isnan(welch(equal, equal).p)
-    assert math.isnan(variance_share(equal, [0.1, 0.2]).share)
+    assert math.isnan(variance_share(equal, [[0.1, 0.2]]).share)
     assert math.isnan(pooled_std([equal, equal])[0])
     summary = summarize(equal)
     assert summary.std == 0
@@ -107,7 +107,9 @@ def test_intervals_cover_as_often_as_they_say() -> None:
         s, w = summarize(a.tolist()), welch(a.tolist(), b.tolist())
         covered["mean"] += s.low <= 0.94 <= s.high
         covered["welch"] += w.low <= -0.001 <= w.high
-        share = variance_share(RNG.normal(0, 2, 10).tolist(), RNG.normal(0, 1, 10).tolist())
+        share = variance_share(
+            RNG.normal(0, 2, 10).tolist(), [RNG.normal(0, 1, 5).tolist(), RNG.normal(3, 1, 6).tolist()]
+        )
         covered["share"] += share.low <= 0.75 <= share.high
     for name, count in covered.items():
         assert 0.935 <= count / runs <= 0.965, name
@@ -162,13 +164,16 @@ def test_power_of_pairs_is_what_it_says() -> None:
 
 
 def test_variance_share_by_hand() -> None:
-    share = variance_share([1.0, 3.0, 5.0], [2.0, 3.0, 4.0])
+    share = variance_share([1.0, 3.0, 5.0], [[2.0, 3.0, 4.0]])
     assert share.share == pytest.approx(0.75)
     assert share.low < 0.75 < share.high < 1
-    assert math.isnan(variance_share([1.0, 1.0], [1.0, 2.0]).share)
-    without = variance_share([1.0, 2.0], [1.0, 1.0])
+    assert math.isnan(variance_share([1.0, 1.0], [[1.0, 2.0]]).share)
+    without = variance_share([1.0, 2.0], [[1.0, 1.0]])
     assert without.share == 1
     assert math.isnan(without.low)
+    apart = variance_share([1.0, 3.0, 5.0], [[2.0, 3.0, 4.0], [92.0, 93.0, 94.0], [7.0]])  # far apart, alike within
+    assert apart.share == share.share
+    assert apart.low > share.low
 
 
 def test_pooled_std() -> None:

@@ -27,7 +27,17 @@ def test_target_below_or_above_all_lengths() -> None:
     assert math.isnan(below.epochs)
     assert math.isnan(above.epochs)
     assert "already below 4" in crossing_lines(lengths({4: 0.93, 8: 0.95}), 0.90, below)[-1]
-    assert "not within 8" in crossing_lines(lengths({4: 0.93, 8: 0.95}), 0.99, above)[-1]
+    assert crossing_lines(lengths({4: 0.93, 8: 0.95}), 0.99, above)[-1].endswith("not within 8 epochs")
+
+
+def test_a_target_just_out_of_reach_may_have_been_reached() -> None:
+    """The means miss it by less than their noise."""
+    near = lengths({4: 0.93, 8: 0.95}, spread=0.004)
+    found = time_to_target(near, 0.951)
+    assert math.isnan(found.epochs)
+    assert found.epochs_low < 8
+    line = crossing_lines(near, 0.951, found)[-1]
+    assert line.endswith(f"not within 8 epochs, by the means (95% interval {found.epochs_low:.2f} to above 8)")
 
 
 def test_single_trials_give_no_interval() -> None:

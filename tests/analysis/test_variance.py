@@ -7,7 +7,7 @@ import pytest
 
 from airbench.analysis.variance import variance_lines, variance_sources
 from airbench.errors import AirbenchError
-from tests.analysis.fake_runs import failed_line, fake_run
+from tests.analysis.fake_runs import failed_line, fake_run, trial_line
 
 
 def test_the_source_of_most_variance_is_found(tmp_path: Path) -> None:
@@ -69,3 +69,26 @@ def test_a_share_below_zero_is_not_called_zero(tmp_path: Path) -> None:
     text = "\n".join(variance_lines(std, n, sources))
     assert "no share differs" not in text
     assert "the trials vary more with init held fixed" in text
+
+
+def test_values_at_which_a_stream_is_held_do_not_count_as_variance(tmp_path: Path) -> None:
+    everything = fake_run(tmp_path / "all", [0.93, 0.94, 0.95])
+    held = [
+        fake_run(tmp_path / f"held-{i}", [mean - 0.001, mean, mean + 0.001], overrides=[f"seeds.init={i}"])
+        for i, mean in enumerate((0.90, 0.96))
+    ]
+    _, _, (source,) = variance_sources([everything, *held])
+    assert source.std_when_fixed == pytest.approx(0.001)
+    assert (source.n, source.values) == (6, 2)
+    assert source.share.share == pytest.approx(0.99)
+
+
+def test_a_trial_that_the_baseline_holds_counts_there_alone(tmp_path: Path) -> None:
+    shared = trial_line(0, 0.93)
+    everything = fake_run(tmp_path / "all", [], lines=[shared, trial_line(1, 0.94), trial_line(2, 0.95)])
+    fixed = fake_run(
+        tmp_path / "f", [], lines=[shared, trial_line(3, 0.941), trial_line(4, 0.942)], overrides=["seeds.init=0"]
+    )
+    std, n, sources = variance_sources([everything, fixed])
+    assert (sources[0].n, sources[0].shared) == (2, 1)
+    assert "n = 2 (1 more is among the trials above)" in variance_lines(std, n, sources)[1]

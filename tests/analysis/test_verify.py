@@ -35,6 +35,8 @@ def test_a_good_run_is_a_record(tmp_path: Path) -> None:
         ),
         ({"seed": 3}, "seeds"),
         ({"data": {"genuine": False}}, "genuine CIFAR-10: no"),
+        ({"overrides": ["data.held_out=5000"]}, "judged on 5000 held-out training images, not on the test images"),
+        ({"overrides": ["data.held_out=5000"]}, "trained on all training images"),
         ({"source": {"committed": False}}, "committed: no"),
         ({"resumed": [{"at": "now", "changed": ["threads was 2 and is 4"]}]}, "threads was 2 and is 4"),
         ({"resumed": "yes"}, "resumed after a change"),

@@ -1,5 +1,6 @@
 """Where a run comes from, and how to repeat it."""
 
+import shlex
 from html import escape
 
 import yaml
@@ -8,6 +9,7 @@ from airbench.analysis.labels import short_devices
 from airbench.analysis.summary import arithmetic_lines
 from airbench.analysis.verify import verify
 from airbench.runs import RunRecord
+from airbench.runs.record import one_line
 
 
 def provenance_html(run: RunRecord, name: str) -> str:
@@ -35,8 +37,8 @@ def _facts(run: RunRecord) -> dict[str, str]:
         "reproduce with": reproduce_command(run),
         "hardware": f"{run.text('environment', 'device')}, {run.text('environment', 'precision')}",
         "software": ", ".join([f"Python {run.text('environment', 'python')}", *versions]),
-        "source": commit if run.fact("source", "committed") is True else f"{commit}, with uncommitted changes",
-        "data": f"{run.text('data', 'source')}, genuine CIFAR-10: {run.text('data', 'genuine')}",
+        "source": commit if run.fact("source", "committed") is True else f"{commit} ({_besides(run)})",
+        "data": f"{run.text('data', 'source')}, {_images(run)}",
         "arithmetic": "".join(arithmetic_lines([run])) or "not recorded",
         "copy bandwidth": f"{run.text('peak', 'copy_gbs')} GB/s" if run.text("peak", "copy_gbs") else "not recorded",
         "problems": "; ".join(run.problems) or "none",
@@ -50,4 +52,19 @@ def reproduce_command(run: RunRecord) -> str:
     """Command that repeats a run's trials, at its commit, with the recipe that the page shows."""
     commit = run.text("source", "git_commit")
     checkout = f"git checkout {commit} && " if commit else ""
-    return f"{checkout}python train.py recipe.yaml --trials {run.planned} --seed {run.text('seed')}"
+    plugins = run.fact("source", "plugins")
+    words = [f"--plugin {shlex.quote(one_line(str(name)))}" for name in plugins] if isinstance(plugins, dict) else []
+    words += [] if run.planned is None else [f"--trials {run.planned}"]
+    words += [f"--seed {run.text('seed')}"] if run.text("seed") else []
+    return f"{checkout}python train.py recipe.yaml {' '.join(words)}".rstrip()
+
+
+def _besides(run: RunRecord) -> str:
+    return run.text("source", "note") or "uncommitted changes"
+
+
+def _images(run: RunRecord) -> str:
+    held_out = run.text("data", "held_out")
+    if held_out not in ("", "0"):
+        return f"judged on {held_out} held-out training images"
+    return f"genuine CIFAR-10: {run.text('data', 'genuine')}"
