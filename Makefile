@@ -39,7 +39,7 @@ ablate: $(BASE) ## train a recipe at several values of a setting, in turn: RECIP
 	$(TRAIN) $(RECIPE) $(foreach key,$(SETTINGS),--vary '$(key)=$($(key))') --trials $(or $(TRIALS),3) --seed $(SEED) $(ARGS)
 
 compare: $(BASE) ## compare two recipes, trained in turn, or two run folders: A=airbench94_muon B=airbench94
-	$(BIN)/airbench compare $(A) $(B) --trials $(or $(TRIALS),3) --seed $(SEED) $(ARGS)
+	$(BIN)/airbench compare $(A) $(B) $(if $(TRIALS),--trials $(TRIALS)) $(if $(filter-out 0,$(SEED)),--seed $(SEED)) $(ARGS)
 
 # Before anything is installed:
 ifneq ($(filter ablate,$(MAKECMDGOALS)),)

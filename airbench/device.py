@@ -46,15 +46,36 @@ class Machine:
 
         These are the number of threads, the current CUDA device and the precision of float32 convolutions.
         """
-        if torch.get_num_threads() != self.threads:
-            torch.set_num_threads(self.threads)
+        _THREADS.use(self.threads)
         self.use_gpu()
 
     def use_gpu(self) -> None:
-        """Do this but for the number of threads, of which the machines still to be chosen take PyTorch's own."""
+        """Do this but for the number of threads, which only what is being computed may change."""
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device.index or 0)
             torch.backends.cudnn.conv.fp32_precision = self.fp32  # type: ignore[attr-defined]
+
+
+class _Threads:
+    """PyTorch's number of threads: its own (or the user's) choice, and the one that a recipe has asked for since."""
+
+    def __init__(self) -> None:
+        self._asked: int | None = None
+        self._before = 0
+
+    def own(self) -> int:
+        """Return the number of threads as it would be if no recipe had asked for another."""
+        now = torch.get_num_threads()
+        return self._before if now == self._asked else now
+
+    def use(self, threads: int) -> None:
+        """Set the number of threads."""
+        self._before, self._asked = self.own(), threads
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+
+
+_THREADS = _Threads()
 
 
 def choose_machine(engine: Engine = Engine()) -> Machine:  # noqa: B008 - frozen
@@ -78,7 +99,7 @@ def choose_machine(engine: Engine = Engine()) -> Machine:  # noqa: B008 - frozen
     if precision == "fp16" and device.type == "cpu":
         raise DeviceError("engine.precision = fp16: too slow on a CPU; use bf16, fp32 or auto")
     fp32 = "tf32" if device.type == "cuda" and engine.tf32 else "ieee"
-    return Machine(device, _DTYPES[precision], engine.threads or torch.get_num_threads(), fp32)
+    return Machine(device, _DTYPES[precision], engine.threads or _THREADS.own(), fp32)
 
 
 def cpu_has_bf16() -> bool:

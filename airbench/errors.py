@@ -12,6 +12,10 @@ class RecipeError(AirbenchError):
     """A recipe that cannot be read or that asks for something impossible."""
 
 
+class NotCapturableError(RecipeError, RuntimeError):
+    """A step that a CUDA graph would repeat wrongly. Where the recipe leaves the choice, it is not captured then."""
+
+
 class DataError(AirbenchError):
     """Images that cannot be found, read, or trusted."""
 

@@ -13,6 +13,10 @@ import pytest
 from airbench import cli
 from airbench.cli import main
 from airbench.data.dataset import Dataset
+from airbench.errors import TrialError
+from airbench.runs import find_runs, read_run
+from airbench.training.setup import TrialSetup
+from airbench.training.warmup import warm_up
 from tests.conftest import CONFIGS, TINY
 
 ROOT = CONFIGS.parent
@@ -24,7 +28,7 @@ def test_training_two_recipes_in_turn(few_shapes: Dataset, tmp_path: Path, capsy
     out = capsys.readouterr().out
     assert code == 0
     finals = [row.split()[:2] for row in out.splitlines() if " final " in row]
-    assert finals == [["airbench94_muon", "1"], ["airbench94", "1"], ["airbench94_muon", "2"], ["airbench94", "2"]]
+    assert finals == [["airbench94_muon", "0"], ["airbench94", "0"], ["airbench94_muon", "1"], ["airbench94", "1"]]
     assert "\r" not in out  # no bar where there is no terminal
     assert "not reached" in out
     folders = sorted(p for p in tmp_path.iterdir())
@@ -57,6 +61,25 @@ def test_memory_that_runs_out_is_a_failed_trial(
     monkeypatch.setattr("airbench.training.loop.fit", exhausted)
     assert main(["train", MUON, *TINY, "--out", str(tmp_path)]) == 1
     assert "out of memory: lower train.batch_size" in capsys.readouterr().out
+
+
+def test_a_recipe_whose_warm_up_does_not_fit_into_memory_has_failed_and_the_others_go_on(
+    few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    large = tmp_path / "large.yaml"
+    large.write_text(f"extends: {MUON}\n")
+
+    def exhausted(setup: TrialSetup) -> list[str]:
+        if setup.recipe.name == "large":
+            raise TrialError("out of memory: lower train.batch_size")
+        return warm_up(setup)
+
+    monkeypatch.setattr("airbench.experiment.worker.warm_up", exhausted)
+    assert main(["train", str(large), MUON, *TINY, "--trials", "2", "--out", str(tmp_path / "runs")]) == 1
+    assert capsys.readouterr().out.count("FAILED: out of memory: lower train.batch_size") == 2
+    runs = {run.name: run for run in map(read_run, find_runs(tmp_path / "runs"))}
+    assert [len(runs[name].failed) for name in ("large", "airbench94_muon")] == [2, 0]
+    assert len(runs["airbench94_muon"].finished) == 2
 
 
 def test_a_failed_trial_is_recorded_and_the_others_go_on(

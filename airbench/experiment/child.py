@@ -7,6 +7,7 @@ import traceback
 from typing import IO, Any
 
 from airbench.errors import AirbenchError
+from airbench.experiment.environment import code_hashes
 from airbench.experiment.jobs import TrialJob
 from airbench.experiment.worker import Worker
 from airbench.recipe.plugins import load_plugin, place_in_plugin, told
@@ -40,11 +41,18 @@ def main() -> None:
     """Train the job read from standard input."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # anything printed must not corrupt the messages
-    for plugin in pickle.load(sys.stdin.buffer):
-        load_plugin(plugin)
-    job: TrialJob = pickle.load(sys.stdin.buffer)
-    worker = Worker()
+    plugins, code = pickle.load(sys.stdin.buffer), pickle.load(sys.stdin.buffer)
     try:
+        for plugin in plugins:
+            load_plugin(plugin)
+        changed = sorted(name for name, found in code_hashes().items() if found != code.get(name))
+        if changed:
+            raise AirbenchError(
+                f"{', '.join(changed)}: not as it was before the first trial, and with --isolate each trial reads it "
+                "anew; put back what was there and resume, or start a new run"
+            )
+        job: TrialJob = pickle.load(sys.stdin.buffer)
+        worker = Worker()
         worker.warm_up(job)
         for message in worker.train(job, _Send(out)):
             send(out, message)

@@ -85,7 +85,7 @@ def describe_source() -> tuple[dict[str, Any], str]:
     """
     commit = _git("rev-parse", "HEAD") if _git("ls-files", "--error-unmatch", "__init__.py") is not None else None
     source: dict[str, Any] = {"sha256": source_hash(), "git_commit": commit, "committed": False}
-    plugins = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in loaded_plugins()}
+    plugins = _plugin_hashes()
     if plugins:
         source["plugins"] = plugins
     if commit is None:
@@ -193,6 +193,15 @@ def source_hash() -> str:
     for file in sorted(path for kind in ("*.py", "*.cpp", "*.h", "*.inc") for path in SOURCE.rglob(kind)):
         hasher.update(file.relative_to(SOURCE).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return hasher.hexdigest()
+
+
+def code_hashes() -> dict[str, str]:
+    """Return the SHA-256 of the package's source files, under the package's path, and of each plugin, by name."""
+    return {str(SOURCE): source_hash(), **_plugin_hashes()}
+
+
+def _plugin_hashes() -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in loaded_plugins()}
 
 
 def _git(*arguments: str, index: str | None = None) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from airbench.errors import AirbenchError, TrialError
+from airbench.experiment.environment import code_hashes
 from airbench.experiment.jobs import TrialExtra, TrialJob, TrialOutcome
 from airbench.experiment.worker import Worker
 from airbench.recipe.plugins import loaded_plugins
@@ -37,37 +38,54 @@ class SerialExecutor:
         self.worker = worker
 
     def run(self, jobs: Sequence[TrialJob], watch: Watch) -> Iterator[TrialOutcome | TrialExtra]:
-        """See :class:`Executor`."""
-        for job in {job.run: job for job in jobs}.values():
-            self.worker.warm_up(job)
+        """See :class:`Executor`. A job whose warm-up does not fit into memory has failed; the others go on."""
+        too_large: dict[int, str] = {}
+        runs = {job.run: job for job in jobs}
+        for job in runs.values():
+            try:
+                self.worker.warm_up(job)
+            except TrialError as error:
+                beside = f" (beside {len(runs) - 1} more, which are in memory too)" if len(runs) > 1 else ""
+                too_large[job.run] = f"{error}{beside}"
+                self.worker.forget(job.recipe)
         for job in jobs:
-            yield from self.worker.train(job, watch(job))
+            callback = watch(job)
+            if job.run in too_large:
+                callback.on_fail(too_large[job.run])
+                yield TrialOutcome(job, {}, reason=too_large[job.run])
+            else:
+                yield from self.worker.train(job, callback)
 
 
 class ProcessExecutor:
-    """Trains jobs one by one, each in its own process, so that no state carries over to the next trial."""
+    """Trains jobs one by one, each in its own process, so that no state carries over to the next trial.
+
+    Each process reads the code anew. One that finds other code than there was before the first job refuses its own.
+    """
 
     def run(self, jobs: Sequence[TrialJob], watch: Watch) -> Iterator[TrialOutcome | TrialExtra]:
         """See :class:`Executor`."""
+        code = code_hashes()
         for job in jobs:
-            yield from self._train(job, watch(job))
+            yield from self._train(job, code, watch(job))
 
-    def _train(self, job: TrialJob, callback: Callback) -> Iterator[TrialOutcome | TrialExtra]:
+    def _train(self, job: TrialJob, code: dict[str, str], callback: Callback) -> Iterator[TrialOutcome | TrialExtra]:
         with subprocess.Popen([sys.executable, *CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
             assert child.stdin is not None
             assert child.stdout is not None
             try:
                 # Plugins first: the child needs them to unpickle the rest.
                 pickle.dump([str(path) for path in loaded_plugins()], child.stdin)
+                pickle.dump(code, child.stdin)
                 pickle.dump(job, child.stdin)
                 child.stdin.close()
                 yield from _received(child.stdout, callback)
-            except TrialError as error:  # a callback ended the trial
+            except TrialError as error:  # a callback ended the trial, or it does not fit into memory
                 callback.on_fail(str(error))
                 yield TrialOutcome(job, {}, reason=str(error))
             except (EOFError, pickle.UnpicklingError, BrokenPipeError):
                 raise AirbenchError(
-                    f"{job.recipe.name} trial {job.index + 1}: its process ended with exit code {child.wait()}"
+                    f"{job.recipe.name} trial {job.index}: its process ended with exit code {child.wait()}"
                 ) from None
             finally:
                 child.kill()  # no effect if it has ended; it has not if this process was interrupted

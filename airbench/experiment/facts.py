@@ -18,8 +18,7 @@ from airbench.training.peak import measure_peak
 
 MACHINE = (
     ("environment", "device"), ("environment", "precision"), ("environment", "threads"),
-    ("environment", "cpu"), ("environment", "cpu_count"), ("environment", "memory_gib"), ("environment", "gpu"),
-    ("environment", "system"), ("environment", "fused_kernels"),
+    ("environment", "cpu"), ("environment", "cpu_count"), ("environment", "gpu"), ("environment", "fused_kernels"),
 )  # fmt: skip
 """Facts on the machine. With Ray they may differ between the trials of a run, each of which records its own."""
 

@@ -42,7 +42,7 @@ class LiveTerminal(Terminal):
         """Return the display of a trial that is about to start."""
         self.show_header()
         if self.board is None:
-            return TrialView(self, job.recipe.name, job.index + 1)
+            return TrialView(self, job.recipe.name, job.index)
         return LiveTrial(self, self.board, job)
 
     def tick(self) -> None:
@@ -58,7 +58,7 @@ class LiveTrial(TrialView):
     """A trial's line on the board."""
 
     def __init__(self, terminal: LiveTerminal, board: "Board", job: TrialJob):
-        super().__init__(terminal, job.recipe.name, job.index + 1)
+        super().__init__(terminal, job.recipe.name, job.index)
         self.board, self.key, self.epochs = board, (job.run, job.index), job.recipe.train.epochs
         self._show("starting", 0.0)
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+from typing import Any
 
 from airbench.analysis.reruns import Rerun
 from airbench.errors import AirbenchError
@@ -11,6 +12,9 @@ from airbench.experiment.recorded import recorded_recipe
 from airbench.experiment.run import Experiment
 from airbench.recipe.load import data_override
 from airbench.runs import RunRecord, parse_trial
+
+_EXECUTION = ("compile", "cuda_graph", "orthogonalize_kernels")
+"""What a trial records of how its steps were executed."""
 
 
 def rerun_trials(run: RunRecord, count: int, *, data: str | None = None, device: str | None = None) -> list[Rerun]:
@@ -37,8 +41,19 @@ def rerun_trials(run: RunRecord, count: int, *, data: str | None = None, device:
                 assert again is not None
                 trial = recorded[outcome.job.index]
                 changed = what_changed(of_trial(run.facts, trial.machine), now)
-                found.append(Rerun(trial, again, tuple(changed)))
+                found.append(Rerun(trial, again, (*changed, *_elsewise(trial.machine or {}, again.machine or {}))))
     finally:
         experiment.terminal.close_bar()
     experiment.terminal.say()
     return found
+
+
+def _elsewise(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return why the bits of a trial may differ on the same machine: executed differently, or not on a CPU."""
+    found = [
+        f"{key} was {before[key]}, is now {now.get(key)}"
+        for key in _EXECUTION
+        if key in before and before[key] != now.get(key)
+    ]
+    device = now.get("device_type", "cpu")
+    return [*found, *([] if device == "cpu" else [f"on {device} kernels are chosen anew and may sum in another order"])]

@@ -26,11 +26,9 @@ from airbench.experiment.worker import Worker
 from airbench.recipe import LoadedRecipe
 from airbench.recipe.load import data_override
 from airbench.runs import (
-    RECIPE,
     RUN,
     SPECTRA,
     SUMMARY,
-    TRIALS,
     RunFolder,
     RunFolderError,
     RunRecord,
@@ -116,7 +114,7 @@ class Experiment:
         """Train the missing trials of all runs, recording each as it ends. Returns the runs as read back."""
         if not self.options.brief:
             for run in runs:
-                nothing = "" if run.missing else ": no trial is missing, so there is nothing to train"
+                nothing = "" if run.missing else ": no trial is missing; only its summary is written anew"
                 self.terminal.say(f"{run.name} → {run.folder.path}{nothing}")
             self.terminal.say()
         jobs = jobs_of(runs)
@@ -126,7 +124,7 @@ class Experiment:
                 self._keep(runs[outcome.job.run].folder, outcome)
         finally:  # also after Ctrl-C: finished trials count
             self.terminal.close_bar()
-            records = [self._conclude(run) for run in runs]
+            records = [record for run in runs if (record := self._conclude(run)) is not None]
             if not self.options.brief:
                 self._say_summary(records)
         return records
@@ -145,13 +143,22 @@ class Experiment:
             folder.append_trial(outcome.as_line())
         elif outcome.name == "spectra":
             folder.write_json(SPECTRA, outcome.value)
-        elif outcome.name == "weights":
-            folder.write_bytes(weights_name(outcome.job.index), outcome.value)
-        elif outcome.name == "predictions":
-            folder.write_bytes(predictions_name(outcome.job.index), outcome.value)
+        else:
+            name = {"weights": weights_name, "predictions": predictions_name}[outcome.name](outcome.job.index)
+            try:
+                folder.write_bytes(name, outcome.value)
+            except RunFolderError as error:
+                raise RunFolderError(
+                    f"{error}, but the {outcome.name} of trial {outcome.job.index} are lost, and resume does not train "
+                    f"it again; for them, free some space and train a new run with --trials 1 --seed {outcome.job.seed}"
+                ) from None
 
-    def _conclude(self, run: Run) -> RunRecord:
-        record = read_run(run.folder.path)
+    def _conclude(self, run: Run) -> RunRecord | None:
+        try:
+            record = read_run(run.folder.path)
+        except RunFolderError as error:  # the folder is gone; must not hide an earlier error
+            self.terminal.say(str(error))
+            return None
         try:
             run.folder.write_json(SUMMARY, summarize_run(record))
         except RunFolderError as error:  # must not hide an earlier error; the summary can be recomputed
@@ -251,20 +258,25 @@ def resume_experiment(
         )
         prepared = [_reopened(experiment, *pair, data, force) for pair in zip(records, folders, strict=True)]
         for run, facts in prepared:  # only after none of them was refused
-            run.folder.write_json(RUN, facts)
+            if run.missing:
+                run.folder.write_json(RUN, facts)
         return experiment.train([run for run, _ in prepared])
 
 
 def _reopened(
     experiment: Experiment, record: RunRecord, folder: RunFolder, data: str | None, force: bool
 ) -> tuple[Run, dict[str, Any]]:
-    """Return the run to resume, and its ``run.json`` with this resumption recorded. Raises AirbenchError."""
+    """Return the run to resume, and its ``run.json`` with this resumption recorded. Raises AirbenchError.
+
+    Where no trial is missing, nothing is going to be trained: neither machine nor code matters.
+    """
     loaded = recorded_recipe(record, [] if data is None else [data_override(data)])
     seed: int = record.facts["seed"]
+    if not record.missing:
+        return Run(loaded, folder, seed, ()), record.facts
     now, _ = experiment.facts(loaded, record.planned or 0, seed, measure=False)
     changed = what_changed(record.facts, now, elsewhere="ray" in now)
-    edited = [p for p in record.problems if p.startswith(RECIPE) or (p.startswith(TRIALS) and "changed" in p)]
-    changed = edited + changed
+    changed = [*record.edits, *changed]
     if changed and not force:
         raise AirbenchError(
             f"{record.path}: not resumed, because it would mix two experiments: {'; '.join(changed)}. "

@@ -50,7 +50,7 @@ class Terminal:
     def watch(self, job: TrialJob) -> "TrialView":
         """Return the display of a trial that is about to start."""
         self.show_header()
-        return TrialView(self, job.recipe.name, job.index + 1)
+        return TrialView(self, job.recipe.name, job.index)
 
     def show_header(self) -> None:
         """Print the header of the epoch table, once."""
@@ -73,7 +73,7 @@ class Terminal:
 
 
 class TrialView(Callback):
-    """Displays one trial: its progress bar and rows."""
+    """Displays one trial, numbered from 0 as in its run folder: its progress bar and rows."""
 
     def __init__(self, terminal: Terminal, recipe: str, trial: int):
         self.terminal, self.recipe, self.number = terminal, recipe, trial
@@ -82,7 +82,8 @@ class TrialView(Callback):
         """Advance the bar, creating it at the first step."""
         terminal = self.terminal
         if terminal.bar is None and sys.stderr.isatty():
-            label = f"{self.recipe} trial {self.number}/{terminal.trials}"
+            last = f"/{terminal.trials - 1}" if self.number < terminal.trials else ""  # not so of trials trained again
+            label = f"{self.recipe} trial {self.number}{last}"
             terminal.bar = tqdm(
                 desc=label, total=total, unit=" steps", leave=False, dynamic_ncols=True, smoothing=0.1
             )  # fmt: skip

@@ -6,7 +6,7 @@ from contextlib import suppress
 from airbench.data.dataset import Dataset
 from airbench.data.sources import genuineness, load_dataset
 from airbench.device import choose_machine, prepare
-from airbench.errors import AirbenchError, RecipeError, TrialError
+from airbench.errors import RecipeError, TrialError
 from airbench.experiment.environment import describe_machine
 from airbench.experiment.jobs import TrialExtra, TrialJob, TrialOutcome
 from airbench.kernels.symmetric import choices
@@ -77,13 +77,15 @@ class Worker:
         """Free the memory of the setup of ``recipe``."""
         self._setups.pop(recipe.model_dump_json(), None)
 
+    def forget_all(self) -> None:
+        """Free the memory of all setups."""
+        self._setups.clear()
+        self._warm.clear()
+
     def warm_up(self, job: TrialJob) -> None:
-        """Warm up for ``job``. Raises AirbenchError if memory runs out."""
-        try:
-            for note in warm_up(self.setup(job.recipe, lambda _: job.path)):
-                self.say(f"{job.recipe.name}: {note}")
-        except TrialError as error:
-            raise AirbenchError(f"{job.recipe.name}: {error}") from None
+        """Warm up for ``job``. Raises TrialError if memory runs out."""
+        for note in warm_up(self.setup(job.recipe, lambda _: job.path)):
+            self.say(f"{job.recipe.name}: {note}")
 
     def warm_up_once(self, job: TrialJob) -> None:
         """Do the same unless it was done for this recipe before."""
@@ -100,7 +102,6 @@ class Worker:
         try:
             result = run_trial(setup, job.seeds, Callbacks(callback, keeper))
         except TrialError as error:
-            callback.on_fail(str(error))
             yield TrialOutcome(job, machine, reason=str(error))
             return
         chosen = choices()  # measured in the warm-up

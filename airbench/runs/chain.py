@@ -1,8 +1,9 @@
 """The chain of hashes that ties the lines of ``trials.jsonl`` to each other and to ``run.json``.
 
 Each line carries its own hash, that of the line before it, and that of ``run.json`` as it was then, so that no line
-can be changed, removed, inserted or reordered by hand. Whoever computes all hashes anew can still forge a run: only
-training some of its trials again shows that (``airbench verify --rerun``).
+can be changed, inserted or reordered by hand, and none removed but the last ones: what is left is then a run that was
+interrupted earlier. Whoever computes all hashes anew can still forge a run: only training some of its trials again
+shows that (``airbench verify --rerun``).
 """
 
 import hashlib

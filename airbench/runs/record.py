@@ -63,6 +63,8 @@ class RunRecord:
     problems: tuple[str, ...]
     chained: bool = False
     """Whether each line of ``trials.jsonl`` has hashes (see :mod:`airbench.runs.chain`); broken ones are problems."""
+    edits: tuple[str, ...] = ()
+    """Those of ``problems`` that tell of recipe or trials that are not as they were written."""
 
     @property
     def name(self) -> str:
@@ -161,17 +163,19 @@ def read_run(path: Path) -> RunRecord:
         problems.append(f"{RUN}: format {version!r} was not written by this version of airbench (format {FORMAT})")
         facts = {}
     recipe = _read_mapping(path / RECIPE, _parse_recipe, problems)
+    edits: list[str] = []
     if facts.get("recipe_sha256") not in (None, sha256(path / RECIPE)):
-        problems.append(f"{RECIPE}: changed since the run was started")
+        edits.append(f"{RECIPE}: changed since the run was started")
     lines = _read_lines(path / TRIALS, problems)
     trials = _read_trials(lines, problems)
     rows = [line for _, line in lines]
     linked = is_chained(rows)
     if linked:
         broken = broken_links(facts, rows)
-        problems += [f"{TRIALS}:{lines[i - 1][0]}: changed, or not the line that was written there" for i in broken]
+        edits += [f"{TRIALS}:{lines[i - 1][0]}: changed, or not the line that was written there" for i in broken]
     elif is_partly_chained(rows):
-        problems.append(f"{TRIALS}: some lines have hashes and others have none; it was changed")
+        edits.append(f"{TRIALS}: some lines have hashes and others have none; it was changed")
+    problems += edits
     spectra = _read_mapping(path / SPECTRA, json.loads, problems) if (path / SPECTRA).exists() else {}
     record = RunRecord(path, facts, recipe, tuple(trials), spectra, ())
     if facts and record.planned is None:
@@ -179,7 +183,7 @@ def read_run(path: Path) -> RunRecord:
     for trial in trials:
         if record.planned is not None and trial.index >= record.planned:
             problems.append(f"{TRIALS}: trial {trial.index} is beyond the {record.planned} planned")
-    return replace(record, problems=tuple(problems), chained=linked)
+    return replace(record, problems=tuple(problems), chained=linked, edits=tuple(edits))
 
 
 def _read_mapping(file: Path, parse: Callable[[str], Any], problems: list[str]) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from airbench.cli import build_parser, main
 from airbench.cli.arguments import execution, ray_address
 from airbench.cli.recipes import read_recipes
 from airbench.data.dataset import Dataset
-from airbench.errors import AirbenchError, DeviceError, RecipeError
+from airbench.errors import AirbenchError, DeviceError, RecipeError, TrialError
 from airbench.experiment.cluster.connect import Cluster, Need, Node, packed, same_need
-from airbench.experiment.cluster.session import REFUSED, Parcel, Place, Session
+from airbench.experiment.cluster.session import OUTCOME, REFUSED, Parcel, Place, Session
 from airbench.experiment.jobs import TrialJob
 from airbench.experiment.worker import Worker, images_key
 from airbench.recipe import load_recipe
@@ -136,3 +136,35 @@ def test_a_worker_says_what_a_recipe_is_refused_with(few_shapes: Dataset) -> Non
         kind, found = session.examine(order, [], False)
         assert kind == REFUSED
         assert type(pickle.loads(pickle.dumps(found))) is expected
+
+
+def test_a_fault_while_a_worker_sets_up_is_an_answer(few_shapes: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker would have it as well: the head must not try again for ever."""
+
+    def fault(*_: object, **__: object) -> None:
+        raise NameError("name 'wdith' is not defined")
+
+    session = Session({}, Place(0, 1, 1), None)
+    recipe = tiny("airbench94_muon.yaml").recipe
+    session.datasets[images_key(recipe.data)] = few_shapes
+    order = pickle.dumps((TrialJob(recipe, 0, 0, path="mine.yaml"), Parcel(("", ""))))
+    monkeypatch.setattr("airbench.experiment.cluster.session.examine", fault)
+    kind, found = session.examine(order, [], False)
+    assert kind == REFUSED
+    assert str(found) == "NameError: name 'wdith' is not defined"
+
+
+def test_a_recipe_that_does_not_fit_into_a_workers_memory_has_failed(
+    few_shapes: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: object) -> list[str]:
+        raise TrialError("out of memory: lower train.batch_size")
+
+    session = Session({}, Place(0, 1, 1), None)
+    recipe = tiny("airbench94_muon.yaml").recipe
+    session.datasets[images_key(recipe.data)] = few_shapes
+    order = pickle.dumps((TrialJob(recipe, 0, 0, path="mine.yaml"), Parcel(("", ""))))
+    monkeypatch.setattr("airbench.experiment.worker.warm_up", exhausted)
+    (answer,) = session.train(order, [], 0)
+    assert answer[0] == OUTCOME
+    assert answer[2:] == (None, "out of memory: lower train.batch_size")

@@ -11,9 +11,12 @@ from airbench.data.cache import write_cache
 from airbench.data.dataset import Dataset
 from airbench.data.shapes import SHAPES_VERSION
 from airbench.errors import AirbenchError
+from airbench.experiment.environment import code_hashes
 from airbench.experiment.executors import Executor, ProcessExecutor, SerialExecutor
 from airbench.experiment.jobs import TrialExtra, TrialJob, TrialOutcome
 from airbench.experiment.worker import Worker
+from airbench.recipe import plugins
+from airbench.recipe.plugins import load_plugin
 from airbench.runs import read_run
 from airbench.training.callback import Callback
 from airbench.training.results import EpochRow, TrialResult
@@ -111,7 +114,7 @@ def test_a_job_that_cannot_be_trained_says_why_in_one_line(cached_shapes: None) 
 
 def test_a_process_that_dies_costs_its_own_trial_only(cached_shapes: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airbench.experiment.executors.CHILD", ("-c", "import os; os._exit(7)"))
-    with pytest.raises(AirbenchError, match=r"trial 1: its process ended with exit code 7"):
+    with pytest.raises(AirbenchError, match=r"trial 0: its process ended with exit code 7"):
         list(ProcessExecutor().run(jobs(), lambda job: Callback()))
 
 
@@ -155,3 +158,20 @@ def test_a_trial_records_the_kernels_that_were_chosen_for_it(
     assert recipe.optimizers["head"].symmetric_kernel() == "torch"
     (outcome,) = (f for f in Worker().train(TrialJob(recipe, 0, 0), Callback()) if isinstance(f, TrialOutcome))
     assert ("orthogonalize_kernels" in outcome.machine) == recorded
+
+
+def test_an_isolated_trial_refuses_code_that_was_edited_meanwhile(
+    cached_shapes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugins, "_loaded", {})
+    plugin = tmp_path / "mine.py"
+    plugin.write_text("x = 1\n")
+    load_plugin(plugin)
+    outcomes = ProcessExecutor().run(jobs()[:3:2], lambda job: Callback())  # two trials of one recipe
+    assert isinstance(next(outcomes), TrialOutcome)
+    plugin.write_text("x = 2\n")
+    with pytest.raises(AirbenchError, match=r"mine\.py: not as it was before the first trial"):
+        list(outcomes)
+    monkeypatch.setattr("airbench.experiment.executors.code_hashes", lambda: dict.fromkeys(code_hashes(), "before"))
+    with pytest.raises(AirbenchError, match=r"airbench, mine\.py: not as it was"):
+        list(ProcessExecutor().run(jobs()[:1], lambda job: Callback()))

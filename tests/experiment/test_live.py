@@ -51,7 +51,7 @@ def test_many_experiments_have_a_line_a_trial_with_its_recipe() -> None:
     trial.on_epoch(ROW)
     trial.on_end(RESULT)
     (line,) = out.getvalue().splitlines()
-    assert line.startswith(f"  {JOBS[0].recipe.name} trial 1: {RESULT.accuracy:.2%}, plain ")
+    assert line.startswith(f"  {JOBS[0].recipe.name} trial 0: {RESULT.accuracy:.2%}, plain ")
 
 
 def test_a_line_a_worker_and_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,13 +61,13 @@ def test_a_line_a_worker_and_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = terminal.watch(JOBS[0]), terminal.watch(JOBS[1])
     first.on_epoch(ROW)
     one, two, bar = screen.lines
-    assert one == "airbench94_muon  trial   1  epoch 2 of 4, loss 1.250, accuracy 75.00%"
-    assert two == "airbench94_muon  trial   2  starting"
+    assert one == "airbench94_muon  trial   0  epoch 2 of 4, loss 1.250, accuracy 75.00%"
+    assert two == "airbench94_muon  trial   1  starting"
     assert bar.startswith("0 of 3 trials:  17%")
     assert "2/12.0" in bar.replace("2.0/", "2/")
     first.on_end(RESULT)
     terminal.watch(JOBS[2])
-    assert [line[17:26] for line in screen.lines[:2]] == ["trial   3", "trial   2"]
+    assert [line[17:26] for line in screen.lines[:2]] == ["trial   2", "trial   1"]
     assert screen.lines[-1].startswith("1 of 3 trials:  33%")
     second.on_fail("no luck")
     assert screen.lines[1] == "waiting"
@@ -75,8 +75,8 @@ def test_a_line_a_worker_and_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert screen.lines == [""]
     header, final, failed = out.getvalue().splitlines()
     assert header.split()[:2] == ["recipe", "trial"]
-    assert final.split() == ["airbench94_muon", "1", "final", "0.7500", "0.8125", "2.00"]
-    assert failed == "airbench94_muon trial 2 FAILED: no luck"
+    assert final.split() == ["airbench94_muon", "0", "final", "0.7500", "0.8125", "2.00"]
+    assert failed == "airbench94_muon trial 1 FAILED: no luck"
 
 
 def test_a_trial_that_is_tried_again_keeps_its_line() -> None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +17,17 @@ from airbench.cli import main
 from airbench.data.cache import write_cache
 from airbench.data.dataset import Dataset
 from airbench.data.shapes import SHAPES_VERSION
+from airbench.device import _Threads
 from airbench.experiment.facts import what_changed
+from airbench.experiment.run import Options, run_experiment
 from airbench.experiment.tensorboard import TensorBoard
-from airbench.runs import read_run
+from airbench.runs import RunFolder, RunFolderError, read_run
+from airbench.runs.files import UnsavedTrialError
+from airbench.training.callback import Callback
 from airbench.training.loop import run_trial
+from airbench.training.results import TrialResult
 from tests.analysis.fake_runs import fake_run
-from tests.conftest import CONFIGS, TINY
+from tests.conftest import CONFIGS, TINY, tiny
 
 MUON, SGD = str(CONFIGS / "records" / "airbench94_muon.yaml"), str(CONFIGS / "records" / "airbench94.yaml")
 
@@ -92,8 +98,46 @@ def test_a_finished_run_has_nothing_to_resume(
     assert "no trial is missing" not in capsys.readouterr().out
     before = accuracies(only(tmp_path))
     assert main(["resume", str(only(tmp_path))]) == 0
-    assert f"{only(tmp_path)}: no trial is missing, so there is nothing to train" in capsys.readouterr().out
+    assert f"{only(tmp_path)}: no trial is missing; only its summary is written anew" in capsys.readouterr().out
     assert accuracies(only(tmp_path)) == before
+
+
+def test_a_finished_run_stays_as_it_is_whatever_has_changed_since(
+    few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["train", MUON, *TINY, "--out", str(tmp_path)]) == 0
+    known = (only(tmp_path) / "run.json").read_bytes()
+    (only(tmp_path) / "summary.json").write_text("{}")
+    monkeypatch.setattr("airbench.experiment.environment.source_hash", lambda: "f" * 64)
+    for force in ([], ["--force"]):
+        assert main(["resume", str(only(tmp_path)), *force]) == 0
+        assert (only(tmp_path) / "run.json").read_bytes() == known
+    assert json.loads((only(tmp_path) / "summary.json").read_text())["finished"] == 1
+
+
+def test_a_run_folder_that_is_gone_does_not_hide_its_finished_trial(few_shapes: Dataset, tmp_path: Path) -> None:
+    class Remove(Callback):
+        def on_end(self, result: TrialResult) -> None:
+            shutil.rmtree(only(tmp_path))
+
+    recipes = [tiny("airbench94_muon.yaml")]
+    with pytest.raises(UnsavedTrialError, match=r"the finished trial was: .*accuracy"):
+        run_experiment(recipes, trials=1, seed=0, out=tmp_path, options=Options(callbacks=[Remove()]))
+
+
+def test_weights_that_do_not_fit_on_the_disk_are_said_to_be_lost(
+    few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(folder: RunFolder, name: str, data: bytes) -> None:
+        raise RunFolderError(f"{name}: cannot be written (No space left on device)")
+
+    real = RunFolder.write_bytes
+    monkeypatch.setattr(RunFolder, "write_bytes", lambda *a: write(*a) if "weights" in a[1] else real(*a))
+    assert main(["train", MUON, *TINY, "--seed", "7", "--save", "weights", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "the weights of trial 0 are lost" in error
+    assert "--trials 1 --seed 7" in error
+    assert len(accuracies(only(tmp_path))) == 1
 
 
 def test_resume_refuses_after_a_change_and_records_a_forced_one(
@@ -155,13 +199,18 @@ def test_training_goes_on_when_nobody_reads(few_shapes: Dataset, tmp_path: Path,
     assert len(accuracies(only(tmp_path / "runs"))) == 2
 
 
-def test_each_recipe_computes_with_its_own_threads(few_shapes: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", [True, False])
+def test_each_recipe_computes_with_its_own_threads(
+    first: bool, few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = tmp_path / "one.yaml"
     one.write_text(f"extends: {MUON}\nengine: {{threads: 1}}\n")
     before = torch.get_num_threads()
+    monkeypatch.setattr("airbench.device._THREADS", _Threads())
     try:
         torch.set_num_threads(2)
-        assert main(["train", MUON, str(one), *TINY, "--out", str(tmp_path / "runs")]) == 0
+        recipes = [str(one), MUON] if first else [MUON, str(one)]
+        assert main(["train", *recipes, *TINY, "--out", str(tmp_path / "runs")]) == 0
     finally:
         torch.set_num_threads(before)
     threads = {
@@ -363,8 +412,13 @@ def test_a_run_that_is_named_twice_is_resumed_once_or_not_at_all(
         (["train", "--resume", "RUN", "--out", "elsewhere"], "--resume takes recipe"),
         (["train", MUON, "--force"], "--force belongs to --resume"),
         (["verify", "RUN", "--device", "cpu"], "belong to --rerun"),
-        (["compare", "RUN", "RUN2", "train.epochs=4"], "train.epochs=4: changes recipes that are trained"),
-        (["compare", "RUN", "RUN2", "--device", "cpu"], "--device: changes recipes that are trained"),
+        (["compare", "RUN", "RUN2", "train.epochs=4"], "train.epochs=4: for recipes that are trained"),
+        (["compare", "RUN", "RUN2", "--device", "cpu"], "--device: for recipes that are trained"),
+        (
+            ["compare", "RUN", "RUN2", "--trials", "10", "--seed", "0", "--isolate"],
+            "--trials, --seed, --isolate: for rec",
+        ),
+        (["variance", "RUN", "RUN2", "--out", "runs", "--ray"], "--out, --ray: for recipes that are trained"),
         (["compare", MUON, MUON], "are the same recipe"),
         (["train", MUON, "--vary", "train.epochs=1,2", "--vary", "train.epochs=5,6"], "train.epochs is given twice"),
         (["sweep", MUON, "--axis", "train.epochs=1,2", "--no-prune"], "--no-prune belongs to --tpe"),

@@ -54,12 +54,16 @@ class RayExecutor:
     def examine(self, recipe: Recipe, *, measure: bool) -> Examined:
         """Return the facts of ``recipe`` as the first worker that is ready finds them. Raises AirbenchError."""
         self._open([recipe])
+        lost = 0
         while True:
             worker = self._first_idle()
             order, images = self._order(TrialJob(recipe, 0, 0), worker)
             try:
                 kind, found = worker.examine(order, images, measure)
             except WorkerLostError as error:
+                lost += 1
+                if lost > MOST_RETRIES:
+                    raise AirbenchError(f"{recipe.name}: {lost} workers died while they set it up: {error}") from None
                 self._lost(worker, str(error))
                 continue
             if kind == FOUND:
@@ -72,6 +76,8 @@ class RayExecutor:
 
     def run(self, jobs: Sequence[TrialJob], watch: Watch) -> Iterator[TrialOutcome | TrialExtra]:
         """See :class:`airbench.experiment.executors.Executor`. A trial whose worker dies is tried again."""
+        if not jobs:
+            return
         queue = deque(Attempt(job) for job in jobs)
         self._open([job.recipe for job in jobs])
         try:
@@ -186,7 +192,7 @@ class RayExecutor:
             yield outcome
 
     def _try_again(self, attempt: Attempt, why: str, queue: deque[Attempt]) -> Iterator[TrialOutcome]:
-        name = f"{attempt.job.recipe.name} trial {attempt.job.index + 1}"
+        name = f"{attempt.job.recipe.name} trial {attempt.job.index}"
         if attempt.retries < MOST_RETRIES:
             self.say(f"{name} is tried again, with the same seed: {why}")
             queue.appendleft(attempt.again())

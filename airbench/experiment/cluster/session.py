@@ -9,13 +9,13 @@ from typing import Any
 
 from airbench.data.dataset import Dataset
 from airbench.data.sources import find_origin, load_dataset
-from airbench.errors import AirbenchError, DataError
+from airbench.errors import AirbenchError, DataError, TrialError
 from airbench.experiment.facts import examine
-from airbench.experiment.jobs import TrialExtra, TrialOutcome
+from airbench.experiment.jobs import TrialExtra, TrialJob, TrialOutcome
 from airbench.experiment.worker import Worker, images_key
 from airbench.recipe import Recipe
 from airbench.recipe.data import Data
-from airbench.recipe.plugins import load_plugin
+from airbench.recipe.plugins import load_plugin, told
 from airbench.training.callback import Callback
 from airbench.training.results import EpochRow
 
@@ -80,6 +80,8 @@ class Session:
             return FOUND, examine(self.worker, self._resolved(job.recipe, parcel), measure=measure)
         except AirbenchError as error:
             return REFUSED, error
+        except Exception as error:  # a fault of a plugin, say: a new worker would have it as well
+            return REFUSED, AirbenchError(told(error))
 
     def train(self, order: bytes, images: list[Any], number: int) -> Iterator[Answer]:
         """Train a job. Yields its outcome, then its extras. ``number`` marks its messages on progress."""
@@ -87,13 +89,29 @@ class Session:
         try:
             self._receive(job.recipe, parcel, images)
             job = replace(job, recipe=self._resolved(job.recipe, parcel))
-            self.worker.warm_up_once(job)
+            try:
+                self._warm_up(job)
+            except TrialError as error:  # it does not fit into memory
+                yield OUTCOME, {"node": self.place.node, "concurrent": self.place.concurrent}, None, str(error)
+                return
             while self.notes:
                 yield NOTE, self.notes.pop()
             for found in self.worker.train(job, _Post(self.mailbox, number)):
                 yield self._answer(found)
         except AirbenchError as error:
             yield UNFIT, str(error)
+
+    def _warm_up(self, job: TrialJob) -> None:
+        """Warm up for a job, if need be alone in memory. Raises TrialError if it does not fit even so."""
+        try:
+            self.worker.warm_up_once(job)
+        except TrialError:
+            self.worker.forget_all()
+            try:
+                self.worker.warm_up_once(job)
+            except TrialError:
+                self.worker.forget(job.recipe)
+                raise
 
     def _answer(self, found: TrialOutcome | TrialExtra) -> Answer:
         if isinstance(found, TrialExtra):
