@@ -168,3 +168,18 @@ def test_names_that_are_taken_or_do_not_match_are_refused() -> None:
         OPTIMIZERS.add("sgd", config, lambda *_: None)
     with pytest.raises(ValueError, match="the name is taken"):
         DATASETS.add("cifar10", DATASETS["cifar10"])
+
+
+def test_a_net_whose_reset_leaves_something_is_refused(
+    tmp_path: Path, clean_registries: None, few_shapes: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its value would be that of the trial before; and what a module is made with is not kept."""
+    plugin, recipe = page_of("net", tmp_path)
+    code = Path(plugin).read_text(encoding="utf-8")
+    code = code.replace("nn.Flatten(), *layers", "nn.Flatten(), *layers, nn.LayerNorm(context.classes)")
+    code = code.replace("for p in self.parameters():", "for p in list(self.parameters())[:-2]:")
+    Path(plugin).write_text(code, encoding="utf-8")
+    words = [word for word in SHORT if not word.startswith("net.")]
+    assert main(["train", recipe, *words, "data.name=shapes", "--plugin", plugin, "--out", str(tmp_path / "r")]) == 2
+    error = capsys.readouterr().err
+    assert "net mlp: reset(generator) does not set 4.weight, 4.bias; it must set every weight and buffer" in error

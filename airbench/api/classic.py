@@ -10,10 +10,11 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from airbench.api.loader import CifarLoader, draw_seed
-from airbench.api.trial import let_go, load_recipe, own_net
+from airbench.api.trial import lent, load_recipe, say_notes
 from airbench.data.sources import load_dataset
-from airbench.device import choose_machine, prepare
+from airbench.device import Machine, choose_machine, prepare
 from airbench.errors import RecipeError
+from airbench.net.base import Net
 from airbench.recipe import Recipe
 from airbench.recipe.schema import Evaluate
 from airbench.training.callback import Callback
@@ -145,9 +146,15 @@ def infer(model: nn.Module, loader: CifarLoader, tta_level: int = 0) -> Tensor:
 
     The images have the type of the net's matrices, whatever the loader's: a net that is not trained yet may be float32.
     """
+    _check_level(tta_level)
     dtype = next((p.dtype for p in model.parameters() if p.ndim > 1 and p.is_floating_point()), loader.machine.dtype)
     with torch.no_grad():
         return predict(model, loader.normalize(loader.images).to(dtype), Evaluate(tta=TTA[tta_level]))
+
+
+def _check_level(tta_level: int) -> None:
+    if tta_level not in range(len(TTA)):
+        raise RecipeError(f"tta_level = {tta_level}: give 0, 1 or 2")
 
 
 def evaluate(model: nn.Module, loader: CifarLoader, tta_level: int = 0) -> float:
@@ -158,27 +165,25 @@ def evaluate(model: nn.Module, loader: CifarLoader, tta_level: int = 0) -> float
 def _train(name: str, given: dict[str, Any]) -> nn.Module:
     """Train the recipe ``name`` with a classic function's arguments."""
     loader: CifarLoader | None = given["train_loader"]
-    if given["tta_level"] not in range(len(TTA)):
-        raise RecipeError(f"tta_level = {given['tta_level']}: give 0, 1 or 2")
+    _check_level(given["tta_level"])
     if loader is not None and not loader.shuffle:
         raise RecipeError("train_loader has shuffle=False: recipes shuffle the training images")
     net = None if given["make_net"] is None else given["make_net"]()
     if net is not None:
         _check_own(given, net)
     recipe = classic_recipe(name, given, net)
-    setup = _setup(recipe, loader, net)
-    if given["run"] == "warmup":
-        return setup.net
-    seed = draw_seed() if given["seed"] is None else given["seed"]
-    callback = _Table(given["run"]) if given["verbose"] else Callback()
-    run_trial(setup, TrialSeeds(seed, seed, seed), callback)
-    if net is None:
-        return copy.deepcopy(setup.net)  # the next training resets it
-    let_go(net)
-    return net
+    machine = choose_machine(recipe.engine) if loader is None else loader.machine
+    with lent(net, machine) as own:
+        setup = _setup(recipe, loader, machine, own)
+        if given["run"] == "warmup":
+            return setup.net
+        seed = draw_seed() if given["seed"] is None else given["seed"]
+        callback = _Table(given["run"]) if given["verbose"] else Callback()
+        run_trial(setup, TrialSeeds(seed, seed, seed), callback)
+    return copy.deepcopy(setup.net) if net is None else net  # the next training resets a net of ours
 
 
-def _setup(recipe: Recipe, loader: CifarLoader | None, net: nn.Module | None) -> TrialSetup:
+def _setup(recipe: Recipe, loader: CifarLoader | None, machine: Machine, net: Net | None) -> TrialSetup:
     """Return a training that is warmed up: a kept one, if there is one for this recipe and loader."""
     kept = _kept if loader is None else loader.trainings
     train = None if loader is None else loader.current_split()
@@ -187,16 +192,10 @@ def _setup(recipe: Recipe, loader: CifarLoader | None, net: nn.Module | None) ->
         setup: TrialSetup = kept[key]
         setup.train = setup.train if train is None else train
         return setup
-    machine = choose_machine(recipe.engine) if loader is None else loader.machine
     prepare(machine)
-    setup = TrialSetup(
-        recipe,
-        load_dataset(recipe.data) if loader is None else loader.dataset,
-        machine,
-        net=None if net is None else own_net(net, machine),
-        train=train,
-    )
-    warm_up(setup)
+    dataset = load_dataset(recipe.data) if loader is None else loader.dataset
+    setup = TrialSetup(recipe, dataset, machine, net=net, train=train)
+    say_notes(setup, warm_up(setup), depth=5)
     if net is None:
         kept.clear()  # only the latest: each has a net, images and captured graphs of its own
         kept[key] = setup

@@ -6,6 +6,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from airbench.errors import RecipeError
+from airbench.optim.blocks import blocks, joined
 from airbench.optim.orthogonalize import build_orthogonalizer
 from airbench.optim.orthogonalize.newton_schulz import check_matrices
 from airbench.recipe.orthogonalizers import Orthogonalizer, OrthogonalizerConfig
@@ -17,7 +18,8 @@ def orthogonalize(matrices: Tensor, method: str = "newton_schulz", **settings: A
     """Return approximate orthogonal factors U Vᵀ of matrices U S Vᵀ ``(..., m, n)``, in the same shape.
 
     ``settings`` are those of ``orthogonalize`` in a recipe: ``steps=3``, ``coefficients=(3.4445, -4.775, 2.0315)``,
-    ``dtype="float32"`` (Newton-Schulz computes in bfloat16 unless ``matrices`` are float32).
+    ``dtype="float32"`` (Newton-Schulz computes in bfloat16 unless ``matrices`` are float32), ``split=3`` (of three
+    stacked matrices each).
     Raises RecipeError for others, and ValueError for what is no batch of matrices of floating-point numbers.
     """
     check_matrices(matrices)
@@ -34,4 +36,7 @@ def orthogonalize(matrices: Tensor, method: str = "newton_schulz", **settings: A
         raise RecipeError(f"orthogonalize: {key} = {first['input']!r}: {reason}") from None
     if not matrices.numel():
         return matrices.clone()
-    return build_orthogonalizer(config, matrices.dtype)(matrices).to(matrices.dtype)
+    if matrices.shape[-2] % config.split:
+        raise RecipeError(f"orthogonalize: split = {config.split}: it must divide the {matrices.shape[-2]} rows")
+    factors = build_orthogonalizer(config, matrices.dtype)(blocks(matrices, config.split))
+    return joined(factors, config.split).to(matrices.dtype)

@@ -2,7 +2,9 @@
 
 import inspect
 import operator
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,17 +12,18 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from airbench.data.dataset import Dataset
 from airbench.data.own import Images, own_images
 from airbench.data.sources import load_dataset
 from airbench.device import Machine, choose_machine, prepare
 from airbench.errors import DataError, RecipeError
-from airbench.net.base import Net
+from airbench.net.base import FLOAT32, Net
+from airbench.optim.lost_decay import lost_decay
 from airbench.recipe import Recipe
 from airbench.recipe import load_recipe as load_recipe_file
 from airbench.training.callback import Callback, Callbacks
+from airbench.training.engine import Execution
 from airbench.training.loop import run_trial
 from airbench.training.loss import losses
 from airbench.training.results import EpochRow, TrialResult, TrialSeeds
@@ -37,6 +40,8 @@ class TrainedTrial:
     trained: TrainedNet
     labels: Tensor
     """Labels of the test images, ``(N,)`` int64."""
+    execution: Execution
+    """How its steps were executed: compiled, captured, or neither, and why not."""
 
     def __repr__(self) -> str:
         """Return the outcome in a line; weights and logits would fill the screen."""
@@ -124,15 +129,23 @@ def train(
     machine = choose_machine(recipe.engine)
     prepare(machine)
     dataset = load_dataset(recipe.data) if data is None else given_images(data, recipe)
-    setup = TrialSetup(recipe, dataset, machine, net=None if net is None else own_net(net, machine))
-    try:
-        warm_up(setup)
-        result = run_trial(setup, seeds, Callbacks(*callbacks))
-    finally:
-        setup.unfreeze()
-        if net is not None:
-            let_go(net)
-    return TrainedTrial(result, trained_net(setup), setup.test.labels.cpu())
+    with lent(net, machine) as own:
+        setup = TrialSetup(recipe, dataset, machine, net=own)
+        try:
+            say_notes(setup, warm_up(setup))
+            result = run_trial(setup, seeds, Callbacks(*callbacks))
+        finally:
+            setup.unfreeze()
+    return TrainedTrial(result, trained_net(setup), setup.test.labels.cpu(), setup.execution)
+
+
+def say_notes(setup: TrialSetup, fallbacks: Iterable[str], depth: int = 3) -> None:
+    """Warn of what the command line prints: steps that are not executed as they might be, weight decay that is lost.
+
+    The user's call is ``depth`` frames up.
+    """
+    for note in (*fallbacks, *lost_decay(setup.groups, setup.total_steps, setup.steps_per_epoch)):
+        warnings.warn(note, stacklevel=depth)
 
 
 def _seed(seed: Any) -> int:
@@ -150,6 +163,8 @@ def given_images(data: "Dataset | tuple[Images, Images]", recipe: Recipe) -> Dat
     """Return the images that a user gives, with as many held out as ``recipe`` says. Raises DataError."""
     if not isinstance(data, Dataset) and not (isinstance(data, tuple | list) and len(data) == 2):
         raise DataError("data: give ((training images, labels), (test images, labels)), or what load_images returned")
+    if not isinstance(data, Dataset) and not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in data):
+        raise DataError("data: each of its two parts is a pair (images, labels), first to train on, then to test on")
     dataset, wanted = data if isinstance(data, Dataset) else own_images(*data), recipe.data.held_out
     if wanted is None or dataset.held_out == wanted:
         return dataset
@@ -158,16 +173,29 @@ def given_images(data: "Dataset | tuple[Images, Images]", recipe: Recipe) -> Dat
     return dataset.hold_out(wanted)
 
 
-def own_net(net: nn.Module, machine: Machine) -> Net:
-    """Move a user's module to the machine, in its precision, batch normalisation in float32.
+@contextmanager
+def lent(net: nn.Module | None, machine: Machine) -> Iterator[Net | None]:
+    """Lend a user's module to a training: moved to the machine, in its precision, batch normalisation in float32.
 
-    Unless its class has a ``reset(generator)``, the module is given one that restores the weights it has now;
-    :func:`let_go` takes it away again.
+    Unless its class has a ``reset(generator)``, the module has one meanwhile that restores the weights it had before.
     """
+    if net is None:
+        yield None
+        return
+    own = vars(net).get("reset")
+    try:
+        yield _own_net(net, machine)
+    finally:
+        vars(net).pop("reset", None)
+        if own is not None:
+            net.reset = own
+
+
+def _own_net(net: nn.Module, machine: Machine) -> Net:
     net.to(machine.device)
     net.to(memory_format=torch.channels_last)
     for module in net.modules():
-        if not isinstance(module, _BatchNorm):
+        if not isinstance(module, FLOAT32):
             for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
                 if tensor.is_floating_point():
                     tensor.data = tensor.data.to(machine.dtype)
@@ -175,11 +203,6 @@ def own_net(net: nn.Module, machine: Machine) -> Net:
         start = {name: value.clone() for name, value in net.state_dict().items()}
         net.reset = partial(_restore, net, start)  # type: ignore[assignment]
     return cast(Net, net)
-
-
-def let_go(net: nn.Module) -> None:
-    """Remove what :func:`own_net` has added to a user's module."""
-    vars(net).pop("reset", None)
 
 
 def _resets_by_generator(cls: type[nn.Module]) -> bool:

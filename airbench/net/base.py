@@ -7,9 +7,14 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from airbench.errors import RecipeError
 from airbench.kernels.conv import Tile
 from airbench.recipe.nets import NETS, NetConfig
+
+FLOAT32 = _BatchNorm
+"""Modules whose weights and buffers are kept in float32."""
 
 FirstImages = Callable[[int], Tensor]
 """n → the first n training images, normalised: ``(n, C, H, W)``, or fewer if there are not that many."""
@@ -66,16 +71,43 @@ def build_net(config: NetConfig, context: NetContext, device: torch.device, dtyp
 def materialize(net: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
     """Allocate memory for a net on the meta device: uninitialised parameters in ``dtype``, zeros for buffers.
 
-    Batch normalisation is kept in float32. (Module.to and Module.to_empty do not work under FakeTensorMode.)
+    Batch normalisation is kept in float32. A parameter that several modules share stays one. (Module.to and
+    Module.to_empty do not work under FakeTensorMode.)
     """
+    made: dict[nn.Parameter, nn.Parameter] = {}
     for module in net.modules():
-        own = torch.float32 if isinstance(module, nn.BatchNorm2d) else dtype
-        for name, p in module.named_parameters(recurse=False):
-            layout = torch.channels_last if p.ndim == 4 else torch.contiguous_format
-            value = torch.empty(p.shape, dtype=own, device=device, memory_format=layout)
-            setattr(module, name, nn.Parameter(value, requires_grad=p.requires_grad))
-        for name, buffer in module.named_buffers(recurse=False):
+        own = torch.float32 if isinstance(module, FLOAT32) else dtype
+        for name, p in list(module.named_parameters(recurse=False, remove_duplicate=False)):
+            if p not in made:
+                layout = torch.channels_last if p.ndim == 4 else torch.contiguous_format
+                value = torch.empty(p.shape, dtype=own, device=device, memory_format=layout)
+                made[p] = nn.Parameter(value, requires_grad=p.requires_grad)
+            setattr(module, name, made[p])
+        for name, buffer in list(module.named_buffers(recurse=False)):
             setattr(module, name, torch.zeros(buffer.shape, dtype=buffer.dtype, device=device))
+
+
+def check_reset(config: NetConfig, context: NetContext) -> None:
+    """Raise RecipeError if ``reset`` leaves weights or buffers as they were, by which a trial would depend on the last.
+
+    ``prepare``, if there is one, may set the rest. Tried on a CPU, with a net of its own and a few random images.
+    """
+    net = build_net(config, context, torch.device("cpu"), torch.float32)
+    tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    with torch.no_grad():
+        for tensor in tensors.values():
+            if tensor.is_floating_point():
+                tensor.fill_(math.nan)
+    generator = torch.Generator().manual_seed(0)
+    net.reset(generator)
+    shape = (context.channels, context.side, context.side)
+    prepare(net, lambda count: torch.randn(min(count, 50), *shape, generator=generator))
+    left = [name for name, tensor in tensors.items() if tensor.is_floating_point() and tensor.isnan().any()]
+    if left:
+        raise RecipeError(
+            f"net {config.name}: reset(generator) does not set {', '.join(left[:5])}{', …' if len(left) > 5 else ''}; "
+            "it must set every weight and buffer, also those that modules set when they are made"
+        )
 
 
 def uniform(like: Tensor, fan_in: int, generator: torch.Generator) -> Tensor:

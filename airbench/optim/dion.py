@@ -103,7 +103,10 @@ class Dion(GroupwiseOptimizer):
         if not state:
             matrix, dtype = p.flatten(1), torch.promote_types(p.dtype, torch.float32)
             state["momentum_buffer"] = torch.zeros(matrix.shape, dtype=dtype, device=p.device)
-            state["right_factor"] = torch.zeros(matrix.shape[1], rank, dtype=dtype, device=p.device)
+        factor = state.get("right_factor")
+        if factor is None or factor.shape[1] != rank:  # at first, or after rank_fraction was set anew
+            buffer = state["momentum_buffer"]
+            state["right_factor"] = buffer.new_zeros(buffer.shape[1], rank)
         return state
 
 

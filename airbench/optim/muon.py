@@ -18,6 +18,7 @@ from airbench.optim.orthogonalize import (
     ignores_scale,
     newton_schulz,
     orthogonalize_all,
+    pads,
 )
 from airbench.recipe import optimizers as schema
 
@@ -54,7 +55,8 @@ class Muon(GroupwiseOptimizer):
     - ``max_update_norm``: maximum Frobenius norm of orthogonalize(u), which is scaled down to it.
     - ``lr``: a group's may be a tensor on the device, as a captured CUDA graph requires.
     - ``orthogonalize``: matrices ``(..., m, n)`` → the same shape; ``padded``: in one call for all parameters,
-      padded with zeros, instead of one call for each shape. None: on CUDA, where calls cost more than arithmetic.
+      transposed if tall and padded with zeros, instead of one call for each shape. None: on CUDA, where calls cost
+      more than arithmetic, for the methods of this package; any other function gets the matrices as they are.
 
     Raises ValueError for a setting out of range, a parameter that is not a matrix or that has no ``split`` equal blocks
     of rows, and a sparse gradient.
@@ -99,7 +101,7 @@ class Muon(GroupwiseOptimizer):
             "cautious_weight_decay": cautious_weight_decay,
         }
         super().__init__(params, defaults)
-        self.orthogonalize, self.padded = orthogonalize, padded
+        self.orthogonalize, self.padded = orthogonalize, pads(orthogonalize, padded)
 
     def _in_range(self, settings: dict[str, Any]) -> dict[str, bool]:
         beta = settings["neuron_beta"]
@@ -192,9 +194,9 @@ class Muon(GroupwiseOptimizer):
         ]
 
     def _moment(self, p: Tensor, factor: Tensor) -> Tensor:
-        state = self.state[p]
-        if "neuron_moment" not in state:
-            state["neuron_moment"] = factor.new_zeros((*factor.shape[:-1], 1), dtype=torch.float32)
+        state, shape = self.state[p], (*factor.shape[:-1], 1)
+        if "neuron_moment" not in state or state["neuron_moment"].shape != shape:  # split or flatten was set anew
+            state["neuron_moment"] = factor.new_zeros(shape, dtype=torch.float32)
         moment: Tensor = state["neuron_moment"]
         return moment
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -130,6 +131,20 @@ class Optimizers:
             t.qk_clip.after_step()
         if t.master:
             t.master.after_step()
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what the optimizers keep on the host, by group and name: a captured step cannot change it."""
+        found: dict[str, Any] = {}
+        for t in self.trained:
+            device = t.group.params[0].device
+            kept = [(f"state {i}", state) for i, state in enumerate(t.optimizer.state.values())]
+            kept += [(f"options {i}", options) for i, options in enumerate(t.optimizer.param_groups)]
+            for where, (name, value) in ((where, item) for where, values in kept for item in values.items()):
+                if isinstance(value, Tensor) and value.device != device:
+                    value = value.tolist()
+                if isinstance(value, int | float | list):
+                    found[f"optimizers.{t.group.name}: {name} of {where}"] = value
+        return found
 
     @torch.no_grad()
     def reset(self) -> None:

@@ -11,7 +11,7 @@ from airbench.errors import RecipeError
 from airbench.optim.base import GroupwiseOptimizer
 from airbench.optim.decay import add, decay, limit_norms
 from airbench.optim.groups import OptimizerContext, ParamGroup
-from airbench.optim.orthogonalize import Orthogonalizer, build_orthogonalizer, newton_schulz, orthogonalize_all
+from airbench.optim.orthogonalize import Orthogonalizer, build_orthogonalizer, newton_schulz, orthogonalize_all, pads
 from airbench.recipe import optimizers as schema
 
 EPS = 1e-8
@@ -58,7 +58,7 @@ class Scion(GroupwiseOptimizer):
             "max_momentum_norm": max_momentum_norm,
         }
         super().__init__(params, defaults)
-        self.orthogonalize, self.padded = orthogonalize, padded
+        self.orthogonalize, self.padded = orthogonalize, pads(orthogonalize, padded)
 
     def _in_range(self, settings: dict[str, Any]) -> dict[str, bool]:
         return {

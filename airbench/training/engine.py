@@ -89,8 +89,8 @@ def forward(net: Net, execution: Execution) -> Callable[[Tensor], Tensor]:
 
 def _compiled(function: Callable[..., Any], execution: Execution) -> Any:
     mode = execution.compile
-    if mode == "max-autotune" and execution.cuda_graph:
-        mode = "max-autotune-no-cudagraphs"  # the whole step is captured instead
+    if mode == "max-autotune":  # without graphs of its own, which would overwrite results that are read later
+        mode = "max-autotune-no-cudagraphs"
     return torch.compile(function, mode=mode, dynamic=False)
 
 

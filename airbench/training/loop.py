@@ -10,6 +10,7 @@ from airbench.errors import TrialError
 from airbench.training.callback import Callback
 from airbench.training.clock import Clock
 from airbench.training.evaluate import count_correct
+from airbench.training.randomness import seeded
 from airbench.training.results import EpochRow, TrialResult, TrialSeeds
 from airbench.training.setup import TrialSetup, memory_errors
 from airbench.training.step import StepResult
@@ -19,16 +20,21 @@ from airbench.training.warmup import warm_up
 def run_trial(setup: TrialSetup, seeds: TrialSeeds, callback: Callback | None = None) -> TrialResult:
     """Run one trial: train, then evaluate.
 
-    Raises TrialError if the loss is not finite or no better than guessing, or if memory runs out.
+    Raises TrialError if the loss is not finite or no better than guessing, or if memory runs out; ``callback`` is told.
     """
-    with memory_errors():
-        setup.machine.use()
-        if setup.execution.cuda_graph and setup.graph is None:
-            warm_up(setup)
-        callback = callback or Callback()
-        result = fit(setup, seeds, callback)
-        callback.on_end(result)
-        return result
+    callback = callback or Callback()
+    try:
+        with memory_errors():
+            setup.machine.use()
+            if setup.execution.cuda_graph and setup.graph is None:
+                warm_up(setup)
+            with seeded(setup.machine.device, seeds):
+                result = fit(setup, seeds, callback)
+            callback.on_end(result)
+            return result
+    except TrialError as error:
+        callback.on_fail(str(error))
+        raise
 
 
 def fit(setup: TrialSetup, seeds: TrialSeeds, callback: Callback) -> TrialResult:

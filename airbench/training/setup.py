@@ -15,7 +15,7 @@ from airbench.data.subset import read_subset
 from airbench.data.transforms import ImageShape, build_transforms
 from airbench.device import Machine
 from airbench.errors import OUT_OF_MEMORY, RecipeError, TrialError, is_out_of_memory
-from airbench.net.base import Net, NetContext, build_net, prepare
+from airbench.net.base import Net, NetContext, build_net, check_reset, prepare
 from airbench.optim.averages import Averages
 from airbench.optim.groups import check_last_step, route
 from airbench.optim.lookahead import check_lookahead
@@ -58,6 +58,7 @@ class TrialSetup:
         self.net = build_net(recipe.net, context, machine.device, machine.dtype) if net is None else net
         self.plan = Plan(recipe.train, self.total_steps, self.steps_per_epoch, self.shape.side)
         if net is None:
+            check_reset(recipe.net, context)
             self._check_resolution()
         else:
             self._check_own_net()
@@ -121,11 +122,13 @@ class TrialSetup:
             images = torch.zeros(2, self.shape.channels, side, side, device=self.machine.device)
             try:
                 logits = self.net(images.to(self.machine.dtype, memory_format=torch.channels_last))
-            except RuntimeError as error:
-                reason = " ".join(str(error).split())[:200]
+            except Exception as error:
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
                 raise RecipeError(
                     f"the net does not take {self.shape.channels}×{side}×{side} images: {reason}"
-                ) from None
+                ) from error
+            if not isinstance(logits, Tensor):
+                raise RecipeError(f"the net's output is of type {type(logits).__name__}: it must be a tensor of logits")
             if tuple(logits.shape) != (2, self.shape.classes):
                 raise RecipeError(
                     f"the net's output for 2 images is {tuple(logits.shape)}; for these classes it must be "

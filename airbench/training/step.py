@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from airbench.data.batch import Batch, first_rows
+from airbench.errors import NotCapturableError
 from airbench.optim.optimizers import Optimizers
 from airbench.training.engine import ForwardLoss
 from airbench.training.plan import Plan
@@ -73,12 +74,20 @@ class TrainingStep:
         return self.optimizers.kind_of_step(step), self.plan.at(step)
 
 
-def capture_cuda_graph(work: Callable[[], StepResult]) -> tuple[Callable[[], Any], StepResult]:
-    """Capture the kernels that ``work`` launches as a CUDA graph, without executing them."""
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = work()
-    return graph.replay, result
+def cuda_graph_capture() -> Capture:
+    """Return what captures the kernels that a function launches as a CUDA graph, without executing them.
+
+    All graphs that it captures share their memory, so the results of one are valid until any of them is replayed.
+    """
+    pool = torch.cuda.graph_pool_handle()
+
+    def capture(work: Callable[[], StepResult]) -> tuple[Callable[[], Any], StepResult]:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool):
+            result = work()
+        return graph.replay, result
+
+    return capture
 
 
 class GraphStep:
@@ -92,7 +101,7 @@ class GraphStep:
     def __init__(self, step: TrainingStep, example: Batch, capture: Capture | None = None):
         """``example`` is any batch, whole and at full size."""
         self.step, self.optimizers = step, step.optimizers
-        self.capture = capture or capture_cuda_graph
+        self.capture = capture or cuda_graph_capture()
         self._device = example.images.device
         sizes = {kind.rows for kind in step.plan.steps_by_kind()}
         self._buffers = {size: _buffer(first_rows(example, size)) for size in sizes}
@@ -106,8 +115,16 @@ class GraphStep:
         with _side_stream(self._device):
             for step in first_steps.values():
                 self.step.before(step)
-                for _ in range(EAGER_STEPS):
+                for _ in range(EAGER_STEPS - 1):
                     self.step(self._buffer_of(step))
+                before = self.optimizers.numbers()
+                self.step(self._buffer_of(step))
+                changed = sorted(name for name, value in self.optimizers.numbers().items() if before.get(name) != value)
+                if changed:
+                    raise NotCapturableError(
+                        f"{changed[0]} is a number that changes with each step, and a CUDA graph would repeat it as it "
+                        "was; keep it in a tensor on the device, or set engine.cuda_graph=false"
+                    )
         for kind, step in first_steps.items():
             self.step.before(step)
             self._graphs[kind] = self.capture(partial(self.step, self._buffer_of(step)))

@@ -10,6 +10,7 @@ from airbench.data.batch import Batch, first_rows
 from airbench.data.epoch import Choose
 from airbench.recipe.schedules import epochs_to_steps
 from airbench.training.evaluate import num_correct
+from airbench.training.randomness import seeded
 from airbench.training.results import TrialSeeds
 from airbench.training.selection.proxy import train_proxy
 from airbench.training.setup import TrialSetup, memory_errors
@@ -28,7 +29,7 @@ def warm_up(setup: TrialSetup) -> list[str]:
     notes: list[str] = []
     while True:
         try:
-            with memory_errors():
+            with memory_errors(), seeded(setup.machine.device, SEEDS):
                 _warm_up(setup)
             return notes
         except Exception as error:

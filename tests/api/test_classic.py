@@ -157,6 +157,12 @@ def test_a_net_is_evaluated_in_its_own_precision(precision: str, monkeypatch: py
     assert not torch.equal(half, expected)
 
 
+@pytest.mark.parametrize("level", [-1, 3])
+def test_a_level_of_augmentation_that_does_not_exist_is_refused(level: int) -> None:
+    with pytest.raises(RecipeError, match=f"tta_level = {level}: give 0, 1 or 2"):
+        airbench.evaluate(nn.Identity(), None, level)  # type: ignore[arg-type]
+
+
 def test_an_argument_without_effect_on_a_net_of_ones_own_is_refused() -> None:
     said = "whiten_bias_epochs = 2: no effect, since the net of make_net has no whitening bias"
     with pytest.raises(RecipeError, match=said):

@@ -1,6 +1,8 @@
 """Training from Python: the same trial as the command's, with what it trained."""
 
+import copy
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +142,16 @@ class Small(nn.Module):
         return self.out(self.norm(self.conv(x)).relu().flatten(1))
 
 
+class Fails(Small):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("images of 224, please")
+
+
+class Pair(Small):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x), x  # type: ignore[return-value]
+
+
 def own_recipe(tmp_path: Path) -> airbench.load_recipe:  # type: ignore[valid-type]
     (tmp_path / "mine.yaml").write_text(
         "data: {name: shapes}\nengine: {device: cpu, precision: fp32}\nevaluate: {tta: []}\n"
@@ -266,19 +278,59 @@ def test_images_of_ones_own_are_held_out_too_the_last_ones_in_their_order(tmp_pa
     [
         (nn.Sequential(nn.Flatten(), nn.Linear(3072, 2)), r"output for 2 images is \(2, 2\); .* must be \(2, 3\)"),
         (nn.Sequential(nn.Flatten(), nn.Linear(100, 3)), r"the net does not take 3×32×32 images"),
+        (Fails(), r"the net does not take 3×32×32 images: AssertionError: images of 224, please"),
+        (Pair(), r"the net's output is of type tuple: it must be a tensor of logits"),
     ],
 )
 def test_a_net_that_does_not_fit_is_refused_in_one_line(net: nn.Module, why: str, tmp_path: Path) -> None:
     data = ((np.zeros((90, 32, 32, 3), np.uint8), np.arange(90) % 3),) * 2
     with pytest.raises(AirbenchError, match=why):
         airbench.train(own_recipe(tmp_path), data=data, net=net)
+    assert "reset" not in vars(net)  # nothing of ours is left on it
+
+
+def test_what_dropout_draws_is_decided_by_the_seed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    data = ((rng.integers(0, 256, (90, 32, 32, 3), dtype=np.uint8), np.arange(90) % 3),) * 2
+    own_recipe(tmp_path)
+    recipe = airbench.load_recipe(tmp_path / "mine.yaml", "seeds.init=0", "seeds.order=0")  # dropout's alone varies
+    net = nn.Sequential(nn.Dropout(0.5), Small())
+    start = copy.deepcopy(net.state_dict())
+
+    def logits(seed: int) -> torch.Tensor:
+        net.load_state_dict(start)
+        return airbench.train(recipe, data=data, net=net.float(), seed=seed).logits
+
+    first = logits(0)
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    assert torch.equal(logits(0), first)
+    assert torch.equal(torch.get_rng_state(), state)  # the user's own random numbers go on where they were
+    assert not torch.equal(logits(1), first)
+
+
+def test_what_the_command_would_print_is_a_warning(few_shapes: Dataset) -> None:
+    words = (*WORDS, "engine.precision=bf16", "optimizers.filters.weight_decay=0.001")
+    with pytest.warns(UserWarning, match="filters: weight decay, .* is lost to rounding"):
+        trained = airbench.train(airbench.load_recipe("airbench94_muon", *words))
+    assert trained.execution.compile == "none"
 
 
 def test_a_training_that_fails_raises_an_error_of_airbench(tmp_path: Path) -> None:
-    data = ((np.zeros((90, 32, 32, 3), np.uint8), np.arange(90) % 3),) * 2
+    images = np.random.default_rng(0).integers(0, 256, (90, 32, 32, 3), dtype=np.uint8)
+    data = ((images, np.arange(90) % 3),) * 2
     recipe = airbench.load_recipe(tmp_path / "mine.yaml" if own_recipe(tmp_path) else "", "optimizers.all.lr=1e19")
-    with pytest.raises(AirbenchError, match="try a lower lr"):
-        airbench.train(recipe, data=data, net=Small())
+    failed: list[str] = []
+
+    class Failed(Callback):
+        def on_fail(self, reason: str) -> None:
+            failed.append(reason)
+
+    net = Small()
+    with pytest.raises(AirbenchError, match="try a lower lr") as caught:
+        airbench.train(recipe, data=data, net=net, callbacks=[Failed()])
+    assert failed == [str(caught.value)]
+    assert "reset" not in vars(net)
     with pytest.raises(RecipeError, match="give overrides one by one"):
         airbench.load_recipe("quickstart", ["train.epochs=4"])  # type: ignore[arg-type]
 
@@ -340,6 +392,7 @@ IMAGES = (np.zeros((60, 32, 32, 3), np.uint8), np.zeros(60, np.int64))
     [
         ({"data": (IMAGES,)}, "data: give"),
         ({"data": 5}, "data: give"),
+        ({"data": IMAGES}, "data: each of its two parts is a pair"),
         ({"seed": -1}, "seed = -1: give an integer from 0"),
         ({"seed": "a"}, "seed = 'a': give an integer"),
         ({"seed": 1.5}, "seed = 1.5: give an integer"),
@@ -385,5 +438,23 @@ def test_matrices_without_elements_stay_so_and_settings_are_checked() -> None:
         airbench.orthogonalize(torch.zeros(5, 5), "foo")
     with pytest.raises(RecipeError, match=r"^orthogonalize: coefficients = \[\[1, 2\]\]: give three numbers"):
         airbench.orthogonalize(torch.zeros(5, 5), coefficients=[[1, 2]])
+    with pytest.raises(RecipeError, match=r"^orthogonalize: split = 3: it must divide the 5 rows"):
+        airbench.orthogonalize(torch.zeros(5, 5), split=3)
+    stacked = torch.randn(2, 12, 8, generator=torch.Generator().manual_seed(0))
+    parts = [airbench.orthogonalize(part, dtype="float32") for part in stacked.chunk(3, dim=1)]
+    torch.testing.assert_close(airbench.orthogonalize(stacked, split=3, dtype="float32"), torch.cat(parts, 1))
     with pytest.raises(RecipeError, match=r"^orthogonalize: steps = -1: "):
         airbench.orthogonalize(torch.zeros(5, 5), steps=-1)
+
+
+def test_predict_says_that_images_are_not_those_of_the_run(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(run, tmp_path / "copy")
+    facts = json.loads((copy / "run.json").read_text())
+    facts["data"]["test_fingerprint"] = "0" * 64
+    (copy / "run.json").write_text(json.dumps(facts))
+    assert main(["predict", str(copy), "--no-tta"]) == 0
+    assert "which are not those of the run" in capsys.readouterr().out
+    assert main(["predict", str(run), "--images", "x.png", "--data", "y"]) == 2
+    assert "with --images leave it out" in capsys.readouterr().err

@@ -104,6 +104,16 @@ def test_zeros_and_a_reset_state_start_afresh() -> None:
     assert not torch.equal(p, random(6, 9, seed=5))
 
 
+def test_another_rank_starts_its_factor_afresh() -> None:
+    p = nn.Parameter(random(6, 9, seed=5))
+    dion = Dion([p], LR, rank_fraction=0.25)
+    for fraction in (0.25, 0.5, 1.0):
+        dion.param_groups[0]["rank_fraction"] = fraction
+        p.grad = random(6, 9, seed=1)
+        dion.step()
+        assert dion.state[p]["right_factor"].shape == (9, {0.25: 2, 0.5: 3, 1.0: 6}[fraction])
+
+
 def test_many_at_once_equal_one_at_a_time_in_every_precision() -> None:
     shapes = ((4, 3, 3, 3), (4, 27), (6, 5), (4, 27))
     for dtype in (torch.float32, torch.bfloat16):

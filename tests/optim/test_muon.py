@@ -146,6 +146,25 @@ def test_steps_as_torch_optim_muon_does(shape: tuple[int, int], nesterov: bool) 
     assert (ours - theirs).norm() < 0.02 * moved
 
 
+@pytest.mark.parametrize(
+    ("method", "padded"), [(newton_schulz, None), (partial(newton_schulz, steps=3), None), (exact, False)]
+)
+def test_only_our_methods_are_padded_unless_asked(method: Any, padded: bool | None) -> None:
+    """Of a function of the user's nothing is known: it gets the matrices as they are, on every device."""
+    assert Muon([nn.Parameter(torch.zeros(4, 3))], orthogonalize=method).padded is padded
+    assert Muon([nn.Parameter(torch.zeros(4, 3))], orthogonalize=method, padded=True).padded is True
+
+
+def test_a_setting_that_changes_the_matrices_may_be_edited() -> None:
+    p = nn.Parameter(torch.randn(6, 4))
+    muon = Muon([p], neuron_beta=0.9)
+    for split in (1, 2, 3):
+        muon.param_groups[0]["split"] = split
+        p.grad = torch.randn(6, 4)
+        muon.step()
+    assert p.isfinite().all()
+
+
 def test_parameters_without_gradient_are_left_alone() -> None:
     p, q = nn.Parameter(torch.randn(4, 4)), nn.Parameter(torch.randn(4, 4))
     before = q.detach().clone()

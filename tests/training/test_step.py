@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from airbench.data.batch import Batch, first_rows
 from airbench.data.dataset import Dataset
 from airbench.device import Machine
-from airbench.errors import RecipeError
+from airbench.errors import NotCapturableError, RecipeError
 from airbench.net.base import Net, NetContext, build_net
 from airbench.optim.groups import route
 from airbench.optim.optimizers import Optimizers
@@ -163,6 +163,26 @@ def test_there_is_a_graph_for_each_kind_of_step() -> None:
     assert [optimizers.kind_of_step(i)[rescaled] for i in range(7)] == [True, False, False, True, False, False, True]
 
 
+def test_an_optimizer_that_counts_in_python_is_not_captured() -> None:
+    """A graph would repeat its count as it was when it was captured."""
+
+    class Counting(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            for options in self.param_groups:
+                for p in options["params"]:
+                    self.state[p]["count"] = self.state[p].get("count", 0) + 1
+
+    recipe = tiny("airbench94_muon.yaml").recipe
+    net, optimizers = start(recipe, captured=True)
+    head = next(t for t in optimizers.trained if t.group.name == "head")
+    counting = Counting(head.group.params, lr=0.1)
+    optimizers.trained = [t if t is not head else replace(t, optimizer=counting) for t in optimizers.trained]
+    plan = Plan(recipe.train, STEPS, STEPS, 32)
+    step = TrainingStep(selection_for(recipe, plan), plan, partial(losses_at, net, plan), optimizers)
+    with pytest.raises(NotCapturableError, match=r"optimizers\.head: count of state 0 is a number that changes"):
+        GraphStep(step, batches()[0], capture=record).prepare()
+
+
 def test_a_tensor_as_learning_rate_rounds_no_worse_than_a_number() -> None:
     recipe = tiny("airbench94_muon.yaml", "optimizers.filters.weight_decay=0.1").recipe
     nets = []
@@ -186,7 +206,7 @@ def test_trials_with_a_graph_leave_no_trace_in_the_next(
     recipe = tiny("airbench94_muon.yaml", SLOW, f"train.selection={selection}").recipe
     eager, setup = (TrialSetup(recipe, small_shapes, cpu) for _ in range(2))
     setup.execute(Execution("none", cuda_graph=True))
-    monkeypatch.setattr("airbench.training.step.capture_cuda_graph", record)
+    monkeypatch.setattr("airbench.training.step.cuda_graph_capture", lambda: record)
     first, other, again = (run_trial(setup, TrialSeeds(s, s, s), Silent()) for s in (0, 1, 0))
     assert first.epochs[-1].train_loss == again.epochs[-1].train_loss != other.epochs[-1].train_loss
     expected = run_trial(eager, TrialSeeds(0, 0, 0), Silent())

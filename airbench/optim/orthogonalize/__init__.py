@@ -5,12 +5,12 @@ U S Vᵀ is U Vᵀ; directions with singular value zero belong to neither, so th
 """
 
 from airbench.optim.orthogonalize.batching import Orthogonalizer, orthogonalize_all
-from airbench.optim.orthogonalize.build import build_orthogonalizer, ignores_scale
+from airbench.optim.orthogonalize.build import build_orthogonalizer, ignores_scale, pads
 from airbench.optim.orthogonalize.inverse_sqrt import inverse_sqrt
 from airbench.optim.orthogonalize.newton_schulz import newton_schulz
 from airbench.optim.orthogonalize.svd import svd
 
 __all__ = [
     "Orthogonalizer", "build_orthogonalizer", "ignores_scale", "inverse_sqrt", "newton_schulz", "orthogonalize_all",
-    "svd",
+    "pads", "svd",
 ]  # fmt: skip

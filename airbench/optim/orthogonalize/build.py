@@ -48,6 +48,16 @@ def build_none(config: schema.NoOrthogonalization, weight_dtype: torch.dtype) ->
     return unchanged
 
 
+def pads(orthogonalize: Orthogonalizer, padded: bool | None) -> bool | None:
+    """Return ``padded``, or where that is None, False for any method that is not ours.
+
+    Ours commute with transposing and with rows and columns of zeros; of another function that is not known.
+    """
+    if padded is None and not ignores_scale(orthogonalize) and orthogonalize is not unchanged:
+        return False
+    return padded
+
+
 def ignores_scale(orthogonalize: Orthogonalizer) -> bool:
     """Return whether a multiple of a matrix has the same factor, as it does for every method of ours but ``none``."""
     return getattr(orthogonalize, "func", orthogonalize) in (newton_schulz, inverse_sqrt, svd)
