@@ -28,4 +28,7 @@ def cost_of_trial(recipe: Recipe, worker: Worker) -> TrialCost:
     step()
     seconds = min(seconds_of(step, machine.device) for _ in range(3))
     worker.forget(recipe)
-    return TrialCost(flop["trial"] / 1e15, seconds * flop["trial"] / flop["step"] / 3600)
+    # The step that was measured is a whole one, whatever the trial's are.
+    whole = recipe.model_copy(update={"train": recipe.train.model_copy(update={"resolution": (), "selection": None})})
+    measured = count_flop(whole, 1, 0, setup.shape, setup.steps_per_epoch)["step"]
+    return TrialCost(flop["trial"] / 1e15, seconds * flop["trial"] / measured / 3600)

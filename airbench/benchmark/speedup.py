@@ -29,6 +29,7 @@ from airbench.device import choose_machine, prepare
 from airbench.errors import AirbenchError
 from airbench.recipe import Recipe, load_recipe
 from airbench.recipe.load import dump_recipe
+from airbench.recipe.plugins import load_plugin, loaded_plugins
 from airbench.training.callback import Callback
 from airbench.training.clock import Clock
 from airbench.training.evaluate import predict
@@ -184,6 +185,7 @@ def run_speedup(recipe: Recipe, rounds: int, progress: Callable[[str], None]) ->
 def measure_in_a_process(file: Path, side: str) -> Figures:
     """Measure ``side``, ``plain`` or ``here``, with the recipe in ``file``, in a new process."""
     command = [sys.executable, "-m", "airbench.benchmark.speedup", str(file), side, repr(time.time())]
+    command += map(str, loaded_plugins())
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
     if done.returncode:
         reason = done.stderr.strip().rpartition("\n")[2] or "it gave no reason"
@@ -206,8 +208,10 @@ def _cell(spread: Spread) -> str:
 
 
 def main(arguments: list[str]) -> dict[str, Any]:
-    """Run the process of one side: recipe file, ``plain`` or ``here``, and the time at which it was started."""
-    file, side, started = arguments
+    """Run the process of one side: recipe file, ``plain`` or ``here``, the time at which it was started, plugins."""
+    file, side, started, *plugins = arguments
+    for plugin in plugins:
+        load_plugin(plugin)
     return asdict(measure(load_recipe(file).recipe, plainly=side == "plain", started=float(started)))
 
 

@@ -6,15 +6,17 @@ from typing import Any
 import torch
 
 from airbench.data.batch import Batch
+from airbench.data.sources import load_dataset
 from airbench.data.transforms import ImageShape
 from airbench.device import Machine
 from airbench.net.base import Net, build_net, prepare
 from airbench.optim.groups import route
 from airbench.optim.optimizers import Optimizers
 from airbench.recipe import Recipe
+from airbench.recipe.data import DATASETS
 from airbench.training.engine import EAGER, ForwardLoss, forward_loss
 from airbench.training.results import TrialSeeds
-from airbench.training.setup import net_context
+from airbench.training.setup import image_shape, net_context
 from airbench.training.step import train_step
 
 SEEDS = TrialSeeds(0, 0, 0)
@@ -35,6 +37,14 @@ class MeasuredStep:
     def __call__(self) -> None:
         """Forward, backward, update."""
         train_step(self.forward_loss, self.optimizers, self.batch)
+
+
+def shape_of(recipe: Recipe) -> ImageShape:
+    """Return the shape of a recipe's images; reads them only where their data set does not tell it."""
+    spec = DATASETS[recipe.data.name]
+    if spec.side and spec.channels and spec.classes:
+        return ImageShape(spec.side, spec.channels, len(spec.classes))
+    return image_shape(load_dataset(recipe.data))
 
 
 def new_net(recipe: Recipe, machine: Machine, dtype: torch.dtype, shape: ImageShape = CIFAR) -> Net:

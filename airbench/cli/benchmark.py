@@ -96,11 +96,14 @@ def _profile(options: argparse.Namespace) -> int:
     from airbench.analysis.summary import table
     from airbench.benchmark.bench import rates
     from airbench.benchmark.profile import profile_rows, profile_step
+    from airbench.benchmark.step import shape_of
 
     unit = "µs" if machine.device.type == "cuda" else "ms"
-    print(f"{recipe.name}: {machine}, batch {recipe.train.batch_size}; medians in {unit}", flush=True)
+    shape = shape_of(recipe)
+    images = f"{recipe.train.batch_size} random images of {shape.side}×{shape.side}×{shape.channels}"
+    print(f"{recipe.name}: {machine}, {images}; medians in {unit}, each operation launched by the host", flush=True)
     peak = rates(machine)
-    profile = profile_step(recipe, machine, repeats=options.repeats)
+    profile = profile_step(recipe, machine, shape, options.repeats)
     print("\n".join(table(profile_rows(profile, peak[f"{machine.precision}_tflops"], unit))))
     print(f"peak: {peak[f'{machine.precision}_tflops']} TFLOP/s in a {machine.precision} product of large matrices")
     if machine.device.type == "cpu":
@@ -121,7 +124,7 @@ def _bench(options: argparse.Namespace) -> int:
     shown = ", ".join(
         f"{name.partition('_')[0]} {value} TFLOP/s" for name, value in peak.items() if "tflops" in name and value
     )
-    print(f"{machine}; products: {shown}; copies: {peak['copy_gbs']} GB/s", flush=True)
+    print(f"{machine}; products: {shown}; copies: {peak['copy_gbs']} GB/s; images of 32×32×3", flush=True)
     rows = _measured(run_bench(recipe, machine), lambda row: f"{row.work}: {row.way} against {row.other}")
     print("\n" + "\n".join(table([HEADER, *map(bench_cells, rows)])))
     _write(options.json, {"machine": str(machine), "rates": peak, "rows": [asdict(row) for row in rows]})
@@ -133,7 +136,7 @@ def _scaling(options: argparse.Namespace) -> int:
     from airbench.analysis.summary import table
     from airbench.benchmark.scaling import HEADER, growth_cells, measure_growth
 
-    print(f"{recipe.name}: {machine}", flush=True)
+    print(f"{recipe.name}: {machine}, random images of 32×32×3 unless their side is varied", flush=True)
     growths = _measured(measure_growth(recipe, machine), lambda growth: growth.thing)
     print("\n" + "\n".join(table([HEADER, *map(growth_cells, growths)])))
     _write(options.json, {"recipe": recipe.name, "machine": str(machine), "growths": [asdict(g) for g in growths]})

@@ -108,7 +108,8 @@ def _sweep(options: argparse.Namespace) -> int:
     from airbench.sweep import folder, telescope
 
     if options.resume is not None:
-        given = [name for name in _OF_THE_SWEEP if getattr(options, name) not in (None, [], False)]
+        values = {name: getattr(options, name) for name in _OF_THE_SWEEP}
+        given = [name for name, value in values.items() if value is not None and value is not False and value != []]
         if given:
             raise AirbenchError(f"--resume takes everything from the sweep; leave out {', '.join(given)}")
         load_plugins(options)
@@ -172,12 +173,12 @@ def _finish(sweep: "Sweep", options: argparse.Namespace) -> int:
     from airbench.sweep.figure import FIGURE, draw
     from airbench.sweep.results import result_lines, write_best
     from airbench.sweep.search import search
+    from airbench.sweep.trained import require_finished
 
     print(f"{sweep.count or len(sweep.settings)} settings → {sweep.path}", flush=True)
     with _resumable(sweep.path):
         sweep = search(sweep, _say, execution(options))
-    if not any(run.finished for run in sweep.runs().values()):
-        raise AirbenchError(f"{sweep.path}: no trial of any setting finished, so there is no best one")
+    require_finished(sweep)
     print()
     for line in result_lines(sweep):
         print(line)
@@ -197,10 +198,10 @@ def _finish_telescope(plan: "Telescope", options: argparse.Namespace) -> int:
         levels = telescope.run(plan, _say, execution(options))
     found = telescope.optima(plan, levels)
     telescope.write_optima(plan, found)
-    draw_telescope(plan, levels, found)
     write_best(levels[-1])
     print()
     for line in (*result_lines(levels[-1], levels[:-1]), "", *telescope.drift_lines(plan, found)):
         print(line)
+    draw_telescope(plan, levels, found)
     print(f"its recipe: {levels[-1].path / 'best.yaml'}; figure: {plan.path / FIGURE}")
     return 0

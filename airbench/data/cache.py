@@ -1,5 +1,6 @@
 """Decoded data sets, kept in the user's cache folder so that a second start takes a second."""
 
+import glob
 import hashlib
 import json
 import os
@@ -45,12 +46,12 @@ def cache_file(name: str, path: Path) -> Path | None:
     if folder is None:
         return None
     root, files = files_of(Path(os.path.realpath(path)))
-    identity = hashlib.sha256(str(root).encode(errors="surrogateescape"))
+    of_root, identity = hashlib.sha256(str(root).encode(errors="surrogateescape")), hashlib.sha256()
     for file, status in sorted(files.items()):
         # The time of modification may be set by whoever writes the file; that of the last change may not.
         text = f"\n{file} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
         identity.update(text.encode(errors="surrogateescape"))
-    return folder / f"{name}-{identity.hexdigest()[:16]}.npz"
+    return folder / f"{name}-{of_root.hexdigest()[:12]}-{identity.hexdigest()[:12]}.npz"
 
 
 def write_cache(dataset: Dataset, file: Path) -> bool:
@@ -80,6 +81,11 @@ def write_cache(dataset: Dataset, file: Path) -> bool:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, file)
+        of_root, found, _ = file.stem.rpartition("-")
+        if found and "-" in of_root:  # copies of the same images, before a file among them changed
+            for older in file.parent.glob(f"{glob.escape(of_root)}-????????????.npz"):
+                if older != file:
+                    older.unlink(missing_ok=True)
         return True
     except OSError:
         with suppress(OSError):

@@ -76,8 +76,16 @@ def study_batch_size(
             raise AirbenchError(
                 f"{loaded.path}: learning rates are tuned, so hold out images to judge on: data.held_out=5000"
             )
-    points = [point for loaded in recipes for point in _points(loaded, sorted(batches), measure, trials, say)]
     first = recipes[0].recipe
+    for recipe in (loaded.recipe for loaded in recipes[1:]):
+        pairs = [("target", recipe.target, first.target)]
+        pairs += [(f"data.{key}", value, getattr(first.data, key)) for key, value in recipe.data if key != "augment"]
+        for key, value, wanted in pairs:
+            if value != wanted:
+                raise AirbenchError(
+                    f"{key}: {wanted} in {first.name} and {value} in {recipe.name}, which are compared; set it for both"
+                )
+    points = [point for loaded in recipes for point in _points(loaded, sorted(batches), measure, trials, say)]
     return Study(
         "batch-size",
         {

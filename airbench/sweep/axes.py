@@ -70,6 +70,11 @@ class Axis:
         middle = min(max(centre, self.low + half), self.high - half)
         return replace(self, low=middle - half, high=middle + half, points=points)
 
+    def inside(self, bounds: "Axis") -> "Axis":
+        """Return this range, on a logarithmic scale, moved into ``bounds``, of which it is no wider."""
+        factor = min(1.0, bounds.high / self.high) * max(1.0, bounds.low / self.low)
+        return replace(self, low=max(self.low * factor, bounds.low), high=min(self.high * factor, bounds.high))
+
     def __str__(self) -> str:
         """Return the axis as on the command line."""
         if self.choices:

@@ -8,13 +8,14 @@ import yaml
 
 from airbench.analysis.statistics import ALPHA, Summary, summarize, welch
 from airbench.analysis.summary import table
+from airbench.errors import AirbenchError
 from airbench.recipe.source import parse_override, short_names
 from airbench.runs import RunRecord
 from airbench.sweep.axes import label, overrides
 from airbench.sweep.effects import Effects, effect_lines, effects
 from airbench.sweep.folder import AGAIN, BEST, RECIPE, Sweep
 from airbench.sweep.tpe import importance
-from airbench.sweep.trained import Cost, accuracies, best, cost, failures, measured
+from airbench.sweep.trained import Cost, accuracies, best, cost, failures, mean_accuracy, measured
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ def outcome_of(sweep: Sweep, before: Sequence[Sweep] = ()) -> Outcome:
     Raises AirbenchError if not all settings were trained.
     """
     order, runs, fresh = best(sweep, len(sweep.settings)), sweep.runs(), sweep.runs(AGAIN)
+    if any(run.missing for run in (*runs.values(), *fresh.values())):
+        raise AirbenchError(f"{sweep.path}: not finished; airbench sweep --resume {sweep.path}")
     refused, jointly = sweep.refused(), len(fresh)
     interval = "95% interval, jointly" if jointly > 1 else "95% interval"
     rows: list[tuple[str, ...]] = [("setting", "accuracy in the search", "with fresh seeds", interval)]
@@ -123,7 +126,7 @@ def _fresh(run: RunRecord | None, jointly: int) -> tuple[str, str]:
 def winner(sweep: Sweep) -> int:
     """Return the number of the best setting: by its fresh trials, if the best of the search were trained again."""
     fresh, order = sweep.runs(AGAIN), best(sweep, sweep.top)
-    known = {number: summarize(accuracies(fresh[number])).mean for number in order if number in fresh}
+    known = {n: mean_accuracy(found) for n in order if (found := accuracies(fresh.get(n)))}
     return max(known, key=lambda number: known[number]) if known else order[0]
 
 
@@ -139,6 +142,8 @@ def _verdict(sweep: Sweep, first: int, order: Sequence[int], fresh: dict[int, Ru
     else:
         rivals = [n for n in order if n in fresh and n != first]
         lines += [line for n in rivals for line in _against(sweep, fresh[first], fresh[n], n, len(fresh))]
+    if first in fresh and not sweep.on_test:
+        lines.append("the images that chose it judge it here too: on others it may do a little worse")
     if sweep.on_test:
         lines.append("settings were judged on the test images: what was chosen so proves nothing on them")
     return lines

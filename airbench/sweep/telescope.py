@@ -19,19 +19,19 @@ from typing import Any
 
 import numpy as np
 
-from airbench.errors import AirbenchError
+from airbench.errors import AirbenchError, RecipeError
 from airbench.experiment.run import Options
 from airbench.recipe import LoadedRecipe, Recipe, load_recipe
 from airbench.recipe.load import with_overrides
 from airbench.recipe.source import parse_override, twice
 from airbench.runs.files import content
 from airbench.sweep import folder
-from airbench.sweep.axes import Axis, parse_axis, settings
+from airbench.sweep.axes import Axis, ends, parse_axis, settings
 from airbench.sweep.folder import NO_ORIGINS, RECIPE, Origins, Sweep
 from airbench.sweep.optimum import Optimum, optimum
 from airbench.sweep.results import winner
 from airbench.sweep.search import search
-from airbench.sweep.trained import Say, accuracies
+from airbench.sweep.trained import Say, accuracies, require_finished
 
 PLAN = folder.TELESCOPE
 
@@ -151,12 +151,14 @@ def run(telescope: Telescope, say: Say, options: Options | None = None) -> list[
         path = telescope.level_path(level)
         sweep = folder.read(path) if (path / folder.PLAN).is_file() else _new_level(telescope, level, levels)
         levels.append(search(sweep, say, options))
+        require_finished(levels[-1])
     return levels
 
 
 def _new_level(telescope: Telescope, level: int, before: Sequence[Sweep]) -> Sweep:
     centre = before[-1].settings[winner(before[-1])] if before else {}
-    axes = telescope.axes_at(level, centre)
+    recipe = telescope.recipe_at(level)
+    axes = [_valid(axis, telescope, recipe) for axis in telescope.axes_at(level, centre)]
     last = level == len(telescope.values) - 1
     plan = Sweep(
         path=Path(),
@@ -168,7 +170,20 @@ def _new_level(telescope: Telescope, level: int, before: Sequence[Sweep]) -> Swe
         on_test=telescope.on_test,
         axes=tuple(map(str, axes)),
     )
-    return folder.create_at(telescope.level_path(level), telescope.recipe_at(level), plan)
+    return folder.create_at(telescope.level_path(level), recipe, plan)
+
+
+def _valid(axis: Axis, telescope: Telescope, recipe: LoadedRecipe) -> Axis:
+    """Return ``axis``, moved into the range of the first level if the setting cannot have the values at its ends."""
+    try:
+        for setting in ends(axis):
+            folder.check_setting(recipe, setting, NO_ORIGINS)
+    except RecipeError:
+        if not axis.log:
+            return axis  # within the first level's already
+        first = next(each for each in map(parse_axis, telescope.axes) if each.key == axis.key)
+        return axis.inside(first)
+    return axis
 
 
 def optima(telescope: Telescope, levels: Sequence[Sweep]) -> dict[str, list[Optimum]]:

@@ -79,6 +79,9 @@ def _draw_level(axes: Axes, axis: Axis, sweep: Sweep, colour: str, label: str) -
 
 def _draw_optima(axes: Axes, axis: Axis, telescope: Telescope, found: Sequence[Optimum]) -> None:
     shown = [in_units(axis, each) for each in found]
+    if not shown:  # a level has fewer than three values
+        axes.set_visible(False)
+        return
     if axis.log:
         axes.set_yscale("log")
         plain_log_labels(axes.yaxis, [value for each in shown for value in each])

@@ -12,10 +12,10 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airbench.errors import AirbenchError, TrialError
+from airbench.errors import AirbenchError, RecipeError, TrialError
 from airbench.experiment.run import Options
-from airbench.sweep.axes import Axis, Setting, parse_axis
-from airbench.sweep.folder import Sweep
+from airbench.sweep.axes import Axis, Setting, label, parse_axis
+from airbench.sweep.folder import Sweep, check_setting
 from airbench.sweep.trained import Say, accuracies, mean_accuracy, train_settings
 from airbench.training.callback import Callback
 from airbench.training.results import EpochRow
@@ -60,14 +60,14 @@ def search_by_tpe(sweep: Sweep, say: Say, options: Options) -> Sweep:
     while len(sweep.settings) < sweep.count:
         asked = {}
         for number in range(len(sweep.settings), min(sweep.count, len(sweep.settings) + at_a_time)):
-            trial = _ask_for_another(study, axes, sweep)
+            trial = _ask_for_another(study, axes, sweep, say)
             if trial is None:
                 break
             asked[number] = trial
             sweep = sweep.with_setting(setting_of(axes, trial.params))
             trial.set_user_attr(_SETTING, number)
         if not asked:
-            say(f"\nOptuna finds no other setting than these {len(sweep.settings)}")
+            say(f"\nOptuna finds no other setting that fits than these {len(sweep.settings)}")
             break
         # On a cluster trials end elsewhere, and several are asked at once: none is stopped early.
         stop = [_Prune(trial) for trial in asked.values() if _may_prune(sweep, options)]
@@ -77,12 +77,18 @@ def search_by_tpe(sweep: Sweep, say: Say, options: Options) -> Sweep:
     return sweep
 
 
-def _ask_for_another(study: optuna.Study, axes: list[Axis], sweep: Sweep) -> optuna.Trial | None:
+def _ask_for_another(study: optuna.Study, axes: list[Axis], sweep: Sweep, say: Say) -> optuna.Trial | None:
     """Ask for a setting that was not tried: the same seed would give the same accuracy. None if there is none."""
     for _ in range(MOST_ASKED):
         trial = study.ask(distributions(axes))
         setting = setting_of(axes, trial.params)
         if setting not in sweep.settings:
+            try:
+                check_setting(sweep.recipe(), setting)
+            except RecipeError as error:  # values that do not go together: the worst, and nothing to be trained
+                say(f"\n{label(setting)} does not fit: {error}")
+                study.tell(trial, 0.0)
+                continue
             return trial
         number = sweep.settings.index(setting)
         if sweep.run_of(number) is None and number not in sweep.refused():  # asked for, and not trained yet
@@ -111,7 +117,7 @@ def open_study(sweep: Sweep) -> optuna.Study:
             direction="maximize",
             load_if_exists=True,
             sampler=optuna.samplers.TPESampler(seed=sweep.seed + len(sweep.settings), constant_liar=True),
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_min_trials=5),
         )
     except (OSError, ValueError, KeyError) as error:
         raise AirbenchError(

@@ -125,6 +125,12 @@ def best(sweep: Sweep, count: int) -> list[int]:
     return sorted(means, key=lambda number: -means[number])[:count]
 
 
+def require_finished(sweep: Sweep) -> None:
+    """Raise AirbenchError if no trial of any setting finished."""
+    if not any(run.finished for run in sweep.runs().values()):
+        raise AirbenchError(f"{sweep.path}: no trial of any setting finished, so there is no best one")
+
+
 @dataclass(frozen=True)
 class Cost:
     """What sweeps have cost so far: trials, and the arithmetic and time of those that finished."""

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,12 +12,16 @@ from airbench.benchmark.bench import HEADER, bench_cells, crop_by_masks, run_ben
 from airbench.benchmark.profile import profile_rows, profile_step
 from airbench.benchmark.scaling import exponent, growth_cells, measure_growth
 from airbench.benchmark.speedup import LABELS, measure_in_a_process, run_speedup
+from airbench.benchmark.step import shape_of
 from airbench.cli import main
+from airbench.data.dataset import make_dataset
+from airbench.data.transforms import ImageShape
 from airbench.data.transforms.crop import crop
 from airbench.device import Machine
 from airbench.errors import AirbenchError
 from airbench.kernels import kernels
 from airbench.kernels.winograd import can_convolve
+from airbench.recipe import load_recipe
 from airbench.training.timing import Spread, interleaved, ratios
 from tests.conftest import CONFIGS, TINY, tiny
 
@@ -165,3 +170,13 @@ def test_a_side_that_fails_says_why(tmp_path: Path) -> None:
     file.write_text("optimizers: {}\n")
     with pytest.raises(AirbenchError, match=r"broken\.yaml"):
         measure_in_a_process(file, "plain")
+
+
+def test_a_profile_is_of_the_recipes_own_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data set says what they are like; where it does not, they are read."""
+    assert shape_of(load_recipe("quickstart").recipe) == ImageShape(32, 3, 10)
+    assert shape_of(load_recipe("quickstart", ["data.name=cifar100"]).recipe) == ImageShape(32, 3, 100)
+    split = (np.zeros((2, 48, 48, 1), np.uint8), np.arange(2))
+    grey = make_dataset("folder", split, split, ("cat", "dog"), "photos")
+    monkeypatch.setattr("airbench.benchmark.step.load_dataset", lambda data: grey)
+    assert shape_of(load_recipe("quickstart", ["data.name=folder", "data.path=x"]).recipe) == ImageShape(48, 1, 2)

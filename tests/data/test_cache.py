@@ -65,6 +65,19 @@ def test_litter_does_not_make_a_copy_another_one(tmp_path: Path) -> None:
     assert cache_file("cifar10", root) != before
 
 
+def test_a_copy_among_files_that_change_has_one_cache(tmp_path: Path, own_cache: Path) -> None:
+    root, dataset = write_pngs(tmp_path), tiny()
+    other = cache_file("cifar10", tmp_path)
+    assert other is not None
+    write_cache(dataset, other)
+    for name in ("a.png", "b.png"):
+        file = cache_file("cifar10", root)
+        assert file is not None
+        assert write_cache(dataset, file)
+        (root / "train" / "cat" / name).write_text("x")
+    assert set(own_cache.iterdir()) == {file, other}
+
+
 def test_a_linked_file_that_changes_where_it_lies_is_noticed(tmp_path: Path) -> None:
     root = write_pngs(tmp_path)
     shutil.move(root / "train", tmp_path / "elsewhere")

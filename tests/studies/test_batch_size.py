@@ -88,6 +88,13 @@ def test_what_was_not_reached_is_said(tmp_path: Path) -> None:
     assert json.loads(numbers.read_text())["results"][0]["steps"] == [None]
 
 
+@pytest.mark.parametrize(("word", "what"), [("target=0.5", "target: "), ("data.held_out=70", r"data\.held_out: ")])
+def test_recipes_of_other_targets_or_images_are_not_compared(word: str, what: str) -> None:
+    recipes = [load_recipe("batch_size_muon", FAST), load_recipe("batch_size_sgd", [*FAST, word])]
+    with pytest.raises(AirbenchError, match=f"^{what}.* in batch_size_muon and .* in batch_size_sgd, which are comp"):
+        study_batch_size(recipes, (10, 20), fake({}))
+
+
 def test_learning_rates_are_not_tuned_on_test_images() -> None:
     recipe = load_recipe("batch_size_muon", [*FAST, "data.held_out=null"])
     with pytest.raises(AirbenchError, match=r"hold out images to judge on: data\.held_out=5000"):

@@ -14,12 +14,13 @@ from airbench.cli import main
 from airbench.errors import AirbenchError
 from airbench.recipe import load_recipe
 from airbench.recipe.source import short_names
-from airbench.sweep import telescope
+from airbench.sweep import folder, telescope
 from airbench.sweep.axes import Setting, label
 from airbench.sweep.folder import BEST, PLAN, Sweep, find_sweep_folders
 from airbench.sweep.report import SHOWN, sweep_section
 from airbench.sweep.results import best_recipe, winner, write_best
 from airbench.sweep.telescope import Telescope
+from airbench.sweep.telescope_figure import FIGURE, draw_telescope
 from tests.analysis.fake_runs import fake_run
 from tests.analysis.pages import check_page
 from tests.sweep.fake_sweeps import RECIPE, fake_sweep
@@ -122,6 +123,16 @@ def test_fresh_trials_that_failed_are_counted_and_leave_no_interval(form: Form, 
     assert "it is better than" not in text
 
 
+def test_a_sweep_whose_best_are_still_being_trained_again_is_not_finished(tmp_path: Path) -> None:
+    path = tmp_path / "sweep"
+    sweep = fake_sweep(path, [f"{LR}=0.1,0.2"], lambda s: [0.9 + float(s[LR]) / 100], again=[0.93, 0.931])
+    for run in sweep.runs(folder.AGAIN).values():
+        (run.path / "trials.jsonl").write_text("")
+    with pytest.raises(AirbenchError, match=r"sweep: not finished; airbench sweep --resume"):
+        sweep_section(path)
+    assert winner(sweep) == 1  # by the search
+
+
 # ------------------------------------------------------------------------------------------- telescopes
 
 VALUES = ("[8, 16, 16]", "[16, 32, 32]")
@@ -141,6 +152,13 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Telescope:
 
         fake_sweep(made.level_path(level), [f"{LR}=0.05..0.8:log:5"], found)
     return made
+
+
+def test_a_telescope_whose_optimum_is_unknown_is_drawn_without_it(plan: Telescope) -> None:
+    """A level may have fewer than three values."""
+    levels = [folder.read(plan.level_path(level)) for level in range(len(VALUES))]
+    draw_telescope(plan, levels, {})
+    assert (plan.path / FIGURE).read_bytes()[:4] == b"\x89PNG"
 
 
 @pytest.mark.parametrize("form", [as_page, as_markdown])

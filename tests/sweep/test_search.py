@@ -8,12 +8,15 @@ import pytest
 
 from airbench.cli import main
 from airbench.data.dataset import Dataset
+from airbench.errors import TrialError
 from airbench.recipe import load_recipe
 from airbench.recipe.data import Data
 from airbench.runs import read_run
 from airbench.sweep.folder import AGAIN, SEARCH, read
 from airbench.sweep.results import result_lines, winner
 from airbench.sweep.trained import accuracies, best
+from airbench.training.setup import TrialSetup
+from airbench.training.warmup import warm_up
 from tests.conftest import TINY
 
 WORDS = [*TINY, "train.epochs=1"]
@@ -64,7 +67,7 @@ def test_a_sweep_from_end_to_end(command: list[str], tmp_path: Path, capsys: pyt
     shown = [line.split(",")[0] for line in lines if line.startswith("  trial ")]
     order = [*(sweep.run_of(n) for n in range(3)), *(sweep.run_of(n, AGAIN) for n in best(sweep, 2))]
     trials = [trial for run in order if run is not None for trial in run.finished]
-    assert shown == [f"  trial {trial.index + 1}: {trial.accuracy:.2%}" for trial in trials]
+    assert shown == [f"  trial {trial.index}: {trial.accuracy:.2%}" for trial in trials]
 
 
 def test_the_recipe_of_the_best_is_ready_to_be_trained(command: list[str], tmp_path: Path) -> None:
@@ -193,6 +196,22 @@ def test_a_setting_that_cannot_be_trained_is_the_worst_and_ends_nothing(
     assert main(["sweep", "--resume", str(sweep.path)]) == 0
 
 
+def test_a_setting_that_does_not_fit_into_memory_is_the_worst_and_ends_nothing(
+    few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(setup: TrialSetup) -> list[str]:
+        if setup.recipe.train.batch_size == 100:
+            raise TrialError("out of memory: lower train.batch_size")
+        return warm_up(setup)
+
+    monkeypatch.setattr("airbench.experiment.worker.warm_up", exhausted)
+    axes = ["--axis", "train.batch_size=100,50", "--held-out", "100", "--again", "0"]
+    assert main(["sweep", "airbench94_muon", *WORDS, *axes, "--out", str(tmp_path)]) == 0
+    sweep = read(folder_of(tmp_path))
+    assert accuracies(sweep.run_of(0)) == [0.0]
+    assert best(sweep, 2) == [1, 0]
+
+
 def test_all_settings_may_fail(few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     axes = ["--axis", "optimizers.head.lr=1e19,1e20", "--axis", "optimizers.biases.lr=1e19,1e20", "--held-out", "100"]
     assert main(["sweep", "airbench94_muon", *WORDS, *axes, "--again", "0", "--out", str(tmp_path)]) == 2
@@ -224,7 +243,9 @@ def test_a_run_that_was_never_begun_begins_anew(few_shapes: Dataset, tmp_path: P
     assert accuracies(read(folder).run_of(1))
 
 
-@pytest.mark.parametrize("words", [["--trials", "7"], ["--plan"], ["--tpe", "3"], ["--device", "cpu"]])
+@pytest.mark.parametrize(
+    "words", [["--trials", "7"], ["--again", "0"], ["--seed", "0"], ["--plan"], ["--tpe", "3"], ["--device", "cpu"]]
+)
 def test_resuming_takes_everything_from_the_sweep(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "--resume", "anywhere", *words]) == 2
     assert f"leave out {words[0].strip('-')}" in capsys.readouterr().err

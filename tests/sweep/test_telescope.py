@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airbench.cli import main
 from airbench.data.dataset import Dataset
@@ -111,6 +113,31 @@ def test_levels_narrow_around_the_best() -> None:
     assert parse_axis(str(first)) == first
     bounded = parse_axis("smoothing=0..0.3").around(0.0, 0.5, 3)
     assert (bounded.low, bounded.high) == (0, pytest.approx(0.15))
+
+
+@given(share=st.floats(0.1, 1), centre=st.floats(0.125, 1))
+def test_a_range_that_leaves_what_a_setting_may_be_is_moved_back(share: float, centre: float) -> None:
+    bounds = parse_axis("rank=0.125..1:log")
+    around = bounds.around(centre, share, 4)
+    moved = around.inside(bounds)
+    assert bounds.low <= moved.low < moved.high <= bounds.high
+    assert moved.high / moved.low == pytest.approx(around.high / around.low)
+
+
+def test_a_level_stays_within_what_its_setting_may_be(tmp_path: Path) -> None:
+    """Around the best, 1, the range would end at 1.7, where a fraction may be at most 1."""
+    recipe = load_recipe("dion")
+    axes = ("optimizers.filters.rank_fraction=0.125..1:log", "optimizers.filters.lr=0.1..1:log")
+    plan = Telescope(Path(), "net.widths", ("[4,8,8]", "[8,16,16]"), axes, (4, 3), 0.5, 1, 0, 1, 0, False)
+    made = telescope.create(tmp_path, recipe, plan)
+    level = made.recipe_at(1)
+    rank, lr = (
+        telescope._valid(axis, made, level)
+        for axis in made.axes_at(1, {"optimizers.filters.rank_fraction": "1", "optimizers.filters.lr": "1"})
+    )
+    assert (rank.low, rank.high) == (pytest.approx(8**-0.5), pytest.approx(1))
+    assert rank.high <= 1
+    assert lr.high == pytest.approx(10**0.25)
 
 
 def test_a_telescope_from_end_to_end(

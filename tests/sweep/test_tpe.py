@@ -9,8 +9,10 @@ import pytest
 
 from airbench.cli import main
 from airbench.data.dataset import Dataset
+from airbench.errors import RecipeError
+from airbench.recipe import LoadedRecipe
 from airbench.runs import read_run
-from airbench.sweep.axes import parse_axis
+from airbench.sweep.axes import Setting, parse_axis
 from airbench.sweep.folder import SEARCH, Sweep, read
 from airbench.sweep.results import result_lines
 from airbench.sweep.tpe import _ask_for_another, distributions, importance, open_study, params_of, setting_of
@@ -54,6 +56,22 @@ def test_a_search_from_end_to_end(few_shapes: Dataset, tmp_path: Path, capsys: p
     printed = capsys.readouterr().out
     assert "cost: finished trials: " in printed
     assert (sweep.path / "best.yaml").is_file()
+
+
+def test_values_that_do_not_go_together_are_the_worst_and_end_nothing(
+    few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(recipe: LoadedRecipe, setting: Setting) -> None:
+        if setting["net.activation"] == "silu":
+            raise RecipeError("silu does not go with this")
+
+    monkeypatch.setattr("airbench.sweep.tpe.check_setting", check)
+    assert main([*COMMAND, "4", "--out", str(tmp_path)]) == 0
+    sweep = read(folder_of(tmp_path))
+    assert [setting["net.activation"] for setting in sweep.settings] == ["gelu"] * 4
+    refused = [trial for trial in open_study(sweep).trials if "setting" not in trial.user_attrs]
+    assert refused
+    assert {trial.value for trial in refused} == {0.0}
 
 
 def test_an_interrupted_search_goes_on(few_shapes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +159,7 @@ def test_the_same_setting_is_not_trained_twice(
     assert main([*words, "5", "--out", str(tmp_path)]) == 0
     sweep = read(folder_of(tmp_path))
     assert sorted(setting["net.activation"] for setting in sweep.settings) == ["gelu", "silu"]
-    assert "Optuna finds no other setting than these 2" in capsys.readouterr().out
+    assert "Optuna finds no other setting that fits than these 2" in capsys.readouterr().out
 
 
 def test_optuna_is_told_no_accuracy_that_nobody_saw(few_shapes: Dataset, tmp_path: Path) -> None:
@@ -152,10 +170,10 @@ def test_optuna_is_told_no_accuracy_that_nobody_saw(few_shapes: Dataset, tmp_pat
     axes = [parse_axis(text) for text in sweep.axes]
     pending = replace(sweep, path=tmp_path / "nothing trained")
     pending.path.mkdir()
-    assert _ask_for_another(study, axes, pending) is None  # both settings are asked for already, and not trained
+    assert _ask_for_another(study, axes, pending, print) is None  # both settings are asked for already, and not trained
     assert {trial.state for trial in study.trials} == {optuna.trial.TrialState.FAIL}
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), direction="maximize")
-    assert _ask_for_another(study, axes, sweep) is None
+    assert _ask_for_another(study, axes, sweep, print) is None
     assert {t.value for t in study.trials} == {run.finished[0].accuracy for run in sweep.runs().values()}
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from airbench.benchmark.gpu_check.page import write_page
@@ -63,13 +64,13 @@ class Outcome:
 def run_checks(options: Options, say: Callable[[str], None]) -> list[Outcome]:
     """Run every check, whatever becomes of the others, and write ``index.html`` into the folder."""
     options.out.mkdir(parents=True, exist_ok=True)
-    outcomes = []
+    outcomes, since = [], datetime.now(UTC).isoformat(timespec="seconds")
     for name, command in _commands(options):
         say(f"{name} …")
         outcome = _run(name, command, options.out)
         say(f"  {'ok' if outcome.passed else 'FAILED'} in {outcome.seconds:.0f} s, see {outcome.output}")
         outcomes.append(outcome)
-    page = write_page(options.out, outcomes, options.recipes, tuple(WAYS))
+    page = write_page(options.out, outcomes, options.recipes, tuple(WAYS), since)
     say(f"written: {page}")
     return outcomes
 

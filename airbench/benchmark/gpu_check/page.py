@@ -17,9 +17,12 @@ PUBLISHED = {"airbench94_muon": 2.59, "hiverge": 2.015}
 """Seconds on one 400 W A100, as their authors give them."""
 
 
-def write_page(folder: Path, outcomes: Sequence["Outcome"], recipes: Sequence[str], ways: Sequence[str]) -> Path:
-    """Write ``index.html`` into ``folder`` from what the checks left there."""
-    runs = {run.name: run for run in map(read_run, find_runs(folder / "runs"))}
+def write_page(
+    folder: Path, outcomes: Sequence["Outcome"], recipes: Sequence[str], ways: Sequence[str], since: str = ""
+) -> Path:
+    """Write ``index.html`` into ``folder`` from what the checks left there; of runs, those begun since then."""
+    found = map(read_run, reversed(find_runs(folder / "runs")))  # the newest of a name last
+    runs = {run.name: run for run in found if run.text("started") >= since}
     slow = slower_than_expected(runs, recipes, ways)
     failed = [outcome.name for outcome in outcomes if not outcome.passed]
     parts = [
