@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -22,21 +22,31 @@ from airbench.pages.tables import NAME, check_comparable, mean_and_interval
 from airbench.recipe.config import Config
 from airbench.runs.files import replace_file
 
+X = Literal["pflop", "seconds"]
+"""What a horizontal axis may be."""
+
 _LABELS = {"pflop": "PFLOP of a trial, evaluation included", "seconds": "median seconds of a trial"}
 _UNITS = {"pflop": "PFLOP", "seconds": "s"}
 
 
-class Scatter(Config):
-    """A figure: mean accuracy, with its 95% interval, against ``x``; a dash where it was published."""
+class Panel(Config):
+    """Mean accuracy, with its 95% interval, against ``x``; a dash where it was published."""
 
-    file: Annotated[str, Field(pattern=r"\.svg$")]
-    """Where it is drawn, relative to the page."""
-
-    x: Literal["pflop", "seconds"]
+    x: X
     """The horizontal axis, logarithmic."""
 
     rows: Annotated[list[Row], Field(min_length=1)]
     """What is drawn. `ours: yes` in a row makes it stand out."""
+
+
+class Scatter(Panel):
+    """A figure of one panel, or of two."""
+
+    file: Annotated[str, Field(pattern=r"\.svg$")]
+    """Where it is drawn, relative to the page."""
+
+    beside: Panel | None = None
+    """A second, smaller panel, to the right."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +70,26 @@ def markdown_scatter(scatter: Scatter, page: Path, *, draw: bool) -> str:
 
     Raises AirbenchError for a row without trials, or whose trials do not say what is drawn.
     """
-    measured = [measure(row, page) for row in scatter.rows]
-    for own in measured[1:]:
-        check_comparable(page, measured[0], own, "images")
-        if scatter.x == "seconds":
-            check_comparable(page, measured[0], own, "device")
-    points = [_point(row, own, scatter, page) for row, own in zip(scatter.rows, measured, strict=True)]
-    alternative = "; ".join(_in_words(point, _UNITS[scatter.x]) for point in points)
+    panels = [scatter] if scatter.beside is None else [scatter, scatter.beside]
+    drawn = {panel.x: _points(panel, scatter.file, page) for panel in panels}
+    if len(drawn) < len(panels):
+        raise AirbenchError(f"{page}: {scatter.file}: both panels have {scatter.x} as x; give the second another")
+    alternative = "; ".join(_in_words(point, _UNITS[x]) for x, points in drawn.items() for point in points)
     shown, file = f"![Mean accuracy. {alternative}]({scatter.file})", page.parent / scatter.file
     if draw:
-        _write(scatter, points, alternative, file)
+        _write(drawn, alternative, file)
     elif not file.is_file() or f"<desc>{escape(alternative)}</desc>" not in file.read_text("utf-8"):
         return f"{scatter.file} is to be drawn"  # which is not what the page says
     return shown
+
+
+def _points(panel: Panel, file: str, page: Path) -> "list[_Point]":
+    measured = [measure(row, page) for row in panel.rows]
+    for own in measured[1:]:
+        check_comparable(page, measured[0], own, "images")
+        if panel.x == "seconds":
+            check_comparable(page, measured[0], own, "device")
+    return [_point(row, own, panel.x, file, page) for row, own in zip(panel.rows, measured, strict=True)]
 
 
 def _in_words(point: _Point, unit: str) -> str:
@@ -81,18 +98,22 @@ def _in_words(point: _Point, unit: str) -> str:
     return f"{point.name}: {mean_and_interval(s)}, n = {s.n}, {point.at:.3g} {unit}{published}"
 
 
-def _write(scatter: Scatter, points: Sequence[_Point], description: str, file: Path) -> None:
+def _write(panels: Mapping[X, Sequence[_Point]], description: str, file: Path) -> None:
     with themed():
-        figure = Figure(figsize=(7.6, 3.6), layout="constrained")
-        _draw(figure.subplots(), points, scatter.x)
+        figure = Figure(figsize=(7.6 if len(panels) == 1 else 11.4, 3.6), layout="constrained")
+        shares = [2, 1][: len(panels)]
+        for axes, (x, points) in zip(
+            figure.subplots(1, len(panels), squeeze=False, width_ratios=shares)[0], panels.items(), strict=True
+        ):
+            _draw(axes, points, x)
         replace_file(file, framed_svg(figure, description).encode("utf-8"))
 
 
-def _point(row: Row, own: Measured | None, scatter: Scatter, page: Path) -> _Point:
+def _point(row: Row, own: Measured | None, x: str, file: str, page: Path) -> _Point:
     texts = row.model_extra or {}
-    at = own and (own.pflop if scatter.x == "pflop" else statistics.median(own.seconds) if own.seconds else None)
+    at = own and (own.pflop if x == "pflop" else statistics.median(own.seconds) if own.seconds else None)
     if own is None or not at:
-        raise AirbenchError(f"{page}: {texts or row.runs} has no {scatter.x}; leave the row out of {scatter.file}")
+        raise AirbenchError(f"{page}: {texts or row.runs} has no {x}; leave the row out of {file}")
     return _Point(
         str(texts.get(NAME) or own.name), at, summarize(own.accuracies), row.published_accuracy, bool(texts.get("ours"))
     )
@@ -112,13 +133,19 @@ def _draw(axes: Axes, points: Sequence[_Point], x: str) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     axes.set_xlabel(_LABELS[x])
     axes.set_ylabel("mean accuracy")
+    low, high = axes.get_ylim()
+    taken: list[float] = []
     for group in neighbours([(math.log(p.at), p.accuracies.mean) for p in points]):
-        _name(axes, sorted((points[i] for i in group), key=lambda p: -p.accuracies.mean))
+        named = sorted((points[i] for i in group), key=lambda p: -p.accuracies.mean)
+        middle = statistics.fmean(p.accuracies.mean for p in named)
+        while any(abs(middle - other) < 0.08 * (high - low) for other in taken):  # names of points on the other side
+            middle -= 0.01 * (high - low)
+        taken.append(middle)
+        _name(axes, named, middle)
 
 
-def _name(axes: Axes, points: Sequence[_Point]) -> None:
+def _name(axes: Axes, points: Sequence[_Point], middle: float) -> None:
     """Write the names of neighbouring points one below the other, to the right of all of them, or left of the edge."""
-    middle = statistics.fmean(p.accuracies.mean for p in points)
     edge = max(p.at for p in points)
     figure = axes.get_figure(root=True)
     right = edge < math.sqrt(math.prod(axes.get_xlim()))

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ConfigDict
 
 from airbench.analysis.compare import all_seeds_fixed, same_images
-from airbench.analysis.experiments import refuse_duplicates, without_engine
+from airbench.analysis.experiments import refuse_duplicates, same_experiment, without_engine
 from airbench.analysis.labels import leaves
 from airbench.analysis.machines import why_no_time
 from airbench.data.transforms import ImageShape
@@ -126,7 +126,11 @@ def _of_runs(runs: list[RunRecord], names: list[str]) -> Measured:
 
 def _can_be_pooled(a: RunRecord, b: RunRecord) -> bool:
     """Whether two runs are of one recipe on the same images. Recipes of older versions lack newer settings."""
+    if a.text("source", "sha256") == b.text("source", "sha256"):
+        return same_experiment(a, b)
     settings, others = (dict(leaves(without_engine(run.recipe))) for run in (a, b))
+    if any(_is_within(key, others) for key in settings) or any(_is_within(key, settings) for key in others):
+        return False
     same = all(settings[key] == others[key] for key in settings.keys() & others.keys() - {"description", "target"})
     return same and len(same_images([a, b])) == 1
 
@@ -136,7 +140,10 @@ def _pflop_of_run(run: RunRecord) -> float | None:
     flop, steps, images = run.number("flop", "trial"), run.number("steps"), run.number("data", "test_images")
     counted = None
     if steps and run.text("data", "name") == "cifar10":
-        counted = _count_pflop(str(run.path / RECIPE), (), int(steps), int(images or CIFAR_TEST_IMAGES))
+        train = run.number("data", "train_images")
+        counted = _count_pflop(
+            str(run.path / RECIPE), (), int(steps), int(images or CIFAR_TEST_IMAGES), int(train) if train else None
+        )
     return counted or (flop / 1e15 if flop else None)
 
 
@@ -166,13 +173,24 @@ def _lines(file: Path) -> list[dict[str, Any]]:
     return lines
 
 
+def _is_within(key: str, leaves: dict[str, Any]) -> bool:
+    """Whether a setting is below one that is a leaf elsewhere, such as null."""
+    parts = key.split(".")
+    return any(".".join(parts[:i]) in leaves for i in range(1, len(parts)))
+
+
 @cache
 def _count_pflop(
-    recipe: str, overrides: tuple[str, ...], steps: int, test_images: int = CIFAR_TEST_IMAGES
+    recipe: str,
+    overrides: tuple[str, ...],
+    steps: int,
+    test_images: int = CIFAR_TEST_IMAGES,
+    train_images: int | None = None,
 ) -> float | None:
     """Count a trial's arithmetic on CIFAR-10, which files of trials do not record; None for what is no recipe."""
     try:
         loaded = load_recipe(recipe, overrides)
     except AirbenchError:
         return None
-    return count_flop(loaded.recipe, steps, test_images, CIFAR)["trial"] / 1e15
+    per_epoch = loaded.recipe.train.steps_per_epoch(train_images) if train_images else None
+    return count_flop(loaded.recipe, steps, test_images, CIFAR, per_epoch)["trial"] / 1e15

@@ -104,6 +104,17 @@ def test_trials_of_several_runs_are_pooled_without_their_seconds(page: Path) -> 
     ]
 
 
+@pytest.mark.parametrize("other_code", [False, True])
+def test_runs_of_different_recipes_are_not_pooled(other_code: bool, page: Path) -> None:
+    """Also where a whole section is absent in one of them."""
+    source = {"sha256": "another" if other_code else "s"}
+    fake_run(page.parent / "with", A, recipe="airbench94")
+    fake_run(page.parent / "without", A, recipe="airbench94", overrides=["lookahead=null"], source=source)
+    page.write_text("<!-- airbench table\ncolumns: [n]\nrows: [{run: [with, without]}]\n-->\n<!-- end airbench -->")
+    with pytest.raises(AirbenchError, match="so they cannot be pooled"):
+        fill(page)
+
+
 def test_lines_of_a_file_of_trials_are_chosen_by_their_keys(page: Path) -> None:
     line = {"recipe": "airbench94_muon", "overrides": [], "steps": 200, "plain": 0.93, "seconds": 1.5}
     lines = [{**line, "gpu": gpu, "accuracy": a} for gpu, a in (("x", 0.94), ("x", 0.941), ("y", 0.95))]
@@ -131,6 +142,22 @@ def test_a_figure_says_in_words_what_it_shows(page: Path) -> None:
     assert description.text is not None
     assert description.text.startswith(told)
     assert f"![Mean accuracy. {description.text}]" in text
+
+
+def test_a_figure_may_have_a_second_panel(page: Path) -> None:
+    beside = "beside: {x: seconds, rows: [{run: a, recipe: on a clock}]}"
+    block = (
+        f"<!-- airbench scatter\nfile: front.svg\nx: pflop\nrows: [{{run: b}}]\n{beside}\n-->\n<!-- end airbench -->"
+    )
+    page.write_text(block)
+    text = fill(page)
+    assert "PFLOP; on a clock: " in text
+    assert "n = 3, 11 s](front.svg)" in text
+    figure = (page.parent / "front.svg").read_text()
+    assert "median seconds of a trial" in figure
+    page.write_text(block.replace("x: seconds", "x: pflop"))
+    with pytest.raises(AirbenchError, match="both panels have pflop as x"):
+        fill(page)
 
 
 def test_a_figure_that_is_missing_or_says_something_else_is_found(page: Path) -> None:
