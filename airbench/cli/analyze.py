@@ -13,6 +13,7 @@ from airbench.cli.arguments import (
     add_overrides,
     add_plugins,
     execution,
+    given,
     load_plugins,
     natural,
     positive,
@@ -121,7 +122,10 @@ def add_commands(commands: Any) -> None:
 
 _DEFAULTS = {"trials": 3, "seed": 0, "out": _RUNS}
 """Of options that only recipes take: left unset by the parser, so that they can be told from those given with runs."""
-_OF_TRAINING = (*_DEFAULTS, "epochs", "device", "precision", "threads", "save", "data", "plugin", "ray", "ray_threads")
+_OF_TRAINING = (
+    *_DEFAULTS, "epochs", "device", "precision", "threads", "save", "data", "plugin", "ray", "ray_threads", "isolate",
+    "tensorboard",
+)  # fmt: skip
 
 
 def _add_training(parser: argparse.ArgumentParser) -> None:
@@ -159,11 +163,10 @@ def _named_runs(options: argparse.Namespace) -> list[RunRecord] | None:
         return None
     if not all(path.is_dir() for path in paths):
         raise AirbenchError("name runs or recipes, not both")
-    given = split_items(options.items)[1]
-    given += [f"--{key.replace('_', '-')}" for key in _OF_TRAINING if getattr(options, key) not in (None, [])]
-    given += [f"--{key}" for key in ("isolate", "tensorboard") if getattr(options, key)]
-    if given:
-        raise AirbenchError(f"{', '.join(given)}: for recipes that are trained, and these are runs; leave it out")
+    superfluous = split_items(options.items)[1]
+    superfluous += [f"--{name.replace('_', '-')}" for name in given(options, _OF_TRAINING)]
+    if superfluous:
+        raise AirbenchError(f"{', '.join(superfluous)}: for recipes that are trained, and these are runs; leave it out")
     return [read_run(path) for path in paths]
 
 

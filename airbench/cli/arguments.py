@@ -3,7 +3,7 @@
 import argparse
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,6 +22,12 @@ LONGEST = 2000
 def shortened(text: str) -> str:
     """Return ``text``, or the beginning and the end of one so long that it hides what it says."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+
+
+def given(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
+    """Return those of ``names`` that the user gave, also as 0: the others are None, False or an empty list."""
+    values = {name: getattr(options, name) for name in names}
+    return [name for name, value in values.items() if value is not None and value is not False and value != []]
 
 
 class Parser(argparse.ArgumentParser):

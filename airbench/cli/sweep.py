@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airbench.cli.arguments import add_execution, add_overrides, execution, load_plugins, natural, positive
+from airbench.cli.arguments import add_execution, add_overrides, execution, given, load_plugins, natural, positive
 from airbench.cli.sweep_plan import judged_recipe, sweep_config, sweep_plan, telescope_plan, varied_recipe
 from airbench.errors import AirbenchError
 
@@ -108,10 +108,9 @@ def _sweep(options: argparse.Namespace) -> int:
     from airbench.sweep import folder, telescope
 
     if options.resume is not None:
-        values = {name: getattr(options, name) for name in _OF_THE_SWEEP}
-        given = [name for name, value in values.items() if value is not None and value is not False and value != []]
-        if given:
-            raise AirbenchError(f"--resume takes everything from the sweep; leave out {', '.join(given)}")
+        superfluous = given(options, _OF_THE_SWEEP)
+        if superfluous:
+            raise AirbenchError(f"--resume takes everything from the sweep; leave out {', '.join(superfluous)}")
         load_plugins(options)
         if telescope.is_telescope(options.resume):
             return _finish_telescope(telescope.read(options.resume), options)

@@ -13,6 +13,7 @@ from airbench.cli.arguments import (
     add_overrides,
     add_plugins,
     execution,
+    given,
     load_plugins,
     natural,
     positive,
@@ -97,8 +98,7 @@ def add_commands(commands: Any) -> None:
 def _train(options: argparse.Namespace) -> int:
     if options.resume:
         fixed = ("items", "trials", "seed", "vary", "epochs", "device", "precision", "threads", "save", "print_recipe")
-        given = [name for name in fixed if (value := getattr(options, name)) is not None and value not in (False, [])]
-        if given or options.seed is not None or options.out != _RUNS:  # a seed of 0 equals False
+        if given(options, fixed) or options.out != _RUNS:
             raise AirbenchError(
                 "--resume takes recipe, trials and seed from the run; combine it only with --data and --force"
             )

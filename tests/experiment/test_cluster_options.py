@@ -18,7 +18,7 @@ from airbench.experiment.cluster.connect import Cluster, Need, Node, packed, sam
 from airbench.experiment.cluster.session import OUTCOME, REFUSED, Parcel, Place, Session
 from airbench.experiment.jobs import TrialJob
 from airbench.experiment.worker import Worker, images_key
-from airbench.recipe import load_recipe
+from airbench.recipe import Recipe, load_recipe
 from tests.conftest import CONFIGS, tiny
 
 
@@ -126,13 +126,17 @@ def test_every_command_of_the_page_is_understood() -> None:
         assert read_recipes(options)
 
 
+def ordered(session: Session, recipe: Recipe, images: Dataset) -> bytes:
+    """Give a worker the images of a recipe, and return an order of a trial of it."""
+    session.datasets[images_key(recipe.data)] = images
+    return pickle.dumps((TrialJob(recipe, 0, 0, path="mine.yaml"), Parcel(("", ""))))
+
+
 def test_a_worker_says_what_a_recipe_is_refused_with(few_shapes: Dataset) -> None:
     """A sweep goes on without a recipe that does not fit the images; a device that is not there ends it."""
     session = Session({}, Place(0, 1, 1), None)
     for words, expected in (("train.batch_size=5000", RecipeError), ("engine.device=cuda:99", DeviceError)):
-        recipe = tiny("airbench94_muon.yaml", words).recipe
-        session.datasets[images_key(recipe.data)] = few_shapes
-        order = pickle.dumps((TrialJob(recipe, 0, 0, path="mine.yaml"), Parcel(("", ""))))
+        order = ordered(session, tiny("airbench94_muon.yaml", words).recipe, few_shapes)
         kind, found = session.examine(order, [], False)
         assert kind == REFUSED
         assert type(pickle.loads(pickle.dumps(found))) is expected
@@ -145,9 +149,7 @@ def test_a_fault_while_a_worker_sets_up_is_an_answer(few_shapes: Dataset, monkey
         raise NameError("name 'wdith' is not defined")
 
     session = Session({}, Place(0, 1, 1), None)
-    recipe = tiny("airbench94_muon.yaml").recipe
-    session.datasets[images_key(recipe.data)] = few_shapes
-    order = pickle.dumps((TrialJob(recipe, 0, 0, path="mine.yaml"), Parcel(("", ""))))
+    order = ordered(session, tiny("airbench94_muon.yaml").recipe, few_shapes)
     monkeypatch.setattr("airbench.experiment.cluster.session.examine", fault)
     kind, found = session.examine(order, [], False)
     assert kind == REFUSED
@@ -161,9 +163,7 @@ def test_a_recipe_that_does_not_fit_into_a_workers_memory_has_failed(
         raise TrialError("out of memory: lower train.batch_size")
 
     session = Session({}, Place(0, 1, 1), None)
-    recipe = tiny("airbench94_muon.yaml").recipe
-    session.datasets[images_key(recipe.data)] = few_shapes
-    order = pickle.dumps((TrialJob(recipe, 0, 0, path="mine.yaml"), Parcel(("", ""))))
+    order = ordered(session, tiny("airbench94_muon.yaml").recipe, few_shapes)
     monkeypatch.setattr("airbench.experiment.worker.warm_up", exhausted)
     (answer,) = session.train(order, [], 0)
     assert answer[0] == OUTCOME

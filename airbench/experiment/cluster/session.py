@@ -92,7 +92,7 @@ class Session:
             try:
                 self._warm_up(job)
             except TrialError as error:  # it does not fit into memory
-                yield OUTCOME, {"node": self.place.node, "concurrent": self.place.concurrent}, None, str(error)
+                yield self._answer(TrialOutcome(job, {}, reason=str(error)))
                 return
             while self.notes:
                 yield NOTE, self.notes.pop()
