@@ -2,15 +2,12 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from airbench import cli
 from airbench.cli import main
 from airbench.data.dataset import Dataset
 from airbench.errors import TrialError
@@ -372,19 +369,6 @@ def test_memory_that_runs_out_anywhere_says_what_to_lower(
     monkeypatch.setattr("airbench.cli.train.read_recipes", exhausted)
     assert main(["train", MUON]) == 2
     assert "lower train.batch_size" in capsys.readouterr().err
-
-
-def test_a_signal_that_was_lost_does_not_make_the_next_one_be_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python drops an exception that a signal raises inside a destructor."""
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    with cli._signals():
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGTERM)  # what is finished is being put in order
-        now[0] += cli.PATIENCE + 1
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGTERM)
 
 
 def test_a_message_that_quotes_a_very_long_text_is_shortened(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,17 +5,14 @@ the program, 128 + n ended by signal n (130: Ctrl-C).
 """
 
 import argparse
-import math
 import os
 import signal
 import sys
 import tempfile
-import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from types import FrameType
+from collections.abc import Sequence
 
+from airbench import signals
 from airbench.cli import (
     analyze,
     benchmark,
@@ -36,13 +33,6 @@ from airbench.errors import OUT_OF_MEMORY, AirbenchError, is_out_of_memory
 from airbench.recipe.plugins import place_in_plugin, told
 from airbench.runs.files import UnsavedTrialError
 
-PATIENCE = 5.0
-"""Seconds after a signal for which others are ignored."""
-
-
-class _Terminated(KeyboardInterrupt):
-    """A scheduler or a closed terminal ends the program: what is finished is kept, as after Ctrl-C."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
@@ -54,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif rest:
         options.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        with _signals():
+        with signals.answered():
             code: int = options.command(options)
         return code
     except AirbenchError as error:
@@ -62,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("airbench:", text if isinstance(error, UnsavedTrialError) else shortened(text), file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
-        number = error.args[0] if isinstance(error, _Terminated) else signal.SIGINT
+        number = error.number if isinstance(error, signals.Interrupted) else signal.SIGINT
         print(f"airbench: interrupted ({number.name}); finished trials are in the run folder", file=sys.stderr)
         return 128 + number
     except BrokenPipeError:  # `airbench runs | head`; training continues without a reader (see Terminal.say)
@@ -84,33 +74,6 @@ def _prepare_process() -> None:
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # an arrow that the encoding lacks becomes a question mark
     os.environ.pop("MPLBACKEND", None)  # figures are drawn without one
-
-
-@contextmanager
-def _signals() -> Iterator[None]:
-    """Answer SIGTERM and SIGHUP like Ctrl-C inside the block.
-
-    For PATIENCE after a signal, others are ignored, while what is finished is put in order. After that the next one
-    counts: the exception of the first may have been lost, in a destructor, say.
-    """
-    last = -math.inf
-
-    def terminate(number: int, frame: FrameType | None) -> None:
-        nonlocal last
-        if time.monotonic() - last > PATIENCE:
-            last = time.monotonic()
-            raise _Terminated(signal.Signals(number))
-
-    before = {}
-    for name in ("SIGTERM", "SIGHUP"):
-        with suppress(AttributeError, ValueError):  # not on this system, or not the main thread
-            number = getattr(signal, name)
-            before[number] = signal.signal(number, terminate)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _last_resort(error: Exception) -> int:

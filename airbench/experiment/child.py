@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 import sys
 import traceback
 from typing import IO, Any
@@ -39,6 +40,7 @@ def send(out: IO[bytes], message: Any) -> None:
 
 def main() -> None:
     """Train the job read from standard input."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to parent and child; the parent kills us
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # anything printed must not corrupt the messages
     plugins, code = pickle.load(sys.stdin.buffer), pickle.load(sys.stdin.buffer)

@@ -37,6 +37,7 @@ from airbench.runs import (
     weights_name,
 )
 from airbench.runs.files import named_twice
+from airbench.signals import raise_if_interrupted
 from airbench.training.callback import Callback, Callbacks
 
 
@@ -122,6 +123,7 @@ class Experiment:
         try:
             for outcome in self.executor.run(jobs, self._watch(runs)):
                 self._keep(runs[outcome.job.run].folder, outcome)
+                raise_if_interrupted()
         finally:  # also after Ctrl-C: finished trials count
             self.terminal.close_bar()
             records = [record for run in runs if (record := self._conclude(run)) is not None]

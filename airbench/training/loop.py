@@ -7,6 +7,7 @@ from itertools import count
 from torch import Tensor
 
 from airbench.errors import TrialError
+from airbench.signals import raise_if_interrupted
 from airbench.training.callback import Callback
 from airbench.training.clock import Clock
 from airbench.training.evaluate import count_correct
@@ -52,6 +53,7 @@ def fit(setup: TrialSetup, seeds: TrialSeeds, callback: Callback) -> TrialResult
     callback.on_start(setup, take_step.optimizers)
 
     for epoch in count(1):
+        raise_if_interrupted()
         with clock:
             net.train()
             for batch in loader.epoch(setup.selection.choose):
