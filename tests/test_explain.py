@@ -61,7 +61,7 @@ def test_a_run_without_a_finished_trial_is_compared_with_nothing(tmp_path: Path)
 def test_every_column_is_explained(tmp_path: Path) -> None:
     pair = runs(tmp_path, [0.94, 0.941], [0.93, 0.931])
     text = "\n".join(result_lines(pair, explain=True))
-    for column in (*COLUMNS[1:], *summary_rows(pair)[0][1:], "against recipe-0"):
+    for column in (*COLUMNS[1:], *summary_rows(pair)[0][1:], "difference"):
         assert f" {column}" in text, column
 
 

@@ -217,8 +217,8 @@ def same_images(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
     return list(groups.values())
 
 
-def against_first(runs: Sequence[RunRecord]) -> list[str]:
-    """A table column with the difference in accuracy of each run from the first: the header, then one cell per run.
+def lines_against_first(runs: Sequence[RunRecord]) -> list[str]:
+    """Format the difference in accuracy of each run from the first: a heading, then one line per run.
 
     Intervals are those of Welch's t-test with Bonferroni's correction for the number of comparisons: jointly, they
     hold with 95% confidence. Empty if there is nothing to compare.
@@ -226,13 +226,15 @@ def against_first(runs: Sequence[RunRecord]) -> list[str]:
     if len(runs) < 2 or len(same_images(runs)) > 1 or not runs[0].finished:
         return []
     first, names = runs[0], labels(runs)
-    cells = [f"against {names[0]} (95% jointly)", ""]
+    width = max(map(len, names[1:]))
+    jointly = " jointly" if len(runs) > 2 else ""
+    lines = [f"difference from {names[0]} (95% interval{'s' if jointly else ''}{jointly}):"]
     for run, name in zip(runs[1:], names[1:], strict=True):
-        if not run.finished:
-            cells.append("-")
-            continue
-        cells.append(difference_text(_compare(run, first, (name, names[0]), False, len(runs) - 1).accuracy))
-    return cells
+        found = "-"
+        if run.finished:
+            found = difference_text(_compare(run, first, (name, names[0]), False, len(runs) - 1).accuracy)
+        lines.append(f"  {name:<{width}}  {found}")
+    return lines
 
 
 def difference_text(found: Difference) -> str:

@@ -91,12 +91,12 @@ def summary_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
         s = summarize_run(run)
         n = str(s["finished"]) + (f", {s['failed']} failed" if s["failed"] else "")
         if not s["finished"]:
-            rows.append((name, n, "-", "-", "-", "-", "not reached"))
+            rows.append((name, n, "-", "-", "-", "-", "missed"))
             continue
         accuracy, plain, seconds = s["accuracy"], s["plain_accuracy"], s["seconds"]
         target = "-"
         if s["target"] is not None:
-            target = f"{s['target']:.2%} {'reached' if s['target_reached'] else 'not reached'}"
+            target = f"{s['target'] * 100:.6g}% {'reached' if s['target_reached'] else 'missed'}"
         rows.append(
             (
                 name,

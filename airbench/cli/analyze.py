@@ -24,6 +24,7 @@ from airbench.errors import AirbenchError, nearest
 from airbench.recipe import LoadedRecipe
 from airbench.recipe.shipped import find_shipped, shipped_recipes
 from airbench.runs import RunRecord, find_runs, read_run
+from airbench.screen import say
 
 if TYPE_CHECKING:
     from airbench.analysis.reruns import Rerun
@@ -214,7 +215,7 @@ def _verify(options: argparse.Namespace) -> int:
 
         reruns = rerun_trials(run, options.rerun, data=options.data, device=options.device)
     verdict = verify(run, target, reruns)
-    print("\n".join(verdict_lines(verdict)))
+    say(*verdict_lines(verdict))
     return 0 if verdict.is_record else 1
 
 
@@ -232,7 +233,7 @@ def _compare(options: argparse.Namespace) -> int:
     for line in warnings(runs):
         print(line, file=sys.stderr)
     for comparison in comparisons:
-        print("\n".join(comparison_lines(comparison)))
+        say(*comparison_lines(comparison))
     return 0
 
 
@@ -259,7 +260,7 @@ def _power(options: argparse.Namespace) -> int:
         n = trials_needed(options.difference, options.std, options.power, options.alpha)
     except ValueError as error:
         raise AirbenchError(str(error)) from None
-    print(
+    say(
         f"{n} trials of each recipe detect a true difference of {options.difference:.3%} with probability "
         f"{options.power:.0%} (std {options.std:.3%}, two-sided Welch's t-test, alpha {options.alpha:g})"
     )
@@ -286,7 +287,7 @@ def _time_to_target(options: argparse.Namespace) -> int:
     if runs is None:
         runs = _train(options, recipes, options.seed)
     found = collect_lengths(runs)
-    print("\n".join([*crossing_lines(found, target, time_to_target(found, target)), *pooling_note(runs)]))
+    say(*crossing_lines(found, target, time_to_target(found, target)), *pooling_note(runs))
     return 0
 
 
@@ -298,7 +299,7 @@ def _variance(options: argparse.Namespace) -> int:
     if runs is None:
         runs = _train_variance(options, STREAMS)
     failed = sum(len(run.failed) for run in runs if fixed_stream(run) is None)
-    print("\n".join([*variance_lines(*variance_sources(runs), failed), *pooling_note(runs)]))
+    say(*variance_lines(*variance_sources(runs), failed), *pooling_note(runs))
     return 0
 
 

@@ -35,7 +35,7 @@ _TABLE = {
     "seconds": "median of the final seconds",
     "target": "what the recipe aims at; reached if the mean is no lower",
 }
-_AGAINST = "difference of the means; an interval with 0 inside leaves open which is higher"
+_DIFFERENCE = "difference of the means; an interval with 0 inside leaves open which is higher"
 _UNTOLD = "  These trials cannot tell which is more accurate; n is the number of trials of each."
 
 
@@ -64,11 +64,11 @@ def first_sentence(description: str) -> str:
 
 def result_lines(runs: "Sequence[RunRecord]", *, explain: bool) -> list[str]:
     """Return the result of two runs in a sentence; with ``explain``, also how to read the rest, and what to do next."""
-    from airbench.analysis.compare import against_first, compare_runs
+    from airbench.analysis.compare import compare_runs, lines_against_first
 
-    column = against_first(runs)
-    lines = _legend(column) if explain else []
-    if len(runs) == 2 and column and all(run.finished for run in runs):
+    compared = bool(lines_against_first(runs))
+    lines = _legend(compared=compared) if explain else []
+    if len(runs) == 2 and compared and all(run.finished for run in runs):
         try:
             verdict = compare_runs(runs)[0].verdict
         except AirbenchError as reason:  # training is finished, whatever can be said of it
@@ -79,8 +79,8 @@ def result_lines(runs: "Sequence[RunRecord]", *, explain: bool) -> list[str]:
     return [*lines, *(_next(runs) if explain else ())]
 
 
-def _legend(column: Sequence[str]) -> list[str]:
-    table = {**_TABLE, column[0].partition(" (")[0]: _AGAINST} if column else _TABLE
+def _legend(*, compared: bool) -> list[str]:
+    table = {**_TABLE, "difference": _DIFFERENCE} if compared else _TABLE
     width = max(map(len, (*_ROWS, *table)))
     return [
         "",

@@ -23,6 +23,7 @@ from airbench.cli.recipes import read_recipes
 from airbench.errors import AirbenchError
 from airbench.recipe import dump_recipe
 from airbench.runs import SUMMARY
+from airbench.screen import say
 
 if TYPE_CHECKING:
     from airbench.runs import RunRecord
@@ -130,8 +131,7 @@ def _resume(runs: list[Path], options: argparse.Namespace) -> int:
 def _say(lines: Sequence[str]) -> None:
     """Print lines. That the reader is gone (``… | head``) changes nothing: what was trained is in the run folders."""
     try:
-        for line in lines:
-            print(line, flush=True)
+        say(*lines)
     except OSError:
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from airbench.analysis.compare import against_first
+from airbench.analysis.compare import lines_against_first
 from airbench.analysis.summary import arithmetic_lines, summarize_run, summary_rows, table
 from airbench.data.dataset import Dataset
 from airbench.errors import AirbenchError, RecipeError
@@ -170,10 +170,7 @@ class Experiment:
     def _say_summary(self, records: Sequence[RunRecord]) -> None:
         say = self.terminal.say
         say()
-        rows, column = summary_rows(records), against_first(records)
-        if column:
-            rows = [(*row, cell) for row, cell in zip(rows, column, strict=True)]
-        for line in (*table(rows), *arithmetic_lines(records)):
+        for line in (*table(summary_rows(records)), *lines_against_first(records), *arithmetic_lines(records)):
             say(line)
         unfinished = " ".join(shlex.quote(str(record.path)) for record in records if record.missing)
         if unfinished:

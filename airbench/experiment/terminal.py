@@ -8,6 +8,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from airbench.experiment.jobs import TrialJob
+from airbench.screen import folded
 from airbench.training.callback import Callback
 from airbench.training.results import EpochRow, TrialResult
 
@@ -33,7 +34,7 @@ class Terminal:
         if self.bar is not None:
             self.bar.clear()
         try:
-            print(text, file=self.out, flush=True)
+            print(folded(text, self.out), file=self.out, flush=True)
         except OSError:  # the reader is gone (`… | head`), or the log's disk is full: training continues
             self.out = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
         if self.bar is not None:

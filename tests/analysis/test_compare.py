@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airbench.analysis.compare import against_first, compare_runs, comparison_lines, warnings
+from airbench.analysis.compare import compare_runs, comparison_lines, lines_against_first, warnings
 from airbench.analysis.report import write_report
 from airbench.analysis.statistics import paired, welch
 from airbench.errors import AirbenchError
@@ -173,11 +173,11 @@ def test_no_more_than_one_in_twenty_families_makes_a_false_claim(by_seed: bool, 
 
 
 @pytest.mark.usefixtures("without_planning")
-def test_the_column_against_the_first_makes_no_more_false_claims_than_that(template: RunRecord) -> None:
+def test_the_differences_from_the_first_make_no_more_false_claims_than_that(template: RunRecord) -> None:
     rng, false = np.random.default_rng(0), 0
     for _ in range(FAMILIES):
         runs = [run_of(template, str(i), rng.normal(0.94, 0.0015, 6)) for i in range(4)]
-        cells = [re.findall(r"[+-][\d.]+(?=%)", cell) for cell in against_first(runs)[2:]]
+        cells = [re.findall(r"[+-][\d.]+(?=%)", line) for line in lines_against_first(runs)[1:]]
         false += any(float(low) > 0 or float(high) < 0 for _, low, high in cells)
     assert false / FAMILIES <= MANY_FALSE
 
@@ -250,15 +250,16 @@ def test_a_run_named_twice_is_refused(tmp_path: Path) -> None:
             write_report(runs, "csv", tmp_path / "report.csv")
 
 
-def test_a_column_of_differences_to_the_first(tmp_path: Path) -> None:
-    runs = [fake_run(tmp_path / "a", A), fake_run(tmp_path / "b", B), fake_run(tmp_path / "c", [0.9])]
-    header, own, b, c = against_first(runs)
-    expected = welch(B, A, comparisons=2)
-    assert header.startswith("against a")
-    assert own == ""
-    assert b == f"{expected.difference:+.2%} ({expected.low:+.2%} to {expected.high:+.2%})"
-    assert c == f"{0.9 - np.mean(A):+.2%}"
-    assert against_first(runs[:1]) == []
+def test_lines_of_differences_from_the_first(tmp_path: Path) -> None:
+    names = ("airbench94_muon", "airbench94", "speedrun")
+    runs = [fake_run(tmp_path / n, v, recipe=n) for n, v in zip(names, (A, B, [0.9]), strict=True)]
+    for some, heading in ((runs[:2], "95% interval"), (runs, "95% intervals jointly")):
+        expected = welch(B, A, comparisons=len(some) - 1)
+        heading_line, first, *rest = lines_against_first(some)
+        assert heading_line == f"difference from airbench94_muon ({heading}):"
+        assert first == f"  airbench94  {expected.difference:+.2%} ({expected.low:+.2%} to {expected.high:+.2%})"
+    assert rest == [f"  speedrun    {0.9 - np.mean(A):+.2%}"]
+    assert lines_against_first(runs[:1]) == []
 
 
 def test_failures_belong_to_the_claim(tmp_path: Path) -> None:
