@@ -50,7 +50,7 @@ class Machine:
         self.use_gpu()
 
     def use_gpu(self) -> None:
-        """Do this but for the number of threads, which only what is being computed may change."""
+        """Do the same, except for the number of threads, which must not change while something else is computing."""
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device.index or 0)
             torch.backends.cudnn.conv.fp32_precision = self.fp32  # type: ignore[attr-defined]
@@ -131,11 +131,11 @@ def keep_freed_memory() -> bool:
     """
     if platform.libc_ver()[0] != "glibc":
         return False
-    m_trim_threshold, m_top_pad, m_mmap_threshold = -1, -2, -3
+    m_trim_threshold, m_top_pad, m_mmap_threshold, m_mmap_max = -1, -2, -3, -4
     largest = 2**31 - 1
     libc = ctypes.CDLL(None)
     results = [
-        libc.mallopt(m_mmap_threshold, largest),
+        libc.mallopt(m_mmap_threshold, largest) or libc.mallopt(m_mmap_max, 0),  # older ones allow 32 MiB at most
         libc.mallopt(m_trim_threshold, -1),  # never; 2 GiB would be exceeded by the free end of a large net's heap
         libc.mallopt(m_top_pad, 64 * 2**20),
     ]

@@ -46,8 +46,8 @@ def answered() -> Iterator[None]:
     for name in ENDING:
         with suppress(AttributeError, ValueError):  # not on this system, or not the main thread
             number = getattr(signal, name)
-            if number != signal.SIGINT or signal.getsignal(number) is signal.default_int_handler:
-                before[number] = signal.signal(number, answer)  # a shell's background jobs ignore Ctrl-C
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup, and in a shell's background jobs
+                before[number] = signal.signal(number, answer)
     try:
         yield
     finally:

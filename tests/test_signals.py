@@ -52,14 +52,15 @@ def test_a_second_signal_is_ignored_for_a_while_and_then_counts(monkeypatch: pyt
             signal.raise_signal(signal.SIGTERM)
 
 
-def test_ctrl_c_that_was_ignored_before_is_still_ignored() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_was_ignored_before_is_still_ignored(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.SIG_IGN)  # nohup does so with SIGHUP, a shell's background with SIGINT
     try:
         with signals.answered():
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
             signals.raise_if_interrupted()
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -45,7 +45,7 @@ class Dataset:
     std: tuple[float, ...]
     source: str
     held_out: int = 0
-    """So many training images stand in for the test images."""
+    """How many training images stand in for the test images."""
 
     @property
     def side(self) -> int:

@@ -54,6 +54,8 @@ def examine(worker: Worker, recipe: Recipe, *, measure: bool) -> Examined:
     """Set up ``recipe`` here. ``measure`` adds FLOP and peak rates. Raises AirbenchError."""
     setup, dataset = worker.setup(recipe), worker.dataset(recipe)
     lines = [f"{recipe.name}: {setup.machine}; {setup.plan.describe()}"]
+    if recipe.train.selection is not None and not setup.plan.selects():
+        lines.append("  train.selection drops no image: so short a training ends before it begins")
     if setup.machine.device.type == "cuda":
         lines.append(f"  steps are {setup.execution}")
     lines += [f"  {line}" for line in describe(setup.groups)]

@@ -262,6 +262,14 @@ def resume_experiment(
         return experiment.train([run for run, _ in prepared])
 
 
+def _begun_anew(experiment: Experiment, record: RunRecord, loaded: LoadedRecipe, folder: RunFolder) -> dict[str, Any]:
+    """Return the ``run.json`` of a run none of whose trials was trained, as if it began here and now."""
+    facts, difference = experiment.facts(loaded, record.planned or 0, record.facts["seed"], measure=True)
+    folder.write_source_diff(difference)
+    kept = ("format", "started", "recipe_sha256")
+    return {**{key: record.facts[key] for key in kept if key in record.facts}, **facts}
+
+
 def _reopened(
     experiment: Experiment, record: RunRecord, folder: RunFolder, data: str | None, force: bool
 ) -> tuple[Run, dict[str, Any]]:
@@ -273,6 +281,8 @@ def _reopened(
     seed: int = record.facts["seed"]
     if not record.missing:
         return Run(loaded, folder, seed, ()), record.facts
+    if not record.trials and not record.edits:  # nothing that another code or machine could be mixed with
+        return Run(loaded, folder, seed, tuple(record.missing)), _begun_anew(experiment, record, loaded, folder)
     now, _ = experiment.facts(loaded, record.planned or 0, seed, measure=False)
     changed = what_changed(record.facts, now, elsewhere="ray" in now)
     changed = [*record.edits, *changed]

@@ -99,4 +99,4 @@ def call(name: str, like: Tensor, *values: Tensor | int | None) -> int:
 
 def empty_images(shape: torch.Size, dtype: torch.dtype) -> Tensor:
     """Allocate images ``(N, C, H, W)``, channels-last."""
-    return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
+    return torch.empty(shape, dtype=dtype, device="cpu", memory_format=torch.channels_last)

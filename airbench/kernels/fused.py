@@ -23,6 +23,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 """Activations by name, in the order of their numbers in the kernels."""
 
+_HOST: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
+"""What the kernels take, whatever PyTorch's defaults are."""
+
 _NUMBERS = {name: number for number, name in enumerate(ACTIVATIONS)}
 
 
@@ -82,7 +85,7 @@ def _flat_sizes(x: Tensor) -> tuple[int, int, int, int]:
 def _zero_and_one(x: Tensor) -> Tensor:
     """Mean, scale and bias that leave every channel unchanged."""
     *_, channels = _flat_sizes(x)
-    return torch.stack([torch.zeros(channels), torch.ones(channels)])
+    return torch.stack([torch.zeros(channels, **_HOST), torch.ones(channels, **_HOST)])
 
 
 class _NormActivate(torch.autograd.Function):
@@ -94,7 +97,7 @@ class _NormActivate(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         shape = x.shape
         which = None
-        mean, variance = torch.empty(2, shape[1])
+        mean, variance = torch.empty(2, shape[1], **_HOST)
         pooled = empty_images(pooled_shape(shape), x.dtype) if pool else x
         if pool:
             which = empty_images(pooled.shape, torch.uint8)
@@ -112,7 +115,7 @@ class _NormActivate(torch.autograd.Function):
         n, channels, height, width = x.shape
         dy = dy.contiguous(memory_format=torch.channels_last)
         scale, bias = (weight * rstd).contiguous(), bias.float().contiguous()
-        sums = torch.empty(2, channels, dtype=torch.float64)
+        sums = torch.empty(2, channels, dtype=torch.float64, device="cpu")
         call(
             "gradient_sums", x, _NUMBERS[ctx.activation], x, dy, n, height * width, channels, mean, scale, bias, sums
         )  # fmt: skip

@@ -79,7 +79,7 @@ struct Gradient {
     }
 };
 
-// Calls work(W()) for the loops of this machine's processor, if it has such; W() stands for its type.
+// Calls work(W()) for the loops of this machine's processor, if it has any; W() stands for its type.
 template <int M, class Work>
 void for_tile(bool half, Work work) {
 #ifdef SEVERAL_PROCESSORS

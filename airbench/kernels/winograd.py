@@ -76,7 +76,7 @@ def input_gradient(dy: Tensor, weight: Tensor, tile: int) -> Tensor:
 def weight_gradient(x: Tensor, dy: Tensor, tile: int) -> Tensor:
     """Compute the float32 weight gradient ``(out, in, 3, 3)`` from images ``(N, in, H, W)`` and output gradient."""
     n, inputs, height, width = x.shape
-    gradient = torch.empty(3, 3, inputs, dy.shape[1])
+    gradient = torch.empty(3, 3, inputs, dy.shape[1], dtype=torch.float32, device="cpu")
     scratch = _scratch(x, dy.shape[1], tile, gradient=True)
     call("winograd_gradient", x, tile, x, dy, gradient, n, height, width, inputs, dy.shape[1], scratch)
     return gradient.permute(3, 2, 0, 1)
@@ -89,4 +89,4 @@ def _bytes(x: Tensor, out_channels: int, tile: int, gradient: bool) -> int:
 def _scratch(x: Tensor, out_channels: int, tile: int, gradient: bool) -> Tensor:
     size = _bytes(x, out_channels, tile, gradient)
     assert size > 0, f"there are no kernels for tiles of {tile}, or for {x.dtype}"
-    return torch.empty(size, dtype=torch.uint8)
+    return torch.empty(size, dtype=torch.uint8, device="cpu")

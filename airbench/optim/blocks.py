@@ -33,7 +33,7 @@ def check_split(group: str, split: int, names: Sequence[str], params: Sequence[T
         rows = num_rows(p, flatten)
         if rows % split:
             raise RecipeError(
-                f"optimizers.{group}.orthogonalize.split = {split}: {name} has {rows} rows, which do not make so many "
-                "equal blocks; give a divisor, or assign it to another group"
+                f"optimizers.{group}.orthogonalize.split = {split}: {name} has {rows} rows, which cannot be split into "
+                "that many equal blocks; give a divisor, or assign it to another group"
             )
     return split

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from functools import cache
-from math import ceil
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from airbench.optim.decay import add, decay, limit_norms
 from airbench.optim.groups import OptimizerContext, ParamGroup
 from airbench.optim.orthogonalize import Orthogonalizer, inverse_sqrt
 from airbench.recipe import optimizers as schema
+from airbench.recipe.rounding import rounded_up
 
 
 class Dion(GroupwiseOptimizer):
@@ -78,7 +78,7 @@ class Dion(GroupwiseOptimizer):
     def _step_alike(self, group: dict[str, Any], params: list[Tensor]) -> None:
         """Take a step for parameters whose matrices ``(m, n)`` have the same shape, in batched products."""
         lr, (m, n) = group["lr"], params[0].flatten(1).shape
-        rank = ceil(group["rank_fraction"] * min(m, n))
+        rank = rounded_up(group["rank_fraction"] * min(m, n))
         states = [self._state(p, rank) for p in params]
         buffers, factors = ([state[key] for state in states] for key in ("momentum_buffer", "right_factor"))
         gradients = [p.grad for p in params if p.grad is not None]

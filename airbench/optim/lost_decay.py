@@ -17,6 +17,13 @@ def vanishes(share: float, dtype: torch.dtype) -> bool:
     return 0 < share < torch.finfo(dtype).eps / 4
 
 
+def _fewest_inputs(group: ParamGroup) -> int:
+    """Return what ``adjust_lr: fan_in`` divides the group's learning rate by, at least; 1 without it."""
+    if getattr(group.config, "adjust_lr", None) != "fan_in":
+        return 1
+    return min(p[0].numel() if p.ndim > 1 else 1 for p in group.params)
+
+
 def lost_decay(groups: Sequence[ParamGroup], total_steps: int, per_epoch: float) -> list[str]:
     """Return a line for each group whose decoupled weight decay is lost to rounding in most of its steps."""
     lines = []
@@ -26,7 +33,8 @@ def lost_decay(groups: Sequence[ParamGroup], total_steps: int, per_epoch: float)
             continue
         dtype = max(half, key=lambda dtype: torch.finfo(dtype).eps)
         schedule = group.config.schedule
-        shares = [group.config.decay_share() * schedule.factor(s, total_steps, per_epoch) for s in range(total_steps)]
+        share = group.config.decay_share() / _fewest_inputs(group)
+        shares = [share * schedule.factor(s, total_steps, per_epoch) for s in range(total_steps)]
         lost, decaying = sum(vanishes(share, dtype) for share in shares), sum(share > 0 for share in shares)
         if 2 * lost > decaying:
             where = f"{str(dtype).removeprefix('torch.')} in {lost} of {total_steps} steps"

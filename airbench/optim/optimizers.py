@@ -54,6 +54,7 @@ class Optimizers:
         self.trained = [self._build(group, batch_size) for group in groups]
         if captured:
             self._put_rates_on_device()
+        self._clear_gradients()  # of a step that was never finished, or of whoever made the net
 
     def _build(self, group: ParamGroup, batch_size: int) -> Trained:
         context = OptimizerContext(batch_size, group.params[0].dtype, self.captured)
@@ -115,6 +116,9 @@ class Optimizers:
         """Rescale the groups that are due, take one step of every optimizer, then clear the gradients."""
         for t in self.trained:
             self.step_group(t)
+        self._clear_gradients()
+
+    def _clear_gradients(self) -> None:
         for t in self.trained:
             for p in t.group.params:
                 p.grad = None
@@ -148,7 +152,8 @@ class Optimizers:
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Reset all optimizer state in place; the weights are unchanged."""
+        """Reset all optimizer state in place, and clear the gradients; the weights are unchanged."""
+        self._clear_gradients()
         for t in self.trained:
             for state in t.optimizer.state.values():
                 for value in state.values():

@@ -119,7 +119,7 @@ def build(config: schema.Scion, group: ParamGroup, context: OptimizerContext) ->
     vectors = [name for name, p in zip(group.param_names, group.params, strict=True) if p.ndim < 2]
     if config.norm == "spectral" and vectors:
         raise RecipeError(
-            f"optimizers.{group.name}.norm = spectral: {', '.join(vectors)} is no matrix; use auto, rms or sign"
+            f"optimizers.{group.name}.norm = spectral: not a matrix: {', '.join(vectors)}; use auto, rms or sign"
         )
     if config.orthogonalize.split > 1:
         raise RecipeError(

@@ -81,8 +81,7 @@ class RecordedLoss(SelectionConfig):
     """This kind of selection."""
 
     drop: Annotated[float, Field(gt=0, lt=1)] = 0.25
-    """Fraction of each batch that is dropped. If the batch has not more easy images than that, they are drawn from
-    all."""
+    """Fraction of each batch that is dropped. If no more of the batch than that is easy, they are drawn from all."""
 
     start: Epochs = 2.0
     """Epochs before the first image is dropped."""

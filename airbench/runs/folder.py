@@ -30,6 +30,7 @@ class RunFolder:
         now = datetime.now(UTC)
         try:
             folder = cls(new_folder(root, f"{now:%Y%m%d-%H%M%S}-{recipe.name}"))
+            (folder.path / TRIALS).touch()  # first, so that what is interrupted here can be resumed
         except OSError as error:
             raise RunFolderError(
                 f"{root}: cannot create a run folder there ({error.strerror}); choose another place with --out"
@@ -37,34 +38,20 @@ class RunFolder:
         folder.write(RECIPE, dump_recipe(recipe))
         start = {"format": FORMAT, "started": now.isoformat(timespec="seconds")}
         folder.write_json(RUN, {**start, "recipe_sha256": sha256(folder.path / RECIPE), **facts})
-        if source_diff:
-            folder.write("source.diff", source_diff + "\n")
-        (folder.path / TRIALS).touch()
+        folder.write_source_diff(source_diff)
         return folder
+
+    def write_source_diff(self, difference: str) -> None:
+        """Write what differed from the commit; no file where nothing did. Raises RunFolderError."""
+        if difference:
+            self.write("source.diff", difference + "\n")
+        else:
+            (self.path / "source.diff").unlink(missing_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Lock the folder against other training processes. Raises RunFolderError if one has locked it already."""
-        try:
-            file = open(self.path / TRIALS, "rb+")  # noqa: SIM115 - closed below; held open for the lock
-        except OSError as error:
-            raise RunFolderError(f"{self.path}: not writable ({error.strerror})") from None
-        with file:
-            try:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except ImportError:  # not available on this system
-                pass
-            except OSError as error:
-                if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                    raise RunFolderError(f"{self.path}: another process is training this run") from None
-                with suppress(OSError, ValueError):
-                    print(
-                        f"airbench: {self.path}: this file system has no locks ({error.strerror}); "
-                        "do not resume the run while it is being trained",
-                        file=sys.stderr,
-                    )
+        with locked(self.path / TRIALS, "run"):
             yield
 
     def drop_half_line(self) -> None:
@@ -128,6 +115,36 @@ class RunFolder:
             raise RunFolderError(
                 f"{self.path / name}: cannot be written ({error.strerror}); finished trials are safe in {TRIALS}"
             ) from None
+
+
+@contextmanager
+def locked(file: Path, what: str) -> Iterator[None]:
+    """Lock ``file``, which stands for the folder of a run or a sweep (``what``), against other training processes.
+
+    Raises RunFolderError if one has locked it already.
+    """
+    path = file.parent
+    try:
+        stream = open(file, "rb+")  # noqa: SIM115 - closed below; held open for the lock
+    except OSError as error:
+        raise RunFolderError(f"{path}: not writable ({error.strerror})") from None
+    with stream:
+        try:
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # not available on this system
+            pass
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise RunFolderError(f"{path}: another process is training this {what}") from None
+            with suppress(OSError, ValueError):
+                print(
+                    f"airbench: {path}: this file system has no locks ({error.strerror}); "
+                    f"do not resume the {what} while it is being trained",
+                    file=sys.stderr,
+                )
+        yield
 
 
 def _last_line(file: Path) -> bytes:

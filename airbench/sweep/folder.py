@@ -129,7 +129,7 @@ def is_sweep_folder(path: Path) -> bool:
 def find_sweep_folders(root: Path) -> list[Path]:
     """Return the folders of sweeps and telescopes below ``root``, newest first by name, none inside another."""
     found = []
-    for place, subfolders, _ in os.walk(root):
+    for place, subfolders, _ in os.walk(root, followlinks=True):
         if is_sweep_folder(Path(place)):
             found.append(Path(place))
             subfolders.clear()

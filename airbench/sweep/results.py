@@ -15,7 +15,7 @@ from airbench.sweep.axes import label, overrides
 from airbench.sweep.effects import Effects, effect_lines, effects
 from airbench.sweep.folder import AGAIN, BEST, RECIPE, Sweep
 from airbench.sweep.tpe import importance
-from airbench.sweep.trained import Cost, accuracies, best, cost, failures, mean_accuracy, measured
+from airbench.sweep.trained import Cost, accuracies, best, cost, failures, finished, mean_accuracy, measured
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ def outcome_of(sweep: Sweep, before: Sequence[Sweep] = ()) -> Outcome:
 
     Raises AirbenchError if not all settings were trained.
     """
-    order, runs, fresh = best(sweep, len(sweep.settings)), sweep.runs(), sweep.runs(AGAIN)
-    if any(run.missing for run in (*runs.values(), *fresh.values())):
+    if not finished(sweep):
         raise AirbenchError(f"{sweep.path}: not finished; airbench sweep --resume {sweep.path}")
+    order, runs, fresh = best(sweep, len(sweep.settings)), sweep.runs(), sweep.runs(AGAIN)
     refused, jointly = sweep.refused(), len(fresh)
     interval = "95% interval, jointly" if jointly > 1 else "95% interval"
     rows: list[tuple[str, ...]] = [("setting", "accuracy in the search", "with fresh seeds", interval)]
@@ -134,8 +134,8 @@ def _verdict(sweep: Sweep, first: int, order: Sequence[int], fresh: dict[int, Ru
     lines = []
     if first not in fresh:
         lines.append(
-            f"the best of several noisy means ({len(order)}) flatters itself: train it again with fresh seeds before "
-            "believing it"
+            f"its mean is biased upwards, since it was chosen as the highest of {len(order)}: train it again with "
+            "fresh seeds before believing it"
         )
     elif failures(fresh[first]):
         lines.append(f"of its fresh trials {failures(fresh[first])}, so it is compared with no other")

@@ -3,15 +3,23 @@
 from dataclasses import replace
 
 from airbench.experiment.run import Options
-from airbench.sweep.folder import AGAIN, Sweep
+from airbench.runs.folder import locked
+from airbench.sweep import folder
+from airbench.sweep.folder import AGAIN, RECIPE, Sweep
 from airbench.sweep.trained import Say, best, refuse_mixture, train_settings
 
 
 def search(sweep: Sweep, say: Say, options: Options | None = None) -> Sweep:
     """Train what is missing of a sweep, and return it with all its settings.
 
-    It can be interrupted at any time and called again, with the same code and recipe. Raises AirbenchError if not.
+    It can be interrupted at any time and called again, with the same code and recipe. Raises AirbenchError if not, or
+    if another process is training it.
     """
+    with locked(sweep.path / RECIPE, "sweep"):
+        return _search(folder.read(sweep.path), say, options)
+
+
+def _search(sweep: Sweep, say: Say, options: Options | None) -> Sweep:
     refuse_mixture(sweep)
     options = replace(options or Options(), brief=True)  # one for all settings, so that images are loaded once
     if sweep.count is None:

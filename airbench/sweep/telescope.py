@@ -25,13 +25,14 @@ from airbench.recipe import LoadedRecipe, Recipe, load_recipe
 from airbench.recipe.load import with_overrides
 from airbench.recipe.source import parse_override, twice
 from airbench.runs.files import content
+from airbench.runs.folder import locked
 from airbench.sweep import folder
 from airbench.sweep.axes import Axis, ends, parse_axis, settings
 from airbench.sweep.folder import NO_ORIGINS, RECIPE, Origins, Sweep
 from airbench.sweep.optimum import Optimum, optimum
 from airbench.sweep.results import winner
 from airbench.sweep.search import search
-from airbench.sweep.trained import Say, accuracies, require_finished
+from airbench.sweep.trained import Say, accuracies, refuse_other_code, require_finished
 
 PLAN = folder.TELESCOPE
 
@@ -144,11 +145,18 @@ def plan_lines(telescope: Telescope, costs: Sequence[tuple[float, float]]) -> li
 
 def run(telescope: Telescope, say: Say, options: Options | None = None) -> list[Sweep]:
     """Search level by level what is missing. It can be interrupted at any time and called again."""
-    options = options or Options()
+    with locked(telescope.path / RECIPE, "telescope"):
+        return _run(telescope, say, options or Options())
+
+
+def _run(telescope: Telescope, say: Say, options: Options) -> list[Sweep]:
     levels: list[Sweep] = []
+    before = sum((telescope.level_path(level) / folder.PLAN).is_file() for level in range(len(telescope.values)))
     for level, value in enumerate(telescope.values):
         say(f"\nlevel {level + 1} of {len(telescope.values)}: {telescope.key}={value}")
         path = telescope.level_path(level)
+        if level == before and levels:
+            refuse_other_code(levels[-1])
         sweep = folder.read(path) if (path / folder.PLAN).is_file() else _new_level(telescope, level, levels)
         levels.append(search(sweep, say, options))
         require_finished(levels[-1])
@@ -249,7 +257,7 @@ def drift_text(axis: Axis, found: Sequence[Optimum]) -> str:
     unit = " octaves" if axis.log else ""
     if found[0].at_end or found[-1].at_end:
         return f"may move or not ({move:+.2f}{unit}): an optimum or its interval touches the end of the values tried"
-    said = "moves" if low > 0 or high < 0 else "moves by no more than the trials' noise:"
+    said = "moves" if low > 0 or high < 0 else "is not shown to move:"
     return f"{said} {move:+.2f}{unit} ({low:+.2f} to {high:+.2f}) from the first level to the last"
 
 

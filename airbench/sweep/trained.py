@@ -51,12 +51,13 @@ def refuse_mixture(sweep: Sweep) -> None:
 
     A sweep that lacks nothing may be read by any code.
     """
-    begun = {part: sweep.runs(part) for part in (SEARCH, AGAIN)}
-    total = sweep.count or len(sweep.settings)
-    wanted = {SEARCH: total - len(sweep.refused()), AGAIN: min(sweep.top, total) if sweep.again else 0}
-    if all(len(begun[part]) >= wanted[part] and not any(r.missing for r in begun[part].values()) for part in begun):
-        return
-    runs = [(number, run) for part in begun.values() for number, run in part.items()]
+    if not finished(sweep):
+        refuse_other_code(sweep)
+
+
+def refuse_other_code(sweep: Sweep) -> None:
+    """Raise AirbenchError if a setting of a sweep was trained by other code, or from another recipe, than there is."""
+    runs = [(number, run) for part in (SEARCH, AGAIN) for number, run in sweep.runs(part).items() if run.trials]
     source = describe_source()[0] if runs else {}
     for number, run in sorted(runs, key=lambda pair: pair[0]):
         what = f"{sweep.path}: setting {number + 1} was trained"
@@ -66,6 +67,14 @@ def refuse_mixture(sweep: Sweep) -> None:
             raise AirbenchError(f"{what} from another {RECIPE} than there is now; undo the change, or {remedy}")
         if any(run.fact("source", name) != source.get(name) for name in ("sha256", "plugins")):
             raise AirbenchError(f"{what} by other code, or plugins, than there are now; go back, or {remedy}")
+
+
+def finished(sweep: Sweep) -> bool:
+    """Return whether all trials of a sweep were trained, in the search and again."""
+    total = (sweep.count or len(sweep.settings)) - len(sweep.refused())
+    wanted = {SEARCH: total, AGAIN: min(sweep.top, total) if sweep.again else 0}
+    begun = {part: sweep.runs(part) for part in wanted}
+    return all(len(begun[p]) >= wanted[p] and not any(r.missing for r in begun[p].values()) for p in wanted)
 
 
 def _begin(sweep: Sweep, numbers: Sequence[int], say: Say, options: Options, part: str) -> None:
@@ -122,7 +131,7 @@ def best(sweep: Sweep, count: int) -> list[int]:
         if not values and number not in refused:
             raise AirbenchError(f"{sweep.path}: setting {number + 1} was not trained; airbench sweep --resume")
         means[number] = mean_accuracy(values)
-    return sorted(means, key=lambda number: -means[number])[:count]
+    return sorted(means, key=lambda number: (number in refused, -means[number]))[:count]
 
 
 def require_finished(sweep: Sweep) -> None:

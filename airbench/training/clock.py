@@ -1,8 +1,8 @@
 """The clock: the harness times every recipe in the same way.
 
-Timed: whitening, normalisation and augmentation, every training step, the final evaluation with test-time
-augmentation. Not timed: reading data and moving it to the device, initialisation, building optimizers, compilation
-and warm-up, evaluation after each epoch.
+Timed: whitening, normalisation and augmentation, every training step, selection of examples, averaging of weights, the
+final evaluation with test-time augmentation. Not timed: reading data and moving it to the device, initialisation,
+building optimizers, compilation and warm-up, evaluation after each epoch.
 """
 
 import time
@@ -11,7 +11,8 @@ from types import TracebackType
 import torch
 
 TIMED = (
-    "whitening statistics", "normalisation and augmentation", "training steps",
+    "whitening statistics", "normalisation and augmentation", "training steps", "selection of examples",
+    "averaging of weights",
     "final evaluation with test-time augmentation",
 )  # fmt: skip
 """What the clock includes, recorded in ``run.json``."""

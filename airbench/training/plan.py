@@ -72,6 +72,10 @@ class Plan:
             steps[kind] += end - start
         return dict(steps)
 
+    def selects(self) -> bool:
+        """Return whether any step trains on fewer images than its batch has."""
+        return any(kind.rows < self.train.batch_size for kind in self.steps_by_kind())
+
     def describe(self) -> str:
         """Return the plan in words: ``86 steps of 1024 images, at 24×24; 86 steps of 1024 images``."""
         train, parts = self.train, []

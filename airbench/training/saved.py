@@ -42,8 +42,10 @@ class TrainedNet:
         fit.
         """
         array = pixels(images, "images")
-        if array.shape[1:] != (self.shape.side, self.shape.side, self.shape.channels):
-            raise DataError(f"images are {array.shape[1:]}; this net takes {self.shape.side}×{self.shape.side} pixels")
+        wanted = (self.shape.side, self.shape.side, self.shape.channels)
+        if array.shape[1:] != wanted:
+            given = "×".join(map(str, array.shape[1:]))
+            raise DataError(f"images are {given}; this net takes {'×'.join(map(str, wanted))}: convert them first")
         evaluate = self.recipe.evaluate if tta else self.recipe.evaluate.without_tta()
         device = self.machine.device
         mean, std = torch.tensor(self.mean, device=device), torch.tensor(self.std, device=device)

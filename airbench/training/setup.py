@@ -50,7 +50,9 @@ class TrialSetup:
         self.test = to_device(dataset.test, dataset, machine.device)
         batch = recipe.train.batch_size
         if batch > len(self.train):
-            raise RecipeError(f"train.batch_size = {batch}: there are only {len(self.train)} training images")
+            raise RecipeError(
+                f"train.batch_size = {batch}: there are only {len(self.train)} training images; give no more"
+            )
         self.steps_per_epoch = recipe.train.steps_per_epoch(len(self.train))
         self.total_steps = recipe.train.total_steps(len(self.train))
         check_lookahead(recipe.lookahead, self.fewest_steps, self.total_steps)
@@ -95,7 +97,9 @@ class TrialSetup:
             if side == self.shape.side:
                 continue
             if side > self.shape.side:
-                raise RecipeError(f"train.resolution: side {side} is larger than that of the images, {self.shape.side}")
+                raise RecipeError(
+                    f"train.resolution: side {side} is larger than that of the images, {self.shape.side}; leave it out"
+                )
             try:
                 forward_on_meta(self.recipe, self.shape, side)
             except (RuntimeError, RecipeError):
@@ -144,7 +148,7 @@ class TrialSetup:
 
     @property
     def fewest_steps(self) -> int:
-        """The number of steps that a trial has at least."""
+        """The minimum number of steps of a trial."""
         return self.total_steps if self.recipe.train.round_steps == "up" else max(1, self.total_steps - 1)
 
     def last_step(self, seeds: TrialSeeds) -> int:
@@ -221,7 +225,7 @@ def training_images(recipe: Recipe, dataset: Dataset, machine: Machine) -> Devic
     """Move the training images of ``recipe`` to the device: all, the first few, or a subset."""
     wanted, there = recipe.data.train_images, len(dataset.train)
     if wanted is not None and wanted > there:
-        raise RecipeError(f"data.train_images = {wanted}: {dataset.source} has {there} training images")
+        raise RecipeError(f"data.train_images = {wanted}: {dataset.source} has {there} training images; give no more")
     if recipe.data.subset is None:
         return to_device(dataset.train, dataset, machine.device, wanted)
     chosen = read_subset(recipe.data.subset, there)

@@ -19,7 +19,7 @@ class Spread:
 
     @classmethod
     def of(cls, seconds: list[float]) -> "Spread":
-        """Summarize one or more measurements."""
+        """Summarise one or more measurements."""
         return cls(statistics.median(seconds), min(seconds), max(seconds))
 
 

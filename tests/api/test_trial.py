@@ -341,7 +341,7 @@ def test_images_of_another_kind_are_not_classified_silently(run: Path, few_shape
     assert torch.equal(net.logits(images.transpose(0, 3, 1, 2)), net.logits(images))
     with pytest.raises(DataError, match="give uint8"):
         net.logits(images / 255)
-    with pytest.raises(DataError, match="this net takes 32×32 pixels"):
+    with pytest.raises(DataError, match="this net takes 32×32×3"):
         net.logits(images[:, :16, :16])
 
 

@@ -85,7 +85,7 @@ def test_a_binary_file_cut_short_or_with_a_wrong_label(tmp_path: Path) -> None:
     file = root / "data_batch_4.bin"
     content = file.read_bytes()
     file.write_bytes(content[:-1])
-    assert "data_batch_4.bin: its 30,729 bytes are no whole number of images of 3073" in error_of(root)
+    assert "data_batch_4.bin: 30,729 bytes is not a whole number of 3,073-byte images" in error_of(root)
     file.write_bytes(b"\x0a" + content[1:])
     assert "data_batch_4.bin: labels must lie in 0..9" in error_of(root)
     file.unlink()

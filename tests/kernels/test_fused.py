@@ -1,5 +1,6 @@
 """The compiled kernels and PyTorch's own operations compute the same."""
 
+import math
 import shutil
 import sys
 
@@ -12,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from airbench.kernels import kernels
 from airbench.kernels.fused import ACTIVATIONS
-from airbench.net.layers import Activation, NormActivation
+from airbench.net.layers import Activation, Conv3x3, NormActivation
 
 built = pytest.mark.skipif(kernels() is None, reason="the kernels were not built at installation")
 
@@ -36,7 +37,8 @@ def run(layer: torch.nn.Module, x: Tensor) -> list[Tensor]:
     x = x.clone().requires_grad_()
     y = layer(x)
     torch.manual_seed(0)
-    y.backward(torch.randn(y.shape).bfloat16().to(y.dtype).contiguous(memory_format=torch.channels_last))
+    dy = torch.randn(y.shape, dtype=torch.float32).bfloat16().to(y.dtype)
+    y.backward(dy.contiguous(memory_format=torch.channels_last))
     layer.eval()
     with torch.no_grad():
         again = layer(x)
@@ -185,3 +187,36 @@ def test_what_the_kernels_do_not_know_goes_the_slow_way() -> None:
     one = images((1, 8, 2, 2))
     with pytest.raises(ValueError, match="more than 1 value per channel"):
         layer(one)
+
+
+def three_layers() -> list[torch.nn.Module]:
+    conv = Conv3x3(16, 24, fused=True, winograd=3)
+    torch.nn.init.dirac_(conv.weight)
+    return [norm(16, "gelu", True, fused=True), Activation("silu"), conv]
+
+
+@built
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_kernels_do_not_depend_on_the_default_type(dtype: torch.dtype) -> None:
+    x = images((2, 16, 9, 9))
+    expected = [run(layer, x) for layer in three_layers()]
+    layers, before = three_layers(), torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        found = [run(layer, x) for layer in layers]
+    finally:
+        torch.set_default_dtype(before)
+    for ours, reference in zip(found, expected, strict=True):
+        for one, other in zip(ours, reference, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-6)
+
+
+@built
+@pytest.mark.usefixtures("processor")
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_infinities_are_what_pytorch_makes_of_them(name: str) -> None:
+    x = torch.tensor([-math.inf, -1.0, -0.0, 0.0, 1.0, math.inf]).repeat(32)[:, None].expand(-1, 16)
+    x = x.reshape(1, 16, 12, 16).contiguous(memory_format=torch.channels_last)
+    expected = ACTIVATIONS[name](x)
+    finite = expected.isfinite()  # PyTorch's GELU and SiLU of -inf are no numbers
+    torch.testing.assert_close(Activation(name)(x)[finite], expected[finite], atol=2e-5, rtol=1e-6)

@@ -173,3 +173,12 @@ def test_the_singular_values_of_every_update_are_one(decay: float, fraction: flo
         values = torch.linalg.svdvals((p.detach() - before) * (48 / 32) ** 0.5)[: round(32 * fraction)]
         assert values.max() < 1.1
         assert (values > 0.9).double().mean() >= (1 if exact else 0.8)  # the matrix products leave the faintest small
+
+
+@pytest.mark.parametrize(("fraction", "size", "rank"), [(0.07, 100, 7), (0.14, 50, 7), (0.55, 100, 55), (0.101, 10, 2)])
+def test_the_rank_is_the_fraction_rounded_up_but_for_the_last_bits(fraction: float, size: int, rank: int) -> None:
+    p = nn.Parameter(torch.randn(size, size + 1, generator=torch.Generator().manual_seed(0)))
+    dion = Dion([p], 0.1, 0.9, rank_fraction=fraction)
+    p.grad = torch.ones_like(p)
+    dion.step()
+    assert dion.state[p]["right_factor"].shape[-1] == rank

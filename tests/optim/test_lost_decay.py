@@ -9,6 +9,7 @@ from torch import nn
 from airbench.optim.decay import decay, decay_cautiously
 from airbench.optim.groups import route
 from airbench.optim.lost_decay import HALF, lost_decay, vanishes
+from airbench.optim.optimizers import Optimizers
 from airbench.recipe import load_recipe
 from airbench.recipe import optimizers as schema
 from airbench.recipe.schedules import Constant
@@ -69,6 +70,20 @@ def test_every_optimizer_whose_decay_is_lost_is_named(config: schema.Group, lost
     else:
         assert lines == []
     assert lost_decay(route(nn.Linear(4, 3, bias=False), {"all": config}), 10, 5) == []
+
+
+def test_the_share_of_decay_is_that_of_the_adjusted_rate() -> None:
+    net = nn.Linear(576, 8, bias=False).bfloat16()
+    settings = {"params": "*", "lr": 0.02, "weight_decay": 0.5, "schedule": FULL, "master_weights": False}
+    for adjust_lr, lost in (("none", False), ("fan_in", True)):
+        config = schema.AdamW.model_validate({**settings, "adjust_lr": adjust_lr})
+        assert bool(lost_decay(route(net, {"all": config}), 10, 5)) == lost
+        optimizers = Optimizers(route(net, {"all": config}), batch_size=4, total_steps=10, steps_per_epoch=5)
+        before = net.weight.detach().clone()
+        net.weight.grad = torch.zeros_like(net.weight)
+        optimizers.before_step(0)
+        optimizers.step()
+        assert torch.equal(net.weight, before) == lost
 
 
 def test_decay_that_is_lost_at_the_end_of_a_schedule_only_is_not_mentioned() -> None:

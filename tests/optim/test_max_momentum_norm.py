@@ -167,6 +167,7 @@ def test_sgd_without_momentum_is_limited_too() -> None:
     """Its buffer is the gradient, which Nesterov's form would step past."""
     config = schema.SGD(params="*", lr=1.0, momentum=0.0, max_momentum_norm=0.1)
     p = nn.Parameter(torch.zeros(4, 5))
+    made = Optimizers([ParamGroup("all", config, ("p",), (p,))], batch_size=1, total_steps=1, steps_per_epoch=1)
     p.grad = torch.randn(4, 5)
-    Optimizers([ParamGroup("all", config, ("p",), (p,))], batch_size=1, total_steps=1, steps_per_epoch=1).step()
+    made.step()
     assert p.detach().norm() == pytest.approx(0.1)

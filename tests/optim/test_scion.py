@@ -114,7 +114,7 @@ def test_the_spectral_norm_of_a_vector_is_refused() -> None:
     with pytest.raises(ValueError, match="two or more dimensions"):
         Scion([nn.Parameter(torch.zeros(3))], norm="spectral")
     (group,) = route(nn.Linear(2, 2), {"all": schema.Scion(params="*", lr=0.1, norm="spectral")})
-    with pytest.raises(RecipeError, match=r"optimizers\.all.norm = spectral: bias is no matrix"):
+    with pytest.raises(RecipeError, match=r"optimizers\.all.norm = spectral: not a matrix: bias"):
         build(group.config, group, OptimizerContext(4, torch.float32, False))  # type: ignore[arg-type]
 
 

@@ -100,9 +100,10 @@ def test_blocks_of_all_parameters_are_orthogonalised_in_one_call() -> None:
 def optimizers(split: int) -> Optimizers:
     config = schema.Muon(name="muon", params="*", lr=0.1, orthogonalize=NewtonSchulz(split=split))
     p = nn.Parameter(torch.randn(12, 4))
-    p.grad = torch.randn(12, 4)
     group = ParamGroup("maps", config, ("a.qkv.weight",), (p,))
-    return Optimizers([group], batch_size=1, total_steps=2, steps_per_epoch=1)
+    made = Optimizers([group], batch_size=1, total_steps=2, steps_per_epoch=1)
+    p.grad = torch.randn(12, 4)
+    return made
 
 
 def test_a_recipes_split_reaches_muon_and_the_spectra() -> None:

@@ -8,10 +8,11 @@ import pytest
 
 from airbench.cli import main
 from airbench.data.dataset import Dataset
-from airbench.errors import TrialError
+from airbench.errors import AirbenchError, TrialError
 from airbench.recipe import load_recipe
 from airbench.recipe.data import Data
 from airbench.runs import read_run
+from airbench.runs.folder import locked
 from airbench.sweep.folder import AGAIN, SEARCH, read
 from airbench.sweep.results import result_lines, winner
 from airbench.sweep.trained import accuracies, best
@@ -111,6 +112,53 @@ def test_a_finished_sweep_trains_nothing_more(command: list[str], tmp_path: Path
     before = sorted(str(path) for path in folder.rglob("*"))
     assert main(["sweep", "--resume", str(folder)]) == 0
     assert sorted(str(path) for path in folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_sweep_that_ended_before_its_last_fresh_trials_has_no_result(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], kept: int
+) -> None:
+    assert main(command) == 0
+    folder = folder_of(tmp_path)
+    for path in sorted((folder / AGAIN).iterdir())[kept:]:
+        shutil.rmtree(path)
+    capsys.readouterr()
+    with pytest.raises(AirbenchError, match="not finished; airbench sweep --resume"):
+        result_lines(read(folder))
+    assert main(["sweep", "--resume", str(folder)]) == 0
+    assert len(list((folder / AGAIN).iterdir())) == 2
+
+
+def test_one_process_at_a_time_trains_a_sweep(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command) == 0
+    folder = folder_of(tmp_path)
+    with locked(folder / "recipe.yaml", "sweep"):
+        assert main(["sweep", "--resume", str(folder)]) == 2
+    assert f"{folder}: another process is training this sweep" in capsys.readouterr().err
+
+
+def test_a_setting_without_a_trial_goes_on_with_other_packages(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("airbench.experiment.worker.run_trial", interrupted)
+        assert main(command) == 130
+    folder = folder_of(tmp_path)
+    (run,) = (folder / SEARCH).iterdir()
+    facts = json.loads((run / "run.json").read_text())
+    here = facts["environment"]["packages"]
+    (run / "run.json").write_text(json.dumps({**facts, "environment": {**facts["environment"], "packages": {}}}))
+    assert main(["sweep", "--resume", str(folder)]) == 0
+    record = read_run(run)
+    assert record.fact("environment", "packages") == here
+    assert record.problems == ()
+    assert "resumed" not in record.facts
+    assert len(record.finished) == 2
 
 
 def test_a_setting_that_fails_is_the_worst(few_shapes: Dataset, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch._dynamo
 from airbench.data.dataset import Dataset, make_dataset
 from airbench.device import Machine
 from airbench.errors import RecipeError, TrialError
+from airbench.optim.optimizers import Optimizers
 from airbench.training.callback import Callback
 from airbench.training.loop import guesses_at_most, run_trial
 from airbench.training.results import EpochRow, TrialResult, TrialSeeds
@@ -234,3 +235,21 @@ def test_weights_ruined_by_the_last_step_are_a_failure(
     monkeypatch.setattr(setup, "new_averages", ruin)
     with pytest.raises(TrialError, match="the weights are not finite after the last step"):
         run_trial(setup, TrialSeeds(0, 0, 0))
+
+
+def test_a_trial_that_failed_inside_a_step_leaves_no_gradient_to_the_next(
+    small_shapes: Dataset, cpu: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = TrialSetup(tiny().recipe, small_shapes, cpu)
+    _, expected = train(setup)
+
+    def exhausted(self: Optimizers) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Optimizers, "step", exhausted)
+        with pytest.raises(TrialError, match="out of memory"):
+            train(setup)
+    assert any(p.grad is not None for p in setup.net.parameters())
+    _, found = train(setup)
+    assert same(found, expected)

@@ -67,7 +67,7 @@ def _refuse_other_images(
 ) -> None:
     """Raise DataError if what lies there in another layout are other images: nobody said which of them are meant.
 
-    The same images in two layouts do no harm, and what is no whole data set does not count.
+    The same images in two layouts do no harm, and an incomplete data set does not count.
     """
     for read, file in zip(others, files[1:], strict=True):
         try:

@@ -65,7 +65,7 @@ class Layout:
     """A form in which people keep data sets."""
 
     describe: Callable[[DatasetSpec], str | None]
-    """How a copy of the data set looks like in this layout; None if there is none."""
+    """What a copy of the data set looks like in this layout; None if there is none."""
     find: Callable[[DatasetSpec, Sequence[str]], list[str]]
     """Those of a copy's files that belong to this layout; empty if it is not in this layout."""
     read: Callable[[Copy, list[str]], Contents]

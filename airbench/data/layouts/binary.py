@@ -39,7 +39,7 @@ def _read(copy: Copy, names: list[str]) -> Contents:
     before, pixels = official.binary_label_bytes, spec.channels * spec.side**2
     for name, content in copy.read(names, MAX_FILE):
         if not content or len(content) % (before + pixels):
-            raise copy.error(f"{name}: its {len(content):,} bytes are no whole number of images of {before + pixels}")
+            raise copy.error(f"{name}: {len(content):,} bytes is not a whole number of {before + pixels:,}-byte images")
         records = np.frombuffer(content, np.uint8).reshape(-1, before + pixels)
         images = records[:, before:].reshape(-1, spec.channels, spec.side, spec.side).transpose(0, 2, 3, 1)
         rows.add(splits[PurePosixPath(name).name], images, class_labels(copy, records[:, before - 1], name))

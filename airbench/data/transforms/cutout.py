@@ -34,7 +34,7 @@ class CutoutTransform(Transform):
 def in_rectangle(images: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Return whether a pixel of ``(B, C, H, W)`` lies in its image's rectangle: bool ``(B, 1, H, W)``.
 
-    ``low`` and ``high`` ``(B, 2)`` are the rectangle's first row and column, and those just behind its last.
+    ``low`` and ``high`` ``(B, 2)`` are the rectangle's first row and column, and those just past its last.
     """
     rows = torch.arange(images.shape[2], device=images.device)
     columns = torch.arange(images.shape[3], device=images.device)

@@ -22,7 +22,7 @@ class FlipTransform(Transform):
         self.last: Tensor | None = None
 
     def draw(self, n: int, generator: torch.Generator) -> Tensor | None:
-        """Draw a coin an image; with ``alternating`` only in the first epoch."""
+        """Flip a coin for each image; with ``alternating`` only in the first epoch."""
         if self.kind == "none":
             return None
         if self.kind == "random" or self.last is None:

@@ -82,9 +82,9 @@ def in_place_of(part: slice, thinned: Tensor, whole: Tensor) -> Tensor:
 def thin_out(easy: Tensor, chance: Tensor, rows: int) -> tuple[Tensor, Tensor]:
     """Keep ``rows`` of the B examples of each batch: those not ``easy`` ``(..., B)``, and a random part of the easy.
 
-    ``chance`` ``(..., B)`` are independent uniform random numbers. If a batch has not enough easy ones, those to be
-    dropped are drawn from all. Returns the examples kept and their weights, ``(..., rows)``: each example's expected
-    weight is 1.
+    ``chance`` ``(..., B)`` are independent uniform random numbers. If a batch does not have enough easy ones, those
+    to be dropped are drawn from all. Returns the examples kept and their weights, ``(..., rows)``: the expected weight
+    of each example is 1.
     """
     dropped = easy.shape[-1] - rows
     pool = easy | (easy.sum(-1, keepdim=True) <= dropped)
@@ -95,7 +95,7 @@ def thin_out(easy: Tensor, chance: Tensor, rows: int) -> tuple[Tensor, Tensor]:
 
 
 def build_recorded_loss(config: RecordedLoss, setup: TrialSetup) -> RecordedLossSelection:
-    """Build the selection for the trials of a setup. Raises RecipeError if it would drop nothing."""
+    """Build the selection for the trials of a setup. Raises RecipeError if a batch has nothing to drop."""
     size = setup.recipe.train.batch_size
     if config.dropped(size) == 0:
         raise RecipeError(
