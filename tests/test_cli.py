@@ -14,6 +14,7 @@ from airbench.errors import TrialError
 from airbench.runs import find_runs, read_run
 from airbench.training.setup import TrialSetup
 from airbench.training.warmup import warm_up
+from tests.analysis.fake_runs import fake_run
 from tests.conftest import CONFIGS, TINY
 
 ROOT = CONFIGS.parent
@@ -221,7 +222,7 @@ def test_time_to_target_and_variance_train_what_they_need(
 ) -> None:
     command = ["time-to-target", MUON, *TINY, "--epochs", "1,2", "--trials", "2", "--target", "0.99", "--out"]
     assert main([*command, str(tmp_path / "a")]) == 0
-    assert "not within 2 epochs" in capsys.readouterr().out
+    assert "does not reach 99.00% in 2 epochs" in capsys.readouterr().out
     assert len(list((tmp_path / "a").iterdir())) == 2
     assert main(["variance", MUON, *TINY, "train.epochs=1", "--trials", "2", "--out", str(tmp_path / "b")]) == 0
     out = capsys.readouterr().out
@@ -402,3 +403,53 @@ def test_a_process_without_memory_says_what_to_lower(gigabytes: float, tmp_path:
     assert done.stderr.splitlines()[-1].startswith("airbench: ")
     assert "out of memory: lower train.batch_size" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_recipes_that_differ_in_their_subset_are_compared(
+    few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, chosen in (("first", range(100)), ("second", range(100, 200))):
+        (tmp_path / f"{name}.txt").write_text("\n".join(map(str, chosen)))
+        (tmp_path / f"{name}.yaml").write_text(f"extends: {MUON}\ndata: {{subset: {tmp_path / name}.txt}}\n")
+    both = [str(tmp_path / f"{name}.yaml") for name in ("first", "second")]
+    assert main(["compare", *both, *TINY, "train.epochs=1", "--trials", "2", "--out", str(tmp_path / "runs")]) == 0
+    assert "first (n = 2) against second (n = 2)" in capsys.readouterr().out
+
+
+def test_a_run_after_an_option_is_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        fake_run(tmp_path / name, [0.94, 0.941])
+    a, b, page = (str(tmp_path / name) for name in ("a", "b", "page.md"))
+    assert main(["compare", a, "--paired", b]) == 0
+    assert main(["report", a, "--out", page, b]) == 0
+    assert "2 runs" in capsys.readouterr().out
+
+
+def test_training_with_a_failed_trial_is_no_success(few_shapes: Dataset, tmp_path: Path) -> None:
+    diverges = [*TINY, "train.epochs=1", "optimizers.head.lr=1e20", "--trials", "2", "--out", str(tmp_path)]
+    assert main(["compare", MUON, SGD, *diverges]) in (1, 2)
+    assert main(["time-to-target", MUON, *diverges, "--epochs", "1,2"]) in (1, 2)
+
+
+def test_a_section_that_does_not_fit_together_is_shown_by_its_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "quickstart", "--data", "/nope"]) == 2
+    assert 'command line: data.path = "/nope": path (or --data) has no effect on shapes' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["profile", "quickstart", "--save", "both"], "--save has no effect here"),
+        (["data", "--data", "a", "--import", "b"], "--data has no effect beside --import"),
+        (["train", "quickstart", "--threads", "2", "--ray", "--ray-threads", "4"], "give one of them"),
+        (
+            ["power", "--difference", "1e-9", "--std", "0.5"],
+            "--difference 1e-09, --std 0.5: more than a hundred million",
+        ),
+    ],
+)
+def test_options_without_effect_or_sense_are_refused(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert said in capsys.readouterr().err

@@ -21,6 +21,7 @@ from airbench.analysis.statistics import (
 )
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
+from airbench.text import counted
 
 SMALL = 0.001
 """Difference in accuracy that sample sizes are planned for: 0.1%."""
@@ -258,7 +259,7 @@ def warnings(runs: Sequence[RunRecord], names: Sequence[str] | None = None) -> l
     lines += [f"warning: {note}" for note in time_notes(runs, names)]
     for run, name in zip(runs, names, strict=True):
         if run.failed or run.missing:
-            lines.append(f"warning: {name}: {len(run.failed)} trials failed, {len(run.missing)} missing")
+            lines.append(f"warning: {name}: {counted(len(run.failed), 'trial')} failed, {len(run.missing)} missing")
         if run.problems:
             lines.append(f"warning: {name}: the run folder is damaged: {'; '.join(run.problems)}")
     return lines

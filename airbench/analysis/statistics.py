@@ -164,7 +164,7 @@ def trials_needed(
     while pooled(high) < target_power:
         low, high = high, high * 2
         if high > 10**8:
-            raise ValueError("more than a hundred million trials")
+            raise ValueError("more than a hundred million trials; ask for a larger difference")
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if pooled(middle) >= target_power else (middle, high)

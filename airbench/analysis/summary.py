@@ -121,7 +121,8 @@ def listing_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
         name, n, accuracy, _, _, seconds, target = summary_rows([run])[1]
         device = f"{run.text('environment', 'device') or '?'}, {run.text('environment', 'precision') or '?'}"
         if run.missing:
-            n += f" of {run.planned}"
+            finished, _, failed = n.partition(",")
+            n = f"{finished} of {run.planned}" + (f",{failed}" if failed else "")
         state = f"damaged: {run.problems[0]}" if run.problems else target
         folder = str(run.path) if run.path.name.endswith(name) else f"{run.path} ({name})"
         rows.append((n, accuracy, seconds, device, state, folder))

@@ -14,6 +14,7 @@ from airbench.analysis.machines import why_no_time
 from airbench.analysis.statistics import RESOLUTION, pooled_std, reaches
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord
+from airbench.text import counted
 
 DRAWS = 10_000
 """Bootstrap samples."""
@@ -137,13 +138,15 @@ def crossing_lines(lengths: Sequence[Length], target: float, crossing: Crossing)
         for length in lengths
     ]
     c, failed = crossing, sum(length.failed for length in lengths)
-    without = f"; {failed} trials that failed are not counted" if failed else ""
+    without = f"; {counted(failed, 'failed trial')} not counted" if failed else ""
     if math.isnan(c.epochs):
         above = reaches(float(np.mean(lengths[0].accuracies)), target)
-        where = f"already below {lengths[0].epochs:g}" if above else f"not within {lengths[-1].epochs:g}"
+        reached = f"reaches {target:.2%} in less than {lengths[0].epochs:g} epochs"
+        if not above:
+            reached = f"does not reach {target:.2%} in {lengths[-1].epochs:g} epochs"
         low, high = _end(c.epochs_low, lengths), _end(c.epochs_high, lengths)
-        within = "" if low == high else f", by the means (95% interval {low} to {high})"
-        lines.append(f"reaches {target:.2%}: {where} epochs{within}{without}")
+        within = "" if low == high else f" on average (95% interval {low} to {high})"
+        lines.append(f"{reached}{within}{without}")
     else:
         line = (
             f"reaches {target:.2%} at {c.epochs:.2f} epochs ({_end(c.epochs_low, lengths)} to "

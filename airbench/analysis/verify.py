@@ -13,6 +13,7 @@ from airbench.analysis.skewed_t import LEVEL, margin, p_mean_reaches, share_that
 from airbench.analysis.statistics import Summary, summarize
 from airbench.runs import RunRecord
 from airbench.runs.record import one_line
+from airbench.text import counted
 
 P_VALUE = LEVEL
 """A record's mean reaches the target with a one-sided p-value below this."""
@@ -85,7 +86,7 @@ def verify(run: RunRecord, target: float, reruns: Sequence[Rerun] = ()) -> Verdi
         Check(not run.problems, _found("the run folder is intact", "the run folder is damaged", run.problems)),
         Check(run.chained, f"trials are chained by hashes: {_yes(run.chained)}"),
         Check(not contrary, _found("its figures are consistent", "its figures contradict each other", contrary)),
-        Check(len(done) >= MIN_TRIALS, f"{len(done)} trials finished; a record needs {MIN_TRIALS} or more"),
+        Check(len(done) >= MIN_TRIALS, f"{counted(len(done), 'trial')} finished; a record needs {MIN_TRIALS} or more"),
         Check(run.planned is not None and not run.missing, _missing(run)),
         Check(not run.failed, f"{len(run.failed)} of {len(run.trials)} trials failed"),
         Check(_seeds_as_planned(run), "seeds are consecutive, none held fixed"),

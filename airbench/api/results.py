@@ -9,11 +9,15 @@ from airbench.errors import AirbenchError
 from airbench.runs import RunRecord, find_runs, read_run
 
 
-def load_run(run: str | Path) -> RunRecord:
+def load_run(run: str | Path | RunRecord) -> RunRecord:
     """Read the results of a run folder: ``run.finished`` are its trials, ``run.facts`` how it was trained.
+
+    What was read before is returned as it is.
 
     Raises AirbenchError if there is none. Damage is no error: ``run.problems`` has a line for each.
     """
+    if isinstance(run, RunRecord):
+        return run
     if not isinstance(run, str | Path):
         raise AirbenchError(f"{type(run).__name__}: give the path of a run folder, or what load_run returned")
     return read_run(Path(run))
@@ -34,7 +38,7 @@ def compare(*runs: str | Path | RunRecord, paired: bool = False) -> list[Compari
     What makes the runs hard to compare, such as other hardware or code, is warned of by the warnings module.
     Raises AirbenchError if the runs cannot be compared.
     """
-    read = [run if isinstance(run, RunRecord) else load_run(run) for run in runs]
+    read = [load_run(run) for run in runs]
     compared = compare_runs(read, by_seed=paired)
     for line in hard_to_compare(read):
         warnings.warn(line.removeprefix("warning: "), stacklevel=2)

@@ -2,20 +2,21 @@
 
 from pathlib import Path
 
+from airbench.api.results import load_run
 from airbench.device import choose_machine, prepare
 from airbench.errors import AirbenchError, DeviceError
 from airbench.experiment.recorded import recorded_recipe
-from airbench.runs import read_run, weights_name
+from airbench.runs import RunRecord, weights_name
 from airbench.runs.files import content
 from airbench.training.saved import TrainedNet, read_net
 
 
-def load_net(run: str | Path, trial: int | None = None, device: str = "auto") -> tuple[TrainedNet, int]:
+def load_net(run: str | Path | RunRecord, trial: int | None = None, device: str = "auto") -> tuple[TrainedNet, int]:
     """Load the net that a run folder has kept of ``trial`` (None: of the first that has one), and that trial's index.
 
     Raises AirbenchError if there is none.
     """
-    record = read_run(Path(run))
+    record = load_run(run)
     kept = [t.index for t in record.finished if (record.path / weights_name(t.index)).is_file()]
     if not kept or (trial is not None and trial not in kept):
         wanted = "" if trial is None else f" of trial {trial}"

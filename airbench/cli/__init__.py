@@ -11,6 +11,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from airbench import signals
 from airbench.cli import (
@@ -39,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _prepare_process()
     parser = build_parser()
     options, rest = parser.parse_known_args(arguments)
-    if all("=" in word and not word.startswith("-") for word in rest) and hasattr(options, "items"):
-        options.items += rest  # overrides after an option, which argparse does not assign to items
+    late = "items" if hasattr(options, "items") else "runs" if hasattr(options, "runs") else None
+    if late and rest and not any(word.startswith("-") for word in rest):  # after an option argparse assigns no words
+        setattr(options, late, [*getattr(options, late), *(rest if late == "items" else map(Path, rest))])
     elif rest:
         options.parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt as error:
         number = error.number if isinstance(error, signals.Interrupted) else signal.SIGINT
-        print(f"airbench: interrupted ({number.name}); finished trials are in the run folder", file=sys.stderr)
+        print(f"airbench: interrupted ({number.name}); the trials that a run folder holds are safe", file=sys.stderr)
         return 128 + number
     except BrokenPipeError:  # `airbench runs | head`; training continues without a reader (see Terminal.say)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -20,11 +20,12 @@ from airbench.cli.arguments import (
 )
 from airbench.cli.recipes import read_recipes, split_items
 from airbench.cli.report import readable
+from airbench.cli.train import exit_code
 from airbench.errors import AirbenchError, nearest
 from airbench.recipe import LoadedRecipe
 from airbench.recipe.shipped import find_shipped, shipped_recipes
 from airbench.runs import RunRecord, find_runs, read_run
-from airbench.screen import say
+from airbench.text import say
 
 if TYPE_CHECKING:
     from airbench.analysis.reruns import Rerun
@@ -223,6 +224,7 @@ def _compare(options: argparse.Namespace) -> int:
     from airbench.analysis.compare import compare_runs, comparison_lines, warnings
 
     runs = _named_runs(options)
+    trained = runs is None
     if runs is None:
         recipes = read_recipes(options)
         if len(recipes) < 2:
@@ -234,16 +236,14 @@ def _compare(options: argparse.Namespace) -> int:
         print(line, file=sys.stderr)
     for comparison in comparisons:
         say(*comparison_lines(comparison))
-    return 0
+    return exit_code(runs) if trained else 0
 
 
 def _refuse_same(recipes: Sequence[LoadedRecipe]) -> None:
     """Raise AirbenchError if two recipes would train the same trials, before they are trained."""
-    from airbench.analysis.experiments import without_engine
-
     known: list[tuple[str, object]] = []
     for each in recipes:
-        what = without_engine(each.recipe.model_dump()), each.recipe.engine
+        what = each.recipe.model_dump(exclude={"name", "description", "target"})
         other = next((name for name, recipe in known if recipe == what), None)
         if other is not None:
             raise AirbenchError(
@@ -259,10 +259,10 @@ def _power(options: argparse.Namespace) -> int:
     try:
         n = trials_needed(options.difference, options.std, options.power, options.alpha)
     except ValueError as error:
-        raise AirbenchError(str(error)) from None
+        raise AirbenchError(f"--difference {options.difference:g}, --std {options.std:g}: {error}") from None
     say(
         f"{n} trials of each recipe detect a true difference of {options.difference:.3%} with probability "
-        f"{options.power:.0%} (std {options.std:.3%}, two-sided Welch's t-test, alpha {options.alpha:g})"
+        f"{options.power * 100:g}% (std {options.std:.3%}, two-sided Welch's t-test, alpha {options.alpha:g})"
     )
     return 0
 
@@ -272,6 +272,7 @@ def _time_to_target(options: argparse.Namespace) -> int:
     from airbench.analysis.time_to_target import collect_lengths, crossing_lines, time_to_target
 
     runs = _named_runs(options)
+    trained = runs is None
     if runs is not None:
         target = options.target if options.target is not None else runs[0].target
         if options.target is None and len({run.target for run in runs}) > 1:
@@ -288,7 +289,7 @@ def _time_to_target(options: argparse.Namespace) -> int:
         runs = _train(options, recipes, options.seed)
     found = collect_lengths(runs)
     say(*crossing_lines(found, target, time_to_target(found, target)), *pooling_note(runs))
-    return 0
+    return exit_code(runs) if trained else 0
 
 
 def _variance(options: argparse.Namespace) -> int:
@@ -296,11 +297,12 @@ def _variance(options: argparse.Namespace) -> int:
     from airbench.analysis.variance import STREAMS, fixed_stream, variance_lines, variance_sources
 
     runs = _named_runs(options)
+    trained = runs is None
     if runs is None:
         runs = _train_variance(options, STREAMS)
     failed = sum(len(run.failed) for run in runs if fixed_stream(run) is None)
     say(*variance_lines(*variance_sources(runs), failed), *pooling_note(runs))
-    return 0
+    return exit_code(runs) if trained else 0
 
 
 def _train_variance(options: argparse.Namespace, streams: Sequence[str]) -> list[RunRecord]:

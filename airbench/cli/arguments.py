@@ -113,8 +113,12 @@ def _answered(text: str) -> Iterator[None]:
 
 def ray_address(text: str) -> str:
     """Parse the address of a Ray cluster."""
-    if text in ("local", "auto") or re.fullmatch(r"(ray://)?[\w.-]+:\d+|\[[\da-fA-F:]+\]:\d+", text):
+    if text in ("local", "auto") or re.fullmatch(r"[\w.-]+:\d+|\[[\da-fA-F:]+\]:\d+", text):
         return text
+    if text.startswith("ray://"):  # it cannot stream what actors send
+        raise argparse.ArgumentTypeError(
+            f"{text}: Ray's client cannot train trials; run this on a machine of the cluster, with --ray auto"
+        )
     raise argparse.ArgumentTypeError(f"{text}: give host:port, auto or local, or write --ray after everything else")
 
 
@@ -170,6 +174,8 @@ def execution(options: argparse.Namespace) -> "Options":
 
     if options.ray is None and options.ray_threads is not None:
         raise AirbenchError("--ray-threads has no effect without --ray; use --threads")
+    if options.ray_threads is not None and getattr(options, "threads", None) is not None:
+        raise AirbenchError("--threads and --ray-threads both say how many threads a trial has; give one of them")
     if options.ray is not None and options.isolate:
         raise AirbenchError("--ray and --isolate both say where trials are trained; give one of them")
     return Options(

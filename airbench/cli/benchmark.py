@@ -85,6 +85,8 @@ def _read(options: argparse.Namespace) -> Any:
         raise AirbenchError("name one recipe with one length")
     from airbench.device import choose_machine, prepare
 
+    if options.save is not None:
+        raise AirbenchError("--save has no effect here: nothing is trained; leave it out")
     recipe = recipes[0].recipe
     machine = choose_machine(recipe.engine)
     prepare(machine)

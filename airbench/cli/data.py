@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from airbench.cli.arguments import add_plugins, load_plugins
+from airbench.errors import AirbenchError
 from airbench.recipe import load_recipe
 from airbench.recipe.load import data_override
 
@@ -38,6 +39,8 @@ def _data(options: argparse.Namespace) -> int:
     from airbench.data.cache import cache_folder
     from airbench.recipe.data import DATASETS, Data
 
+    if options.data is not None and options.import_path is not None:
+        raise AirbenchError("--data has no effect beside --import, which names the copy itself; leave it out")
     load_plugins(options)
     overrides = [] if options.data is None else [data_override(options.data)]
     data = load_recipe(options.recipe, overrides).recipe.data if options.recipe else Data(path=options.data)

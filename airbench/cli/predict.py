@@ -10,6 +10,7 @@ from airbench.cli.arguments import add_plugins, load_plugins, natural, output_fi
 from airbench.errors import AirbenchError
 from airbench.runs import read_run
 from airbench.runs.record import one_line
+from airbench.text import counted
 
 if TYPE_CHECKING:
     from airbench.training.saved import TrainedNet
@@ -70,7 +71,7 @@ def _predict(options: argparse.Namespace) -> int:
     for name, label, row in zip(names, found, probabilities, strict=True):
         table.writerow([name, label, *(f"{p:.6f}" for p in row)])
     options.csv.write_bytes(text.getvalue().encode())
-    print(f"{len(names)} images: {options.csv}")
+    print(f"{counted(len(names), 'image')}: {options.csv}")
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airbench.cli.arguments import add_execution, add_overrides, execution, given, load_plugins, natural, positive
 from airbench.cli.sweep_plan import judged_recipe, sweep_config, sweep_plan, telescope_plan, varied_recipe
 from airbench.errors import AirbenchError
+from airbench.text import counted
 
 if TYPE_CHECKING:
     from airbench.recipe import LoadedRecipe
@@ -41,6 +42,7 @@ before. --plan says what it would cost.
 """
 
 
+_RUNS = Path("runs")
 _OF_THE_SWEEP = (
     "items", "axis", "random", "tpe", "telescope", "points", "shrink", "trials", "seed", "top", "again", "held_out",
     "on_test", "plan", "no_prune", "epochs", "device", "precision", "threads", "save", "data",
@@ -66,22 +68,27 @@ def add_commands(commands: Any) -> None:
     how.add_argument("--random", type=positive, metavar="N", help="draw N settings at random instead of a grid")
     how.add_argument("--tpe", type=positive, metavar="N", help="let Optuna choose N settings, one after the other")
     how.add_argument("--telescope", metavar="KEY=VALUES", help="search level by level, from small nets to large ones")
-    sweep.add_argument("--no-prune", action="store_true", help="with --tpe: train every trial to its end")
+    sweep.add_argument(
+        "--no-prune", action="store_true", help="with --tpe: train every trial to its end, as with --isolate and --ray"
+    )
     sweep.add_argument("--points", type=_points, metavar="N[,N…]", help="with --telescope: grid points at each level")
-    sweep.add_argument("--shrink", type=_share, metavar="X", help="with --telescope: range of a level (default 0.5)")
+    sweep.add_argument(
+        "--shrink",
+        type=_share,
+        metavar="X",
+        help="with --telescope: width of a level's range, as a share of the one before (default 0.5)",
+    )
     sweep.add_argument("--trials", type=positive, metavar="N", help="trials per setting (default 1)")
     sweep.add_argument("--seed", type=natural, metavar="S", help="trial i has seed S + i (default 0)")
     sweep.add_argument("--top", type=positive, metavar="K", help="train the best K again (default 2)")
     sweep.add_argument("--again", type=natural, metavar="N", help="with N fresh trials each (default 3; 0: none)")
     sweep.add_argument("--held-out", type=positive, metavar="N", help="training images to judge on (default: a tenth)")
     sweep.add_argument(
-        "--on-test", action="store_true", help="judge on the test images; recorded, and no claim can follow"
+        "--on-test", action="store_true", help="judge on the test images; this is recorded, and rules out any claim"
     )
     sweep.add_argument("--plan", action="store_true", help="print the settings, or a telescope's cost, and exit")
     sweep.add_argument("--resume", type=Path, metavar="SWEEP", help="go on with a sweep")
-    sweep.add_argument(
-        "--out", type=Path, default=Path("runs"), metavar="DIR", help="where its folder goes (default runs)"
-    )
+    sweep.add_argument("--out", type=Path, default=_RUNS, metavar="DIR", help="where its folder goes (default runs)")
     add_overrides(sweep)
     add_execution(sweep)
     sweep.set_defaults(command=_sweep)
@@ -108,7 +115,8 @@ def _sweep(options: argparse.Namespace) -> int:
     from airbench.sweep import folder, telescope
 
     if options.resume is not None:
-        superfluous = given(options, _OF_THE_SWEEP)
+        superfluous = [f"--{name.replace('_', '-')}" for name in given(options, _OF_THE_SWEEP) if name != "items"]
+        superfluous += options.items + (["--out"] if options.out != _RUNS else [])
         if superfluous:
             raise AirbenchError(f"--resume takes everything from the sweep; leave out {', '.join(superfluous)}")
         load_plugins(options)
@@ -139,7 +147,7 @@ def _print_plan(plan: "Sweep") -> int:
         print("\n".join(plan.axes))
     count = plan.count or len(plan.settings)
     again = f", then {min(plan.top, count)} × {plan.again}" if plan.again else ""
-    print(f"{count} settings × {plan.trials} trials{again}")
+    print(f"{counted(count, 'setting')} × {counted(plan.trials, 'trial')}{again}")
     return 0
 
 

@@ -23,7 +23,7 @@ from airbench.cli.recipes import read_recipes
 from airbench.errors import AirbenchError
 from airbench.recipe import dump_recipe
 from airbench.runs import SUMMARY
-from airbench.screen import say
+from airbench.text import say
 
 if TYPE_CHECKING:
     from airbench.runs import RunRecord
@@ -101,7 +101,8 @@ def _train(options: argparse.Namespace) -> int:
         fixed = ("items", "trials", "seed", "vary", "epochs", "device", "precision", "threads", "save", "print_recipe")
         if given(options, fixed) or options.out != _RUNS:
             raise AirbenchError(
-                "--resume takes recipe, trials and seed from the run; combine it only with --data and --force"
+                "--resume takes recipe, trials and seed from the run; combine it only with --data, --force, "
+                "--plugin and how trials are executed: --ray, --ray-threads, --isolate, --tensorboard"
             )
         return _resume(options.resume, options)
     if options.force:

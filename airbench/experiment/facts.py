@@ -100,8 +100,16 @@ def what_changed(before: dict[str, Any], now: dict[str, Any], *, elsewhere: bool
     for path in MUST_MATCH:
         old, new = entry(before, path), entry(now, path)
         if old != new and not (elsewhere and path in MACHINE):
-            changed.append(f"{'.'.join(path)} was {old}, is now {new}")
+            changed += _changes(".".join(path), old, new)
     return changed
+
+
+def _changes(name: str, old: Any, new: Any) -> list[str]:
+    """Return a phrase for a fact that differs; of several numbers or words in one, for each that does."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        both = [(key, old.get(key), new.get(key)) for key in sorted({*old, *new})]
+        return [phrase for key, a, b in both if a != b for phrase in _changes(f"{name}.{key}", a, b)]
+    return [f"{name} was {old}, is now {new}"]
 
 
 def of_trial(facts: dict[str, Any], machine: dict[str, Any] | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from airbench.experiment.recorded import recorded_recipe
 from airbench.experiment.run import Experiment
 from airbench.recipe.load import data_override
 from airbench.runs import RunRecord, parse_trial
+from airbench.text import counted
 
 _EXECUTION = ("compile", "cuda_graph", "orthogonalize_kernels")
 """What a trial records of how its steps were executed."""
@@ -24,7 +25,9 @@ def rerun_trials(run: RunRecord, count: int, *, data: str | None = None, device:
     not changed. Raises AirbenchError if the run has fewer finished trials, or its recipe cannot be trained here.
     """
     if count > len(run.finished):
-        raise AirbenchError(f"{run.path}: --rerun {count}: only {len(run.finished)} trials are finished")
+        raise AirbenchError(
+            f"{run.path}: --rerun {count}: only {counted(len(run.finished), 'finished trial')}; ask for no more"
+        )
     overrides = [data_override(data)] if data else []
     overrides += [f"engine.device={device}"] if device else []
     loaded = recorded_recipe(run, overrides)

@@ -108,7 +108,7 @@ class Experiment:
             self.options.said.add(line)
         facts, difference = run_facts(examined, trials, seed)
         if facts["data"]["genuine"] and not facts["source"]["committed"] and (first or not self.options.brief):
-            say(f"  note: this run can be no record, since the code is not committed: {facts['source'].get('note')}")
+            say(f"  note: this run cannot be a record, since the code is not committed: {facts['source'].get('note')}")
         return facts, difference
 
     def train(self, runs: Sequence[Run]) -> list[RunRecord]:

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from airbench.experiment.jobs import TrialJob
-from airbench.screen import folded
+from airbench.text import folded
 from airbench.training.callback import Callback
 from airbench.training.results import EpochRow, TrialResult
 

@@ -54,7 +54,7 @@ class Data(Config):
     @model_validator(mode="after")
     def _path_fits_name(self) -> Self:
         if self.path is not None and self.name == "shapes":
-            raise ValueError(f"path (or --data) has no effect on {self.name}: its images are synthetic")
+            raise ValueError(f"path (or --data) has no effect on {self.name}, whose images are synthetic; leave it out")
         if self.path is None and self.name == "folder":
             raise ValueError("name = folder needs path (or --data): the folder that holds train/ and test/")
         return self

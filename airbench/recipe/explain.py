@@ -61,6 +61,10 @@ def _explain(error: Any, model: type[BaseModel], root: Node, path: Path, also: S
     message = message.replace("Input should be '", "give '", 1)  # one of several words
     if not loc:  # about several settings, which the message names
         return f"{path}: {message}"
+    begins = re.match(r"\w+", message)
+    if begins and isinstance(node.value, dict) and begins[0] in node.value:  # about a section, by one of its keys
+        node = node.value[begins[0]]
+        place, key = node.place, f"{key}.{begins[0]}"
     return f"{place}: {key} = {show(node)}: {message[:1].lower() + message[1:]}"
 
 

@@ -113,7 +113,7 @@ def parse_axis(text: str, origin: str = "") -> Axis:
         form = "a list of values or low..high" if origin else "KEY=a,b,c or KEY=low..high"
         raise AirbenchError(f"{said}: write {form}, with :log, :int and :points if you like")
     found = _RANGE.match(values)
-    if found is None:
+    if found is None or ("/" in values and "," in values):  # relative paths have two dots, too
         choices = tuple(split_values(values))
         if len(set(choices)) < len(choices) or len(choices) < 2:
             raise AirbenchError(f"{said}: give two or more different values")

@@ -122,9 +122,12 @@ def _rows(parts: Sequence[_Part], fit: Regression) -> list[Effect]:
     return rows
 
 
+SIGNIFICANT = "*: significant at the 5% level, jointly"
+
+
 def effect_lines(found: Effects) -> list[str]:
-    """Return a table of the effects, those that are certain marked, and how they were found."""
-    return [*table(effect_rows(found)), effect_note(found)]
+    """Return a table of the effects, those that are significant marked, and how they were found."""
+    return [*table(effect_rows(found)), SIGNIFICANT, effect_note(found)]
 
 
 def effect_rows(found: Effects) -> list[tuple[str, ...]]:
@@ -134,9 +137,9 @@ def effect_rows(found: Effects) -> list[tuple[str, ...]]:
         ("what matters, all else equal", "from", "to", "accuracy", "95% interval, jointly", "")
     ]
     for row in found.rows:
-        certain = "*" if row.low > 0 or row.high < 0 else ""
+        mark = "*" if row.low > 0 or row.high < 0 else ""
         interval = f"{row.low:+.2%} to {row.high:+.2%}"
-        rows.append((names[row.key], row.reference, row.value, f"{row.difference:+.2%}", interval, certain))
+        rows.append((names[row.key], row.reference, row.value, f"{row.difference:+.2%}", interval, mark))
     return rows
 
 

@@ -12,16 +12,17 @@ from airbench.errors import AirbenchError
 from airbench.recipe.source import short_names
 from airbench.sweep import folder, telescope
 from airbench.sweep.axes import label, parse_axis
-from airbench.sweep.effects import Effects, effect_note, effect_rows
+from airbench.sweep.effects import SIGNIFICANT, Effects, effect_note, effect_rows
 from airbench.sweep.folder import BEST, RECIPE, Sweep
 from airbench.sweep.optimum import Optimum
 from airbench.sweep.results import Outcome, best_recipe, outcome_of
 from airbench.sweep.telescope import Telescope
+from airbench.text import counted
 
 SHOWN = 10
 """Settings in the table; the others are folded."""
 
-_EFFECTS = "All else equal, by {note}. Bold: certain at the 95% level, jointly."
+_EFFECTS = "All else equal, by {note}. Bold: significant at the 5% level, jointly."
 
 
 def sweep_section(path: Path) -> Section:
@@ -84,7 +85,7 @@ def _html(sweep: Sweep, found: Outcome) -> str:
     tiles = [
         ("Best setting", label(sweep.settings[found.best]), ""),
         ("Its accuracy", accuracy, sure),
-        ("Cost", found.cost.counted, found.cost.spent),
+        ("Cost", found.cost.number, found.cost.spent),
     ]
     return "".join(
         [
@@ -174,9 +175,15 @@ def _markdown(sweep: Sweep, found: Outcome) -> list[str]:
         shares = ", ".join(f"{names[key]} {share:.0%}" for key, share in found.importance.items())
         lines.append(f"- importance, by Optuna: {shares}")
     lines += ["", *markdown_table([header, *body[:SHOWN]])]
-    lines += [f"\nand {left_out} more settings"] if left_out > 0 else []
+    lines += [f"\nand {counted(left_out, 'more setting')}"] if left_out > 0 else []
     if found.effects is not None:
-        lines += ["", *markdown_table(effect_rows(found.effects)), "", f"By {effect_note(found.effects)}."]
+        lines += [
+            "",
+            *markdown_table(effect_rows(found.effects)),
+            "",
+            SIGNIFICANT + ".",
+            f"By {effect_note(found.effects)}.",
+        ]
     return [*lines, "", f"{BEST}:", "", "```yaml", best_recipe(sweep, found.best).rstrip(), "```"]
 
 

@@ -13,6 +13,7 @@ from airbench.recipe.source import parse_yaml
 from airbench.runs import RECIPE, RunRecord
 from airbench.sweep.axes import label
 from airbench.sweep.folder import AGAIN, SEARCH, Sweep, name_of
+from airbench.text import counted
 
 Say = Callable[[str], None]
 
@@ -155,9 +156,9 @@ class Cost:
         return f"finished trials: {self.trials}{self._unfinished}; {self.spent}"
 
     @property
-    def counted(self) -> str:
+    def number(self) -> str:
         """Number of trials in words."""
-        return f"{self.trials} trials{self._unfinished}"
+        return f"{counted(self.trials, 'trial')}{self._unfinished}"
 
     @property
     def _unfinished(self) -> str:

@@ -204,7 +204,7 @@ def test_markdown_warns_of_what_a_page_warns_of(tmp_path: Path) -> None:
     text = markdown_report(pair)
     for warning in warnings(best_first(pair)):
         assert warning in text
-    assert "1 trials failed" in text
+    assert "1 trial failed" in text
     assert "differ in code" in text
 
 

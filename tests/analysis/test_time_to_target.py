@@ -26,8 +26,8 @@ def test_target_below_or_above_all_lengths() -> None:
     below, above = time_to_target(lengths({4: 0.93, 8: 0.95}), 0.90), time_to_target(lengths({4: 0.93, 8: 0.95}), 0.99)
     assert math.isnan(below.epochs)
     assert math.isnan(above.epochs)
-    assert "already below 4" in crossing_lines(lengths({4: 0.93, 8: 0.95}), 0.90, below)[-1]
-    assert crossing_lines(lengths({4: 0.93, 8: 0.95}), 0.99, above)[-1].endswith("not within 8 epochs")
+    assert "reaches 90.00% in less than 4 epochs" in crossing_lines(lengths({4: 0.93, 8: 0.95}), 0.90, below)[-1]
+    assert crossing_lines(lengths({4: 0.93, 8: 0.95}), 0.99, above)[-1].endswith("does not reach 99.00% in 8 epochs")
 
 
 def test_a_target_just_out_of_reach_may_have_been_reached() -> None:
@@ -37,7 +37,9 @@ def test_a_target_just_out_of_reach_may_have_been_reached() -> None:
     assert math.isnan(found.epochs)
     assert found.epochs_low < 8
     line = crossing_lines(near, 0.951, found)[-1]
-    assert line.endswith(f"not within 8 epochs, by the means (95% interval {found.epochs_low:.2f} to above 8)")
+    assert line.endswith(
+        f"does not reach 95.10% in 8 epochs on average (95% interval {found.epochs_low:.2f} to above 8)"
+    )
 
 
 def test_single_trials_give_no_interval() -> None:
@@ -112,6 +114,6 @@ def test_failed_trials_are_counted_beside_the_claim(tmp_path: Path) -> None:
     first, second, last = crossing_lines(found, 0.94, time_to_target(found, 0.94))
     assert first.endswith("2 failed")
     assert "failed" not in second
-    assert last.endswith("; 2 trials that failed are not counted")
+    assert last.endswith("; 2 failed trials not counted")
     *_, last = crossing_lines(found, 0.99, time_to_target(found, 0.99))
-    assert last.endswith("not within 8 epochs; 2 trials that failed are not counted")
+    assert last.endswith("does not reach 99.00% in 8 epochs; 2 failed trials not counted")

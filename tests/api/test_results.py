@@ -16,6 +16,7 @@ MUON, SGD = RECORDS / "20261122-062115-quickstart", RECORDS / "20261122-062115-q
 
 def test_a_run_is_read_as_the_commands_read_it() -> None:
     run = airbench.load_run(str(MUON))
+    assert airbench.load_run(run) is run
     assert run == read_run(MUON)
     assert [trial.seed for trial in run.finished] == [0, 1, 2]
     assert run.setting("optimizers", "filters", "name") == "muon"

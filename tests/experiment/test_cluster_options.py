@@ -62,8 +62,11 @@ def test_a_recipe_after_the_flag_is_no_address(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         main(["train", "--ray", "speedrun"])
     assert "speedrun: give host:port, auto or local, or write --ray after everything else" in capsys.readouterr().err
-    for text in ("auto", "local", "10.0.0.1:6379", "ray://head:10001", "[fe80::1]:6379"):
+    for text in ("auto", "local", "10.0.0.1:6379", "[fe80::1]:6379"):
         assert ray_address(text) == text
+    with pytest.raises(SystemExit):
+        main(["train", "speedrun", "--ray", "ray://head:10001"])
+    assert "run this on a machine of the cluster, with --ray auto" in capsys.readouterr().err
 
 
 def test_threads_of_ray_are_recorded_in_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,3 +171,23 @@ def test_a_recipe_that_does_not_fit_into_a_workers_memory_has_failed(
     (answer,) = session.train(order, [], 0)
     assert answer[0] == OUTCOME
     assert answer[2:] == (None, "out of memory: lower train.batch_size")
+
+
+def test_subsets_of_one_name_are_two_files_on_a_worker() -> None:
+    session = Session({}, Place(0, 1, 1), None)
+    found = []
+    for content in (b"1\n2\n", b"3\n4\n"):
+        path = f"/somewhere/{content[0]}/train.txt"
+        recipe = load_recipe("airbench94_muon", [f"data.subset={path}"]).recipe
+        resolved = session._resolved(recipe, Parcel(("", ""), files={path: content}))
+        found.append(resolved)
+    one, other = (Path(str(recipe.data.subset)) for recipe in found)
+    assert one != other
+    assert (one.read_bytes(), other.read_bytes()) == (b"1\n2\n", b"3\n4\n")
+
+
+def test_threads_that_contradict_each_other_are_refused() -> None:
+    recipe = load_recipe("quickstart", ["engine.device=cpu", "engine.threads=2"]).recipe
+    assert cluster((8, 0), threads=2).need(recipe).threads == 2
+    with pytest.raises(AirbenchError, match=r"--ray-threads 4: the recipe says engine.threads = 2; leave it out"):
+        cluster((8, 0), threads=4).need(recipe)

@@ -60,4 +60,4 @@ def test_on_another_number_of_threads_the_accuracy_must_fit(run: Path, capsys: p
 
 def test_more_trials_than_there_are(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(run), "--target", "0.5", "--rerun", "9"]) == 2
-    assert "--rerun 9: only 3 trials are finished" in capsys.readouterr().err
+    assert "--rerun 9: only 3 finished trials" in capsys.readouterr().err

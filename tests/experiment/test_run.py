@@ -335,7 +335,7 @@ def test_what_makes_a_record_impossible_is_said_before_the_first_trial(
     monkeypatch.setattr("airbench.data.dataset.Dataset.genuine", True)
     assert main(["train", MUON, *TINY, "train.epochs=1", "--out", str(tmp_path)]) == 0
     before, _, _ = capsys.readouterr().out.partition("recipe  ")
-    assert f"this run can be no record, since the code is not committed: {note}" in before
+    assert f"this run cannot be a record, since the code is not committed: {note}" in before
 
 
 def test_a_path_that_is_no_text_is_recorded_escaped(few_shapes: Dataset, tmp_path: Path) -> None:

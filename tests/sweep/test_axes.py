@@ -90,3 +90,7 @@ def test_more_random_settings_than_there_are() -> None:
 def test_labels_are_as_short_as_they_may_be() -> None:
     assert label({"optimizers.filters.lr": "0.1", "train.epochs": "4"}) == "lr=0.1 epochs=4"
     assert label({"optimizers.filters.lr": "0.1", "optimizers.head.lr": "2"}) == "filters.lr=0.1 head.lr=2"
+
+
+def test_relative_paths_are_no_range() -> None:
+    assert parse_axis("data.subset=../a.txt,../b.txt").choices == ("../a.txt", "../b.txt")

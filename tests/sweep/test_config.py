@@ -154,7 +154,7 @@ def test_the_command_line_overrides_the_file(file: Path, capsys: pytest.CaptureF
     assert main(["sweep", str(file), "--plan", "--trials", "3"]) == 0
     assert "12 settings × 3 trials, then 2 × 3" in capsys.readouterr().out
     assert main(["sweep", str(file), "--plan", "--axis", "train.epochs=1,2", "--random", "2"]) == 0
-    assert "2 settings × 1 trials" in capsys.readouterr().out
+    assert "2 settings × 1 trial" in capsys.readouterr().out
 
 
 def test_words_that_contradict_are_answered(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -210,7 +210,7 @@ def test_mistakes_are_answered_before_anything_is_trained(
 
 def test_a_plan_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "airbench94_muon", "--axis", "train.epochs=4,8", "--plan", "--out", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.splitlines() == ["epochs=4", "epochs=8", "2 settings × 1 trials, then 2 × 3"]
+    assert capsys.readouterr().out.splitlines() == ["epochs=4", "epochs=8", "2 settings × 1 trial, then 2 × 3"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -292,11 +292,20 @@ def test_a_run_that_was_never_begun_begins_anew(few_shapes: Dataset, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "words", [["--trials", "7"], ["--again", "0"], ["--seed", "0"], ["--plan"], ["--tpe", "3"], ["--device", "cpu"]]
+    "words",
+    [
+        ["--trials", "7"],
+        ["--again", "0"],
+        ["--seed", "0"],
+        ["--plan"],
+        ["--tpe", "3"],
+        ["--held-out", "9"],
+        ["--out", "x"],
+    ],
 )
 def test_resuming_takes_everything_from_the_sweep(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "--resume", "anywhere", *words]) == 2
-    assert f"leave out {words[0].strip('-')}" in capsys.readouterr().err
+    assert f"leave out {words[0]}" in capsys.readouterr().err
 
 
 def test_a_sweep_goes_on_only_with_the_recipe_and_the_code_of_its_first_settings(

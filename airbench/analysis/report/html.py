@@ -109,7 +109,10 @@ def _tiles(rows: Sequence[Entry], records: int) -> list[tuple[str, str, str]]:
     best = max(rows, key=lambda entry: summarize_run(entry.run)["accuracy"]["mean"])
     accuracy = summarize_run(best.run)["accuracy"]
     interval = "" if accuracy["low"] is None else f"; 95% interval {accuracy['low']:.2%} to {accuracy['high']:.2%}"
-    tiles = [("Highest mean accuracy", f"{accuracy['mean']:.2%}", f"{best.name}, n = {accuracy['n']}{interval}")]
+    chosen = f", not corrected for being the highest of {len(rows)}" if len(rows) > 1 and interval else ""
+    tiles = [
+        ("Highest mean accuracy", f"{accuracy['mean']:.2%}", f"{best.name}, n = {accuracy['n']}{interval}{chosen}")
+    ]
     summaries = [(entry, summarize_run(entry.run)) for entry in rows]
     timed = [(s["seconds"]["median"], entry) for entry, s in summaries if s["seconds"] and s["target_reached"]]
     if timed:

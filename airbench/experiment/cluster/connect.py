@@ -104,7 +104,12 @@ class Cluster:
         gpus = any(node.gpus >= 1 for node in self.nodes)
         if device.startswith("cuda") and not gpus:
             raise AirbenchError(f"engine.device = {device}: the cluster has no GPU; use auto or cpu")
-        need = Need(gpus and device != "cpu", recipe.engine.threads or self.threads)
+        threads = recipe.engine.threads
+        if threads and self.threads and threads != self.threads:
+            raise AirbenchError(
+                f"--ray-threads {self.threads}: the recipe says engine.threads = {threads}; leave it out"
+            )
+        need = Need(gpus and device != "cpu", threads or self.threads)
         if not any(node.holds(need) for node in self.nodes):
             most = max((node.cpus for node in self.nodes), default=0)
             raise AirbenchError(f"{need.threads} threads a trial: the largest node has {most:g} CPUs for Ray")
@@ -148,7 +153,7 @@ class Cluster:
 
     def _knock(self) -> None:
         """Raise AirbenchError if nobody answers at the address. Ray itself would try for minutes."""
-        host, _, port = self.address.removeprefix("ray://").rpartition(":")
+        host, _, port = self.address.rpartition(":")
         if host:
             try:
                 socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()

@@ -168,6 +168,12 @@ class RayExecutor:
             self._lost(worker, str(error))
             if attempt is not None and not attempt.settled:
                 yield from self._try_again(attempt, str(error), queue)
+            elif attempt is not None and attempt.job.recipe.engine.save != "none":
+                job = attempt.job
+                self.say(
+                    f"{job.recipe.name} trial {job.index} is finished, but not all that engine.save asks for has come "
+                    f"from its worker ({error}); for it, train a new run with --trials 1 --seed {job.seed}"
+                )
         else:
             if attempt is not None and answer is not None:
                 yield from self._received(attempt, answer)

@@ -1,5 +1,6 @@
 """The worker's side: trains jobs on its node, with images and plugins that the head has sent."""
 
+import hashlib
 import pickle
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -60,7 +61,9 @@ class Session:
         self.folder = tempfile.TemporaryDirectory(prefix="airbench-worker-", ignore_cleanup_errors=True)
         self.place, self.mailbox = place, mailbox
         for name, content in plugins.items():
-            load_plugin(self._kept(name, content))
+            file = Path(self.folder.name) / Path(name).name
+            file.write_bytes(content)
+            load_plugin(file)
         self.datasets: dict[str, Dataset] = {}
         self.worker = Worker(datasets=self.datasets, keep=KEPT)
         self.notes: list[str] = []
@@ -142,10 +145,10 @@ class Session:
             self.datasets[key] = own_images(recipe.data, parcel)
 
     def _kept(self, path: str, content: bytes) -> Path:
-        """Return a file of this node with ``content``, of the same name as ``path``."""
-        file = Path(self.folder.name) / Path(path).name
-        if not file.exists() or file.read_bytes() != content:
-            file.write_bytes(content)
+        """Return a file of this node with ``content``, of the same name as ``path``, and of no other content ever."""
+        file = Path(self.folder.name) / hashlib.sha256(content).hexdigest() / Path(path).name
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(content)
         return file
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airbench.screen import folded
+from airbench.text import folded
 
 
 class Screen(io.StringIO):

@@ -1,4 +1,4 @@
-"""Text on a terminal: lines that are too long for it are broken between words. Files and pipes get them whole."""
+"""Text for people: numbers of things, and lines that are broken between words where a terminal is too narrow."""
 
 import re
 import shutil
@@ -11,6 +11,11 @@ _LEAST = 40
 
 _COMMAND = re.compile(r"(^ *|: )\S*airbench [a-z]")
 _LABEL = re.compile(r" *\S(?: ?\S)*  +")
+
+
+def counted(number: int, thing: str) -> str:
+    """Return ``number`` with ``thing`` in the singular or, with an s, the plural: 1 trial, 2 trials."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def say(*lines: str) -> None:
