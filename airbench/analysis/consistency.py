@@ -42,7 +42,7 @@ def _of_run(run: RunRecord) -> Iterator[str]:
     if run.fact("data", "genuine") is True and recorded != known:
         yield "genuine images have other fingerprints"
     if run.fact("recipe_sha256") is None:
-        yield "run.json does not have the hash of the recipe"
+        yield "run.json lacks the hash of the recipe"
     held_out = run.number("data", "held_out")
     if held_out is not None and held_out != (run.setting("data", "held_out") or 0):
         yield "run.json and recipe hold out different numbers of images"

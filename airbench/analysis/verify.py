@@ -85,7 +85,7 @@ def verify(run: RunRecord, target: float, reruns: Sequence[Rerun] = ()) -> Verdi
     checks = (
         Check(not run.problems, _found("the run folder is intact", "the run folder is damaged", run.problems)),
         Check(run.chained, f"trials are chained by hashes: {_yes(run.chained)}"),
-        Check(not contrary, _found("its figures are consistent", "its figures contradict each other", contrary)),
+        Check(not contrary, _found("its figures are consistent", "its figures are not consistent", contrary)),
         Check(len(done) >= MIN_TRIALS, f"{counted(len(done), 'trial')} finished; a record needs {MIN_TRIALS} or more"),
         Check(run.planned is not None and not run.missing, _missing(run)),
         Check(not run.failed, f"{len(run.failed)} of {len(run.trials)} trials failed"),

@@ -33,7 +33,7 @@ values. Each setting is a normal run folder. The recipe of the best is written a
 With enough settings (10 more than the regression has coefficients: two for an axis of many numbers, one less than
 its values for others), a table says which axes matter, best after --random.
 
---tpe needs Optuna (pip install 'airbench[optuna]'). It stops trials that are below the median of the earlier ones
+--tpe needs Optuna (pip install optuna). It stops trials that are below the median of the earlier ones
 after an epoch, unless --no-prune or --ray is given, a setting has several trials, or train.epochs or train.batch_size
 varies.
 

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,8 @@ class Table(Config):
     """What was measured, from top to bottom."""
 
     comparisons: Count | None = None
-    """Number of comparisons that the intervals of `difference` and `lead` jointly hold for; unset: as many as shown."""
+    """Number of comparisons that the intervals of `difference` and `lead` jointly hold for; unset: of each row that
+    others are compared with, as many as are shown."""
 
     @property
     def headings(self) -> dict[str, str]:
@@ -169,15 +171,17 @@ def _lines(table: Table, page: Path) -> list[Line]:
         check_comparable(page, own, referred(row.against), "images")
         check_comparable(page, own, referred(row.timed_against), "device")
 
-    shown = {"difference", "lead"} & set(table.headings)
-    compared = sum(row.against is not None for row in table.rows) if shown else 0
-    if table.comparisons is not None and table.comparisons < compared:
-        raise AirbenchError(f"{page}: comparisons = {table.comparisons}: the table shows {compared}; give no fewer")
-    comparisons = table.comparisons or max(compared, 1)
+    compared = Counter(row.against for row in table.rows if row.against is not None)
+    most = max(compared.values(), default=0) if _OF_TWO & set(table.headings) else 0
+    if table.comparisons is not None and table.comparisons < most:
+        raise AirbenchError(f"{page}: comparisons = {table.comparisons}: the table shows {most}; give no fewer")
     return [
-        Line(row, measured[id(row)], referred(row.against), referred(row.timed_against), comparisons)
+        Line(
+            row, measured[id(row)], referred(row.against), referred(row.timed_against),
+            table.comparisons or compared[row.against] or 1,
+        )
         for row in table.rows
-    ]
+    ]  # fmt: skip
 
 
 def check_comparable(page: Path, a: Measured | None, b: Measured | None, what: Literal["images", "device"]) -> None:

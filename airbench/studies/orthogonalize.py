@@ -66,7 +66,7 @@ def study_orthogonalize(
         {"matrix": matrix, "methods": numbers},
         _figure(parsed, shares, [o.numpy() for o in outputs]),
         f"X: result of a method for a {shape[0]}×{shape[1]} matrix of standard normal entries (seed {seed}), with "
-        f"Frobenius norm is {matrix['frobenius']:.4f}, nuclear norm {matrix['nuclear']:.4f}, singular values "
+        f"Frobenius norm {matrix['frobenius']:.4f}, nuclear norm {matrix['nuclear']:.4f}, singular values from "
         f"{matrix['s_min']:.4f} to {matrix['s_max']:.4f}. UVᵀ: its exact orthogonal factor. s: singular values of X. "
         f"{_seen(numbers)}",
     )

@@ -37,7 +37,7 @@ def require_optuna() -> Any:
     try:
         import optuna
     except ImportError:
-        raise AirbenchError("tpe needs Optuna: pip install 'airbench[optuna]', or use --random instead") from None
+        raise AirbenchError("tpe needs Optuna: pip install optuna, or use --random instead") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

@@ -79,7 +79,7 @@ def test_figures_of_a_trial_that_contradict_each_other(
     ("facts", "overrides", "why"),
     [
         ({"data": {**FACTS["data"], "train_fingerprint": "0" * 64}}, [], "other fingerprints"),
-        ({"recipe_sha256": None}, [], "does not have the hash of the recipe"),
+        ({"recipe_sha256": None}, [], "lacks the hash of the recipe"),
         ({}, ["data.held_out=5000"], "hold out different numbers"),
         ({"steps": 100}, [], "100 steps where the recipe has 200"),
         ({}, ["evaluate.tta=[]"], "has no test-time augmentation"),

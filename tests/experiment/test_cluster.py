@@ -30,7 +30,7 @@ from tests.conftest import CONFIGS, TINY, tiny
 from tests.experiment.test_executors import Notes, bits
 from tests.test_extending import clean_registries  # noqa: F401 - a fixture
 
-ray = pytest.importorskip("ray", reason="Ray is not installed (pip install 'airbench[ray]')")
+ray = pytest.importorskip("ray", reason="Ray is not installed (pip install ray)")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 STORE = 100 * 2**20

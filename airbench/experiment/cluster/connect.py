@@ -73,7 +73,7 @@ class Cluster:
             with warnings.catch_warnings(action="ignore"):
                 import ray
         except ImportError:
-            raise AirbenchError("--ray: Ray is not installed; pip install 'airbench[ray]'") from None
+            raise AirbenchError("--ray: Ray is not installed; pip install ray") from None
         self.ray: Any = ray
         self.address, self.threads = address, threads
         self.nodes: list[Node] = []
