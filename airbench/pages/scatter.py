@@ -30,7 +30,7 @@ _UNITS = {"pflop": "PFLOP", "seconds": "s"}
 
 
 class Panel(Config):
-    """Mean accuracy, with its 95% interval, against ``x``; a dash where it was published."""
+    """Mean accuracy, with its 95% interval, against ``x``; a dash where it was published. Trials, against seconds."""
 
     x: X
     """The horizontal axis, logarithmic."""
@@ -56,6 +56,8 @@ class _Point:
     name: str
     at: float
     """Its place on the horizontal axis."""
+    trials: tuple[tuple[float, float], ...]
+    """Seconds and accuracy of each trial, where the axis is of seconds."""
     accuracies: Summary
     published: float | None
     ours: bool
@@ -95,13 +97,15 @@ def _points(panel: Panel, file: str, page: Path) -> "list[_Point]":
 def _in_words(point: _Point, unit: str) -> str:
     s = point.accuracies
     published = "" if point.published is None else f", published {point.published:.2%}"
-    return f"{point.name}: {mean_and_interval(s)}, n = {s.n}, {point.at:.3g} {unit}{published}"
+    seconds = [at for at, _ in point.trials]
+    spread = f" ({min(seconds):.3g} to {max(seconds):.3g})" if len(seconds) > 1 else ""
+    return f"{point.name}: {mean_and_interval(s)}, n = {s.n}, {point.at:.3g} {unit}{spread}{published}"
 
 
 def _write(panels: Mapping[X, Sequence[_Point]], description: str, file: Path) -> None:
     with themed():
-        figure = Figure(figsize=(7.6 if len(panels) == 1 else 11.4, 3.6), layout="constrained")
-        shares = [2, 1][: len(panels)]
+        figure = Figure(figsize=(7.6 if len(panels) == 1 else 12.0, 3.6), layout="constrained")
+        shares = [5, 4][: len(panels)]
         for axes, (x, points) in zip(
             figure.subplots(1, len(panels), squeeze=False, width_ratios=shares)[0], panels.items(), strict=True
         ):
@@ -114,9 +118,9 @@ def _point(row: Row, own: Measured | None, x: str, file: str, page: Path) -> _Po
     at = own and (own.pflop if x == "pflop" else statistics.median(own.seconds) if own.seconds else None)
     if own is None or not at:
         raise AirbenchError(f"{page}: {texts or row.runs} has no {x}; leave the row out of {file}")
-    return _Point(
-        str(texts.get(NAME) or own.name), at, summarize(own.accuracies), row.published_accuracy, bool(texts.get("ours"))
-    )
+    trials = tuple(zip(own.seconds, own.accuracies, strict=True)) if x == "seconds" else ()
+    accuracies, ours = summarize(own.accuracies), bool(texts.get("ours"))
+    return _Point(str(texts.get(NAME) or own.name), at, trials, accuracies, row.published_accuracy, ours)
 
 
 def _draw(axes: Axes, points: Sequence[_Point], x: str) -> None:
@@ -124,6 +128,8 @@ def _draw(axes: Axes, points: Sequence[_Point], x: str) -> None:
         at, s = point.at, point.accuracies
         if not math.isnan(s.low):
             axes.plot([at, at], [s.low, s.high], color=point.colour, linewidth=2)
+        for each in point.trials:
+            axes.plot(*each, "o", color=point.colour, markersize=4, alpha=0.45, markeredgewidth=0)
         axes.plot([at], [s.mean], "o", color=point.colour, markersize=8 if point.ours else 6)
         if point.published is not None:
             axes.plot([at], [point.published], "_", color=point.colour, markersize=13, markeredgewidth=1.5)

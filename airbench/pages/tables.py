@@ -171,7 +171,8 @@ def _lines(table: Table, page: Path) -> list[Line]:
         check_comparable(page, own, referred(row.against), "images")
         check_comparable(page, own, referred(row.timed_against), "device")
 
-    compared = Counter(row.against for row in table.rows if row.against is not None)
+    compared = Counter(row.against for row in table.rows)
+    del compared[None]
     most = max(compared.values(), default=0) if _OF_TWO & set(table.headings) else 0
     if table.comparisons is not None and table.comparisons < most:
         raise AirbenchError(f"{page}: comparisons = {table.comparisons}: the table shows {most}; give no fewer")

@@ -133,7 +133,7 @@ def test_a_figure_says_in_words_what_it_shows(page: Path) -> None:
     )
     text = fill(page)
     s = summarize(A)
-    told = f"a < b: {s.mean:.2%} ({s.low:.2%} to {s.high:.2%}), n = 3, 11 s, published 94.00%"
+    told = f"a < b: {s.mean:.2%} ({s.low:.2%} to {s.high:.2%}), n = 3, 11 s (10 to 12), published 94.00%"
     assert told in text
     assert "](front.svg)" in text
     root = ET.parse(page.parent / "front.svg").getroot()
@@ -152,7 +152,7 @@ def test_a_figure_may_have_a_second_panel(page: Path) -> None:
     page.write_text(block)
     text = fill(page)
     assert "PFLOP; on a clock: " in text
-    assert "n = 3, 11 s](front.svg)" in text
+    assert "n = 3, 11 s (10 to 12)](front.svg)" in text
     figure = (page.parent / "front.svg").read_text()
     assert "median seconds of a trial" in figure
     page.write_text(block.replace("x: seconds", "x: pflop"))
