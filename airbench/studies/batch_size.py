@@ -220,7 +220,7 @@ def _figure(points: Sequence[Point], target: float) -> Figure:
         for axes in (left, right):
             axes.set_xscale("log")
             axes.set_yscale("log")
-            axes.set_ylabel(f"examples to {target:.0%} held-out accuracy")
+            axes.set_ylabel(f"examples to {target:.0%} held-out accuracy (95% interval)")
             for axis in (axes.xaxis, axes.yaxis):
                 plain_log_labels(axis, axis.get_data_interval())
                 axis.set_major_formatter(FuncFormatter(_short))

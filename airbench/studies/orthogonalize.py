@@ -117,7 +117,8 @@ def _figure(methods: Sequence[Method], shares: Values, outputs: Sequence[Values]
             if line is not None:
                 left.plot(curve, line, color=colour, linewidth=1.3, label=method.name)
             label = None if line is not None else method.name
-            left.plot(shares, out, "o", color=colour, markersize=2.5, alpha=0.6, label=label)
+            size, order = (2.5, 2) if line is not None else (1.5, 3)  # dots alone lie on others' curves
+            left.plot(shares, out, "o", color=colour, markersize=size, alpha=0.6, label=label, zorder=order)
         left.set_xscale("log")
         left.set_ylim(-0.05, 1.65)
         left.set_xlabel("singular value in, as a share of the Frobenius norm")

@@ -6,9 +6,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
-from airbench.analysis.figures import COLOURS
+from airbench.analysis.figures import COLOURS, plain_log_labels
 from airbench.errors import AirbenchError
 from airbench.experiment.worker import Worker
 from airbench.optim.optimizers import Optimizers
@@ -130,8 +129,7 @@ def _figure(found: dict[int, dict[str, dict[str, list[float]]]]) -> Figure:
                 axes.plot(steps, y, style, color=COLOURS[i % len(COLOURS)], markersize=4,
                           label=name.removesuffix(".weight") if key == "before" else None)  # fmt: skip
         axes.set_yscale("log")
-        for on_axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-            on_axis(FuncFormatter(lambda y, _: f"{y:g}"))
+        plain_log_labels(axes.yaxis, axes.yaxis.get_data_interval())
         axes.set_xlabel("step")
         axes.set_ylabel("condition number")
         axes.set_title("solid: momentum; dashed: orthogonalised", fontsize=10)
