@@ -74,8 +74,8 @@ def train94(
     ``train_loader`` None: all CIFAR-10 training images, batches of 1024, the recipe's augmentation. ``learning_rate``
     and ``weight_decay`` are per 1024 examples; ``bias_scaler`` multiplies the learning rate of the norms' biases.
     ``tta_level``: 0 none, 1 mirror, 2 mirror and translate. ``make_net`` builds a net of your own, whose normalisation
-    parameters have "norm" in their names; ``whiten_bias_epochs`` is not for it, nor is ``bias_scaler`` if no name has
-    "norm". ``run`` is printed in the table; "warmup" trains nothing. ``seed`` None:
+    parameters have "norm" in their names; with it, a changed ``whiten_bias_epochs`` raises RecipeError, and so does
+    ``bias_scaler`` if no name has "norm". ``run`` is printed in the table; "warmup" trains nothing. ``seed`` None:
     drawn from PyTorch's global generator.
     """
     return _train("airbench94", dict(locals()))
@@ -122,22 +122,22 @@ def train96(
 
 
 def warmup93(train_loader: CifarLoader | None = None) -> None:
-    """Do everything that is slow the first time, so that :func:`train93` does not."""
+    """Compile and warm up, so that :func:`train93` need not."""
     train93(train_loader, run="warmup", verbose=False)
 
 
 def warmup94(train_loader: CifarLoader | None = None) -> None:
-    """Do everything that is slow the first time, so that :func:`train94` does not."""
+    """Compile and warm up, so that :func:`train94` need not."""
     train94(train_loader, run="warmup", verbose=False)
 
 
 def warmup95(train_loader: CifarLoader | None = None) -> None:
-    """Do everything that is slow the first time, so that :func:`train95` does not."""
+    """Compile and warm up, so that :func:`train95` need not."""
     train95(train_loader, run="warmup", verbose=False)
 
 
 def warmup96(train_loader: CifarLoader | None = None) -> None:
-    """Do everything that is slow the first time, so that :func:`train96` does not."""
+    """Compile and warm up, so that :func:`train96` need not."""
     train96(train_loader, run="warmup", verbose=False)
 
 

@@ -17,10 +17,10 @@ _ADAPTER: TypeAdapter[OrthogonalizerConfig] = TypeAdapter(Orthogonalizer)
 def orthogonalize(matrices: Tensor, method: str = "newton_schulz", **settings: Any) -> Tensor:
     """Return approximate orthogonal factors U Vᵀ of matrices U S Vᵀ ``(..., m, n)``, in the same shape.
 
-    ``settings`` are those of ``orthogonalize`` in a recipe: ``steps=3``, ``coefficients=(3.4445, -4.775, 2.0315)``,
-    ``dtype="float32"`` (Newton-Schulz computes in bfloat16 unless ``matrices`` are float32), ``split=3`` (of three
-    stacked matrices each).
-    Raises RecipeError for others, and ValueError for what is no batch of matrices of floating-point numbers.
+    ``method``: ``newton_schulz``, ``inverse_sqrt``, ``svd`` or ``none``. ``settings`` are those of ``orthogonalize`` in
+    a recipe: ``steps=3``, ``coefficients=(3.4445, -4.775, 2.0315)``, ``dtype="float32"`` (by default Newton-Schulz
+    computes half-precision matrices in bfloat16, others in their own type), ``split=3`` (of three stacked matrices
+    each). Raises RecipeError for others, and ValueError for anything but a batch of floating-point matrices.
     """
     check_matrices(matrices)
     try:

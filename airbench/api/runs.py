@@ -14,7 +14,8 @@ from airbench.training.saved import TrainedNet, read_net
 def load_net(run: str | Path | RunRecord, trial: int | None = None, device: str = "auto") -> tuple[TrainedNet, int]:
     """Load the net that a run folder has kept of ``trial`` (None: of the first that has one), and that trial's index.
 
-    Raises AirbenchError if there is none.
+    A TrainedNet's ``.net`` is the module, and its ``.logits(images)`` classifies uint8 images. Load the plugins of the
+    run first. Raises AirbenchError if there is none.
     """
     record = load_run(run)
     kept = [t.index for t in record.finished if (record.path / weights_name(t.index)).is_file()]

@@ -65,7 +65,7 @@ class TrainedTrial:
 
     @property
     def epochs(self) -> list[EpochRow]:
-        """Loss and accuracy after each epoch."""
+        """A row per epoch: loss and accuracy on its last batch, accuracy on the test images without TTA, seconds."""
         return self.result.epochs
 
     @property
@@ -80,7 +80,10 @@ class TrainedTrial:
         return losses(self.logits, self.labels, 0.0)
 
     def predict(self, images: Any, *, tta: bool = True) -> Tensor:
-        """Classify uint8 images ``(N, H, W, C)`` or ``(N, C, H, W)``: logits ``(N, classes)`` float32."""
+        """Classify uint8 images ``(N, H, W, C)`` or ``(N, C, H, W)``: logits ``(N, classes)``, float32, on the CPU.
+
+        With the recipe's test-time augmentation unless ``tta`` is False. Raises DataError for images that do not fit.
+        """
         return self.trained.logits(images, tta=tta)
 
 
@@ -97,7 +100,11 @@ def load_recipe(path: str | Path, *overrides: str) -> Recipe:
 
 
 def load_images(recipe: str | Path | Recipe) -> Dataset:
-    """Load the images that ``recipe`` trains on, in canonical order (see :func:`dataset.make_split`)."""
+    """Load all images of ``recipe``'s data set, in canonical order (see :func:`dataset.make_split`).
+
+    ``.train`` and ``.test`` have ``images`` ``(N, H, W, C)`` uint8 and ``labels`` ``(N,)``. Of what the recipe
+    chooses only ``data.held_out`` is applied. Raises DataError.
+    """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     return load_dataset(recipe.data)
 
@@ -117,7 +124,9 @@ def train(
     unless ``data`` is a :func:`load_images` that holds them out already. ``net`` replaces its net: a module from
     normalised images ``(N, C, H, W)`` to logits, whose parameters the recipe's optimizers must match; it starts from
     the weights that it has, or from its ``reset(generator)``, and is left trained, in the machine's precision, with
-    the parameters trainable that were. Raises airbench.errors.AirbenchError, in one line: TrialError if the training
+    the parameters trainable that were. ``seed``: of initialisation, order and augmentation. ``callbacks``: instances
+    of :class:`airbench.training.callback.Callback`, whose ``on_step`` runs on the clock.
+    Returns a :class:`TrainedTrial`. Raises airbench.errors.AirbenchError, in one line: TrialError if the training
     fails.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)

@@ -35,13 +35,14 @@ _VERIFY_HELP = """\
 Check a run against the rule for records. The last line is the verdict; the exit code is 0 only for a record.
 
 The folder is checked against itself: hashes that chain its trials, and figures that follow from each other. --rerun K
-trains K of its trials again, chosen at random: on the same machine every bit must be the same, on another one the
-accuracy must fit the run's other trials.
+trains K of its trials again, chosen at random: on the same CPU and code every bit must be the same, elsewhere and on
+a GPU the accuracy must fit the run's other trials.
 
 A record is a run whose folder is intact and consistent; with 8 or more trials, their number fixed in advance, none
-missing and none failed; with consecutive seeds, none of them held fixed; whose mean accuracy reaches the target with
-p < 0.01 in a one-sided t-test corrected for skewness; on the full genuine training data; with committed code; on one
-machine, with no change between the first and the last trial.
+missing and none failed; with consecutive seeds, none of them held fixed; whose mean accuracy reaches the target
+with p < 0.01 in a one-sided t-test corrected for skewness and for bad trials that may be missing; on the full
+genuine training data; with committed code; on one machine or like ones, with no change between the first and the
+last trial.
 """
 _COMPARE_HELP = """\
 Compare runs pairwise: difference in accuracy and ratio of times, with intervals. Given recipes, train them first,

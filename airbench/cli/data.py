@@ -10,7 +10,7 @@ from airbench.recipe import load_recipe
 from airbench.recipe.load import data_override
 
 _HELP = """\
-Show which images a recipe would use, where they are, and whether they are genuine.
+Fetch the images of a recipe, and say where they come from and whether they are genuine.
 
   airbench data                           for recipes that use CIFAR-10
   airbench data quickstart                for that recipe

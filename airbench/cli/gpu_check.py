@@ -9,7 +9,7 @@ from airbench.cli.arguments import output_folder, positive
 _HELP = """\
 Check that everything works on this machine's GPU, and as fast as it should: tests against the CPU, a profile, a
 benchmark, and interleaved trials of three recipes with steps eager, captured as a CUDA graph, compiled, and both.
-Takes about ten minutes on an A100. A failing check does not stop the others. index.html in the output folder shows
+Takes some minutes. A failing check does not stop the others. index.html in the output folder shows
 what passed and what was slower than expected.
 
   airbench gpu-check
@@ -24,8 +24,9 @@ def add_commands(commands: Any) -> None:
     )
     check.add_argument("items", nargs="*", metavar="KEY=VALUE", help="overrides of the recipes' settings")
     check.add_argument(
-        "--out", type=output_folder, default=Path("runs/gpu-check"), metavar="DIR", help="where results go"
-    )
+        "--out", type=output_folder, default=Path("runs/gpu-check"), metavar="DIR",
+        help="where results go (default runs/gpu-check)",
+    )  # fmt: skip
     check.add_argument("--device", default="cuda", help="cuda, or cuda:1 for the second (default cuda)")
     check.add_argument("--trials", type=positive, default=2, metavar="N", help="trials per recipe (default 2)")
     check.add_argument("--recipes", help="recipes in configs/, comma-separated (default: three)")

@@ -32,7 +32,7 @@ by a search on held-out images; then trials with fresh seeds are reported.
 
   airbench study batch-size                   three optimizers on built-in images
   airbench study batch-size batch_size_muon my_recipe.yaml --batches 250,1000,4000
-  airbench study batch-size data.name=cifar10 --batches 125,250,500,1000,2000 --trials 3            for the record
+  airbench study batch-size data.name=cifar10 --batches 125,250,500,1000,2000 --trials 3            on CIFAR-10
 
 Interrupted, it goes on where it was if it is started again: trials are kept in batch-size.trials.jsonl.
 """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airbench.sweep.telescope import Telescope
 
 _HELP = """\
-Train a recipe at many settings, judged on held-out training images; train the best again with fresh seeds; name it.
+Train a recipe at many settings, judged on held-out training images; retrain the best with fresh seeds; report it.
 
   airbench sweep airbench94_muon --axis optimizers.filters.lr=0.1..0.4:log:5
   airbench sweep RECIPE --axis optimizers.filters.lr=0.1,0.2 --axis train.epochs=4,6      a grid of 2 × 2
@@ -33,9 +33,8 @@ values. Each setting is a normal run folder. The recipe of the best is written a
 With enough settings (10 more than the regression has coefficients: two for an axis of many numbers, one less than
 its values for others), a table says which axes matter, best after --random.
 
---tpe needs Optuna (pip install optuna). It stops trials that are below the median of the earlier ones
-after an epoch, unless --no-prune or --ray is given, a setting has several trials, or train.epochs or train.batch_size
-varies.
+--tpe needs Optuna (pip install optuna). It stops trials that are below the median of the earlier ones after an epoch,
+unless --no-prune, --isolate or --ray is given, a setting has several trials, or epochs or batch size vary.
 
 --telescope searches on small nets first, then around the optimum on larger ones, in a range of --shrink of the one
 before. --plan says what it would cost.

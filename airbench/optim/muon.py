@@ -48,7 +48,7 @@ class Muon(GroupwiseOptimizer):
       ``original``: √max(1, m/n); ``match_rms_adamw``: 0.2 √max(m, n); ``spectral``: √(m/n).
     - ``neuron_beta``: divide each row of orthogonalize(u) by its root mean square, averaged over steps with this decay
       (NorMuon; see :func:`normalize_neurons`). None: do not.
-    - ``cautious_weight_decay``: decay only those weights that the update moves towards zero (Chen et al. 2025,
+    - ``cautious_weight_decay``: decay only weights that the update does not move away from zero (Chen et al. 2025,
       arXiv:2510.12402).
     - ``max_momentum_norm``: maximum Frobenius norm of a parameter's buffer, which is scaled down to it before it is
       used.

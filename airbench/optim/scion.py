@@ -18,10 +18,10 @@ EPS = 1e-8
 
 
 class Scion(GroupwiseOptimizer):
-    """Steps towards the point of a ball that a linear function of the momentum finds least, for any parameter.
+    """Conditional-gradient steps towards the minimiser of ⟨momentum, ·⟩ over a norm ball, for any parameter.
 
     A step, with gradient g and buffer b: b ← momentum · b + (1 - momentum) · g; p ← (1 - lr) · p - lr · radius · D(b),
-    or without the factor 1 - lr if not ``constrained``. D is the minimiser over the unit ball, with the sign turned:
+    or without the factor 1 - lr if not ``constrained``. -D(b) minimises ⟨b, ·⟩ over the unit ball (the LMO):
 
     - ``spectral``: √(out/in) / positions · orthogonalize(b), flattened to ``(out, in · positions)``: the norm is that
       of the map from inputs to outputs, both measured by their root mean square, so that a learning rate for one width

@@ -40,7 +40,7 @@ class Engine(Config):
 
     fused: bool = True
     """On a CPU, use the compiled kernels, if they could be built at installation: pooling, normalisation and activation
-    in one pass, and convolution (see `winograd`); also compute the weight gradients of the smallest images as one
+    in two passes, and convolution (see `winograd`); also compute the weight gradients of the smallest images as one
     matrix product. `false`: PyTorch's own operations, as on every other device."""
 
     winograd: Literal["auto", 0, 2, 3, 4] = "auto"

@@ -28,7 +28,7 @@ def newton_schulz(
     the Gram matrix is the smaller one. A zero matrix stays zero, and so does a row or column of zeros; a
     norm far below ``eps`` also gives nearly zero. ``kernel``: what multiplies the symmetric products of a batch on CUDA
     (see ``kernels/symmetric.py``). Returns ``dtype``; None: bfloat16 for matrices in half precision, else their own.
-    Raises ValueError for anything but a batch of matrices of floating-point numbers.
+    Raises ValueError for anything but a batch of floating-point matrices, unknown names, and negative ``steps``.
     Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers"; Bernstein & Newhouse 2024.
     """
     check_matrices(matrices)
