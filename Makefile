@@ -63,7 +63,7 @@ test: $(DEV) ## run the test suite, a process per core: no network, no GPU, minu
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 test-slow: $(DEV) ## run the tests that train on real CIFAR-10 (AIRBENCH_DATA names a copy)
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -m slow --hypothesis-profile=fresh $(ARGS)
 
 lint: $(DEV) ## run ruff and mypy
 	$(BIN)/ruff check .

@@ -20,8 +20,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a test process per core: more threads
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
 
-settings.register_profile("no deadline", deadline=None)  # machines differ, and CI's are shared
-settings.load_profile("no deadline")
+# Machines differ, and CI's are shared: no deadline. What is drawn is the same each time, but for
+# --hypothesis-profile=fresh.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("fresh", deadline=None)
+settings.load_profile("same")
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

@@ -29,7 +29,12 @@ SEEDS = TrialSeeds(1, 2, 3)
 AUGMENTED = ("data.augment.cutout=6", "data.augment.color_jitter={brightness: 0.1, contrast: 0.1}")
 EAGER = ("engine.compile=none", "engine.cuda_graph=false")
 CAPTURED = ("engine.compile=none", "engine.cuda_graph=true")
+COMPILED = ("engine.compile=default", "engine.cuda_graph=false")
 RECIPES = ("airbench94_muon.yaml", "airbench94.yaml", "hiverge.yaml")
+
+with_triton = pytest.mark.skipif(
+    not torch.cuda.is_available() or why_no_triton(torch.device("cuda")) is not None, reason="nothing is compiled here"
+)
 
 
 @cache
@@ -80,7 +85,7 @@ def test_batches_are_the_cpus_bit_for_bit(recipe: str, small_shapes: Dataset) ->
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("overrides", [EAGER, ("engine.compile=default", "engine.cuda_graph=false")])
+@pytest.mark.parametrize("overrides", [EAGER, pytest.param(COMPILED, marks=with_triton)])
 def test_gradients_of_every_parameter_are_the_cpus(
     recipe: str, overrides: tuple[str, ...], small_shapes: Dataset
 ) -> None:

@@ -196,10 +196,13 @@ from airbench.experiment.jobs import TrialJob
 from airbench.experiment.worker import Worker
 from airbench.recipe import load_recipe
 from airbench.training.callback import Callback
+from tests.nullgpu.counters import counters, reset as reset_counters
 
 class State(Callback):
     def on_step(self, step, total):
-        print("state", torch.cuda.current_device(), torch.backends.cudnn.conv.fp32_precision)
+        kernels, reset = counters().kernels, reset_counters()
+        trains = "trains" if kernels > 50 else f"{kernels} kernels"
+        print("state", torch.cuda.current_device(), torch.backends.cudnn.conv.fp32_precision, trains)
 
 words = [f"data={{name: cifar10, path: {sys.argv[1]}}}", "train.epochs=0.1", "engine.compile=none"]
 words += ["engine.precision=fp32"]
@@ -214,6 +217,7 @@ for job in jobs:
     worker.warm_up(job)
 for job in jobs:
     list(worker.train(job, State()))
+    print("executed as", worker.setup(job.recipe).execution)
 """
 
 
@@ -224,7 +228,11 @@ def test_recipes_of_one_command_are_trained_on_their_own_gpu_in_their_own_precis
     outcome = null_gpu.run(command, devices=2, variables={"AIRBENCH_CACHE": str(workshop / "cache")})
     assert outcome.code == 0, outcome.output
     states = [line for line in outcome.output.splitlines() if line.startswith("state")]
-    assert list(dict.fromkeys(states)) == ["state 1 ieee", "state 0 tf32"]
+    assert list(dict.fromkeys(states)) == ["state 1 ieee trains", "state 0 tf32 trains"]
+    executed = [line for line in outcome.output.splitlines() if line.startswith("executed as")]
+    assert len(executed) == 2
+    assert len(set(executed)) == 1  # both captured
+    assert "CUDA graph" in executed[0], executed[0]
 
 
 @pytest.mark.parametrize("command", ["profile", "scaling", "speedup"])

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not COPY, reason="AIRBENCH_DA
 
 def test_two_epochs_of_airbench94_muon_reach_eighty_percent() -> None:
     recipe = load_recipe(CONFIGS / "records" / "airbench94_muon.yaml", ["train.epochs=2", f"data.path={COPY}"]).recipe
-    machine = choose_machine(recipe.device, recipe.precision)
+    machine = choose_machine(recipe.engine)
     prepare(machine)
     setup = TrialSetup(recipe, load_dataset(recipe.data), machine)
     assert run_trial(setup, TrialSeeds(0, 0, 0), Silent()).accuracy > 0.80

@@ -68,7 +68,7 @@ def run_bench(recipe: Recipe, machine: Machine, batch_size: int = 500, min_secon
 def rates(machine: Machine) -> dict[str, Any]:
     """Measure the machine's peak rates: matrix products in TFLOP/s, copies in GB/s."""
     machine.use()
-    return measure_peak(machine.device)
+    return measure_peak(machine.device, machine.fp32)
 
 
 def _row(

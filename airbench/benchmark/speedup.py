@@ -115,10 +115,10 @@ def measure(recipe: Recipe, *, plainly: bool, started: float) -> Figures:
     images = setup.test.normalized(machine.dtype, IMAGES)
     whole = recipe.evaluate.model_copy(update={"uncertain": 1.0})
     quarter = recipe.evaluate.model_copy(update={"uncertain": 0.25})
-    predict(setup.net, images, whole.without_tta())  # the first call in a process is slower
-    views, some = (
-        seconds_of(partial(predict, setup.net, images, evaluate), machine.device) for evaluate in (whole, quarter)
-    )
+    works = [partial(predict, setup.net, images, evaluate, setup.forward) for evaluate in (whole, quarter)]
+    for work in works:
+        work()  # the first call is slower: of a process, and of a shape of batch on CUDA
+    views, some = (seconds_of(work, machine.device) for work in works)
     steps = [clock.seconds() for clock in watcher.clocks]
     if not steps:
         raise AirbenchError("speedup needs at least two steps: use a smaller train.batch_size, or more train.epochs")

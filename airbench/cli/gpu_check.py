@@ -1,6 +1,7 @@
 """The command that checks a GPU."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,19 @@ def add_commands(commands: Any) -> None:
         "--out", type=output_folder, default=Path("runs/gpu-check"), metavar="DIR",
         help="where results go (default runs/gpu-check)",
     )  # fmt: skip
-    check.add_argument("--device", default="cuda", help="cuda, or cuda:1 for the second (default cuda)")
+    check.add_argument("--device", default="cuda", type=_gpu, help="cuda, or cuda:1 for the second (default cuda)")
     check.add_argument("--trials", type=positive, default=2, metavar="N", help="trials per recipe (default 2)")
     check.add_argument("--recipes", help="recipes in configs/, comma-separated (default: three)")
     check.add_argument("--data", metavar="PATH", help="a local copy of CIFAR-10, an archive or a folder")
     check.add_argument("--peer", type=Path, metavar="FILE.py", help="a training script to time for comparison")
     check.set_defaults(command=_check)
+
+
+def _gpu(text: str) -> str:
+    """Parse the name of a GPU."""
+    if not re.fullmatch(r"cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text}: give cuda, or cuda:1 for the second")
+    return text
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from airbench.experiment.environment import describe_environment, describe_source
 from airbench.experiment.worker import Worker
 from airbench.optim.groups import describe
@@ -30,7 +32,11 @@ MUST_MATCH = (
 )  # fmt: skip
 """Facts that must not change between trials of a run, besides its recipe."""
 
-_peak = cache(measure_peak)  # measured once per process
+
+@cache
+def _peak(device: torch.device, fp32: str, threads: int) -> dict[str, Any]:
+    """Measure the peak of a device once per process, and once for each number of ``threads``."""
+    return measure_peak(device, fp32)
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ def examine(worker: Worker, recipe: Recipe, *, measure: bool) -> Examined:
     if measure:
         setup.machine.use()
         facts["flop"] = count_flop(recipe, setup.total_steps, len(setup.test), setup.shape, setup.steps_per_epoch)
-        facts["peak"] = _peak(setup.machine.device)
+        facts["peak"] = _peak(setup.machine.device, setup.machine.fp32, torch.get_num_threads())
     return Examined(lines, facts)
 
 

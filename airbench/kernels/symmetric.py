@@ -79,7 +79,7 @@ def captured(work: Callable[[], Any], calls: int = 20) -> Callable[[], None]:
     """Return a function that replays ``calls`` calls of ``work`` as a CUDA graph: the GPU's time, not the host's."""
     work()  # compiles, and loads libraries
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=torch.cuda.Stream()):  # PyTorch's own may be of another device
         for _ in range(calls):
             work()
     return graph.replay

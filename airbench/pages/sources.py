@@ -155,9 +155,11 @@ def _of_lines(file: Path, where: dict[str, Any]) -> Measured:
     if len(kinds) > 1:
         raise AirbenchError(f"{file}: {json.dumps(where)} are lines of several recipes; say more under where")
     name, overrides, steps = kinds.pop()
+    alike = len({line.get("gpu") for line in lines}) == 1  # seconds of unlike devices are no record of time
     return Measured(
         name, "", [line["accuracy"] for line in lines], [line["plain"] for line in lines if line["plain"]],
-        [line["seconds"] for line in lines], _count_pflop(name, overrides, steps), "", str(lines[0].get("gpu", "")), (),
+        [line["seconds"] for line in lines] if alike else [], _count_pflop(name, overrides, steps), "",
+        str(lines[0].get("gpu", "")), (),
     )  # fmt: skip
 
 

@@ -9,5 +9,5 @@ def rounded_down(value: float) -> int:
 
 
 def rounded_up(value: float) -> int:
-    """Return the smallest whole number from ``value`` on: 3 for 0.1 · 30, which is 3.0000000000000004."""
-    return math.ceil(round(value, 9))
+    """Return the smallest whole number from ``value`` ≥ 0 on: 1 for 1e-30; 3 for 0.1 · 30, 3.0000000000000004."""
+    return max(math.ceil(round(value, 9)), 1 if value > 0 else 0)

@@ -1,7 +1,8 @@
 """Peak rates of the machine: matrix products and memory copies."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,8 +12,10 @@ from airbench.device import cpu_has_bf16
 from airbench.training.timing import seconds_of
 
 
-def measure_peak(device: torch.device) -> dict[str, Any]:
+def measure_peak(device: torch.device, fp32: str = "ieee") -> dict[str, Any]:
     """Measure peak rates of matrix products per precision, in TFLOP/s, and of copies, in GB/s. Takes seconds.
+
+    ``fp32``: how a GPU multiplies float32, ``ieee`` or ``tf32``.
 
     Takes the best of many repeats, the one least disturbed by other programs. None for a precision without CPU
     instructions: a single such product takes half a minute.
@@ -26,15 +29,31 @@ def measure_peak(device: torch.device) -> dict[str, Any]:
         size = 2048 if on_cpu else 8192
         try:
             a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-            seconds = _best_seconds(partial(torch.mm, a, b), device)
+            with _products_in(fp32):
+                seconds = _best_seconds(partial(torch.mm, a, b), device)
             rates[f"{name}_tflops"] = round(2 * size**3 / seconds / 1e12, 4)
         except (RuntimeError, TypeError):
             rates[f"{name}_tflops"] = None
     size = 2**26 if on_cpu else 2**28
-    source, target = torch.ones(size, device=device), torch.ones(size, device=device)
-    seconds = _best_seconds(lambda: target.copy_(source), device)
-    rates["copy_gbs"] = round(2 * 4 * size / seconds / 1e9, 2)
+    try:
+        source, target = torch.ones(size, device=device), torch.ones(size, device=device)
+        seconds = _best_seconds(lambda: target.copy_(source), device)
+        rates["copy_gbs"] = round(2 * 4 * size / seconds / 1e9, 2)
+    except RuntimeError:  # out of memory
+        rates["copy_gbs"] = None
     return rates
+
+
+@contextmanager
+def _products_in(fp32: str) -> Iterator[None]:
+    """Let a GPU multiply float32 as ``fp32`` says inside the block, as it does in convolutions."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = fp32
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before
 
 
 def _best_seconds(work: Callable[[], Any], device: torch.device, budget: float = 0.7) -> float:

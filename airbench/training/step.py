@@ -77,13 +77,14 @@ class TrainingStep:
 def cuda_graph_capture() -> Capture:
     """Return what captures the kernels that a function launches as a CUDA graph, without executing them.
 
-    All graphs that it captures share their memory, so the results of one are valid until any of them is replayed.
+    All graphs that it captures share their memory, so the results of one are valid until any of them is replayed. They
+    are captured on a stream of the current device: PyTorch's own belongs to the device of the process's first capture.
     """
-    pool = torch.cuda.graph_pool_handle()
+    pool, stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
 
     def capture(work: Callable[[], StepResult]) -> tuple[Callable[[], Any], StepResult]:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
+        with torch.cuda.graph(graph, pool=pool, stream=stream):
             result = work()
         return graph.replay, result
 

@@ -34,7 +34,7 @@ def interleaved(works: Works, device: torch.device, repeats: int, min_seconds: f
     """Time each of ``works`` in turn (A B A B …), in seconds, after one round of warm-up.
 
     Runs ``repeats`` rounds, and more until they have taken ``min_seconds`` in all, so that short functions are
-    measured often. On a GPU, times come from CUDA events, and the host waits once per ``repeats`` rounds.
+    measured often. On a GPU, times come from CUDA events, of a few calls at a time.
     """
     taken: dict[str, list[float]] = {name: [] for name in works}
     _rounds(works, device, 1)
@@ -56,6 +56,7 @@ def _rounds(works: Works, device: torch.device, rounds: int) -> dict[str, list[f
     for _ in range(rounds):
         for name, work in works.items():
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            torch.cuda.synchronize()  # else launches of this one would hide behind the work of the one before
             start.record()
             for _ in range(CALLS):
                 work()

@@ -102,7 +102,7 @@ def test_another_net_is_benched(cpu: Machine) -> None:
 def test_profile_writes_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airbench.benchmark.bench.measure_peak", lambda device: {"fp32_tflops": 1.0, "copy_gbs": 1.0})
+    monkeypatch.setattr("airbench.benchmark.bench.measure_peak", lambda *_: {"fp32_tflops": 1.0, "copy_gbs": 1.0})
     file = tmp_path / "profile.json"
     recipe = str(CONFIGS / "records" / "airbench94_muon.yaml")
     assert main(["profile", recipe, *TINY, "--repeats", "1", "--json", str(file)]) == 0

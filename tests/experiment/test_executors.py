@@ -112,7 +112,9 @@ def test_a_job_that_cannot_be_trained_says_why_in_one_line(cached_shapes: None) 
             list(executor.run([TrialJob(recipe, 0, 0, path="mine.yaml")], lambda job: Callback()))
 
 
-def test_a_process_that_dies_costs_its_own_trial_only(cached_shapes: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_dies_ends_the_run_and_names_its_trial(
+    cached_shapes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("airbench.experiment.executors.CHILD", ("-c", "import os; os._exit(7)"))
     with pytest.raises(AirbenchError, match=r"trial 0: its process ended with exit code 7"):
         list(ProcessExecutor().run(jobs(), lambda job: Callback()))

@@ -92,6 +92,8 @@ def test_the_kernel_compiles_for_gpus_that_are_not_here(capability: int) -> None
     try:
         found = compiled_for(capability, torch.bfloat16, 64, True)
     except RuntimeError as error:
+        if not str(error).startswith("Cannot find"):  # the assembler, which not every installation brings
+            raise
         pytest.skip(f"Triton cannot compile here: {error}")
     assert ".target sm_" in found.asm["ptx"]
     assert "mma" in found.asm["ptx"]  # tensor cores multiply

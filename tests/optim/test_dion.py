@@ -175,7 +175,9 @@ def test_the_singular_values_of_every_update_are_one(decay: float, fraction: flo
         assert (values > 0.9).double().mean() >= (1 if exact else 0.8)  # the matrix products leave the faintest small
 
 
-@pytest.mark.parametrize(("fraction", "size", "rank"), [(0.07, 100, 7), (0.14, 50, 7), (0.55, 100, 55), (0.101, 10, 2)])
+@pytest.mark.parametrize(
+    ("fraction", "size", "rank"), [(0.07, 100, 7), (0.14, 50, 7), (0.55, 100, 55), (0.101, 10, 2), (1e-30, 10, 1)]
+)
 def test_the_rank_is_the_fraction_rounded_up_but_for_the_last_bits(fraction: float, size: int, rank: int) -> None:
     p = nn.Parameter(torch.randn(size, size + 1, generator=torch.Generator().manual_seed(0)))
     dion = Dion([p], 0.1, 0.9, rank_fraction=fraction)

@@ -1,5 +1,6 @@
 """Where a run comes from, and how to repeat it."""
 
+import re
 import shlex
 from html import escape
 
@@ -51,11 +52,11 @@ def _facts(run: RunRecord) -> dict[str, str]:
 def reproduce_command(run: RunRecord) -> str:
     """Command that repeats a run's trials, at its commit, with the recipe that the page shows."""
     commit = run.text("source", "git_commit")
-    checkout = f"git checkout {commit} && " if commit else ""
+    checkout = f"git checkout {commit} && " if re.fullmatch(r"[0-9a-f]{7,64}", commit) else ""
     plugins = run.fact("source", "plugins")
     words = [f"--plugin {shlex.quote(one_line(str(name)))}" for name in plugins] if isinstance(plugins, dict) else []
     words += [] if run.planned is None else [f"--trials {run.planned}"]
-    words += [f"--seed {run.text('seed')}"] if run.text("seed") else []
+    words += [f"--seed {run.fact('seed')}"] if type(run.fact("seed")) is int else []
     return f"{checkout}python train.py recipe.yaml {' '.join(words)}".rstrip()
 
 

@@ -1,5 +1,6 @@
 """The checks: each a command in a process of its own, so that one that fails or crashes leaves the others."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
+
 from airbench.benchmark.gpu_check.page import write_page
+from airbench.kernels.symmetric import why_no_triton
 
 WAYS = {
     "eager": "{compile: none, cuda_graph: false}",
@@ -17,7 +21,10 @@ WAYS = {
     "compile": "{compile: default, cuda_graph: false}",
     "compile-graph": "{compile: default, cuda_graph: true}",
 }
-"""Ways to execute training steps, and the ``engine`` section of each. The last is the default on CUDA."""
+"""Ways to execute training steps, and the ``engine`` section of each. The last is the default on CUDA, with Triton."""
+
+REPOSITORY = Path(__file__).parents[3]
+"""Where the tests are, unless the package is installed elsewhere."""
 
 RECIPES = ("airbench94_muon", "hiverge", "speedrun")
 
@@ -51,13 +58,13 @@ class Outcome:
     name: str
     command: tuple[str, ...]
     code: int | None
-    """Exit code; None if the command does not exist."""
+    """Exit code; None if what it needs is not there."""
     seconds: float
     output: Path
 
     @property
     def passed(self) -> bool:
-        """Whether the command ended well, or is not installed (nvidia-smi)."""
+        """Whether the command ended well, or what it needs is not installed (nvidia-smi, the tests)."""
         return self.code in (0, None)
 
 
@@ -65,20 +72,25 @@ def run_checks(options: Options, say: Callable[[str], None]) -> list[Outcome]:
     """Run every check, whatever becomes of the others, and write ``index.html`` into the folder."""
     options.out.mkdir(parents=True, exist_ok=True)
     outcomes, since = [], datetime.now(UTC).isoformat(timespec="seconds")
-    for name, command in _commands(options):
+    why = why_no_triton(torch.device(options.device))
+    ways = [way for way in WAYS if why is None or "compile" not in way]
+    if why is not None:
+        say(f"nothing is compiled: {why}")
+    for name, command in _commands(options, ways):
         say(f"{name} …")
-        outcome = _run(name, command, options.out)
+        outcome = _run(name, command, options)
         say(f"  {'ok' if outcome.passed else 'FAILED'} in {outcome.seconds:.0f} s, see {outcome.output}")
         outcomes.append(outcome)
-    page = write_page(options.out, outcomes, options.recipes, tuple(WAYS), since)
+    names = [Path(recipe).stem for recipe in options.recipes]
+    page = write_page(options.out, outcomes, names, ways, since, why)
     say(f"written: {page}")
     return outcomes
 
 
-def _commands(options: Options) -> list[tuple[str, Sequence[str]]]:
+def _commands(options: Options, ways: Sequence[str]) -> list[tuple[str, Sequence[str]]]:
     airbench = (sys.executable, "-m", "airbench")
     muon = "airbench94_muon"
-    words = ("--device", options.device, *options.overrides)
+    words = ("--device", "cuda", *options.overrides)
     found: list[tuple[str, Sequence[str]]] = [
         ("gpu-before", _NVIDIA_SMI),
         ("devices", (*airbench, "devices")),
@@ -87,9 +99,10 @@ def _commands(options: Options) -> list[tuple[str, Sequence[str]]]:
         ("bench", (*airbench, "bench", muon, *words, "--json", str(options.out / "bench.json"))),
     ]
     for recipe in options.recipes:
-        files = [_write_way(options, recipe, way) for way in WAYS]
-        trials = ("--trials", str(options.trials), "--out", str(options.out / "runs" / recipe))
-        found.append((f"trials-{recipe}", (*airbench, "train", *files, *words, *trials)))
+        name = Path(recipe).stem
+        files = [_write_way(options, recipe, way) for way in ways]
+        trials = ("--trials", str(options.trials), "--out", str(options.out / "runs" / name))
+        found.append((f"trials-{name}", (*airbench, "train", *files, *words, *trials)))
     if options.peer is not None:
         alone = ("--trials", "1", "--out", str(options.out / "runs" / "beside-peer"))
         for turn in range(options.trials):
@@ -101,19 +114,32 @@ def _commands(options: Options) -> list[tuple[str, Sequence[str]]]:
 
 def _write_way(options: Options, recipe: str, way: str) -> str:
     """Write a recipe file that executes steps in this way, and return its name."""
-    file = options.out / "recipes" / f"{recipe}-{way}.yaml"
+    file = options.out / "recipes" / f"{Path(recipe).stem}-{way}.yaml"
     file.parent.mkdir(exist_ok=True)
     file.write_text(f"extends: {recipe}\nengine: {WAYS[way]}\n", encoding="utf-8")
     return str(file)
 
 
-def _run(name: str, command: Sequence[str], out: Path) -> Outcome:
-    output = out / f"{name}.txt"
+def _run(name: str, command: Sequence[str], options: Options) -> Outcome:
+    output = options.out / f"{name}.txt"
     started = time.monotonic()
-    code = None
+    code, folder = None, REPOSITORY if name == "tests" else Path()
     with output.open("w", encoding="utf-8") as stream:
         if shutil.which(command[0]) is None:
             stream.write(f"{command[0]}: not found\n")
+        elif name == "tests" and not (REPOSITORY / "tests" / "test_cuda.py").is_file():
+            stream.write("the tests are not there: they are in the repository, and this is an installed package\n")
         else:
-            code = subprocess.run(command, stdout=stream, stderr=subprocess.STDOUT, check=False).returncode
+            code = subprocess.run(
+                command, stdout=stream, stderr=subprocess.STDOUT, check=False, cwd=folder, env=_environment(options)
+            ).returncode
     return Outcome(name, tuple(command), code, time.monotonic() - started, output)
+
+
+def _environment(options: Options) -> dict[str, str]:
+    """Return the environment of a check, which shows it one GPU only if another than the first is to be checked."""
+    index = torch.device(options.device).index
+    if not index:
+        return dict(os.environ)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return {**os.environ, "CUDA_VISIBLE_DEVICES": visible.split(",")[index] if visible else str(index)}

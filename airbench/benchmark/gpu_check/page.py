@@ -18,7 +18,12 @@ PUBLISHED = {"airbench94_muon": 2.59, "hiverge": 2.015}
 
 
 def write_page(
-    folder: Path, outcomes: Sequence["Outcome"], recipes: Sequence[str], ways: Sequence[str], since: str = ""
+    folder: Path,
+    outcomes: Sequence["Outcome"],
+    recipes: Sequence[str],
+    ways: Sequence[str],
+    since: str = "",
+    why_not_compiled: str | None = None,
 ) -> Path:
     """Write ``index.html`` into ``folder`` from what the checks left there; of runs, those begun since then."""
     found = map(read_run, reversed(find_runs(folder / "runs")))  # the newest of a name last
@@ -28,6 +33,7 @@ def write_page(
     parts = [
         "<h1>GPU check</h1>",
         _paragraph("Everything passed." if not failed else f"Failed: {', '.join(failed)}.", bad=bool(failed)),
+        *([_paragraph(f"Nothing is compiled: {why_not_compiled}.")] if why_not_compiled else []),
         "<h2>Slower than expected</h2>",
         *([_paragraph(line, bad=True) for line in slow] or [_paragraph("Nothing.", bad=False)]),
         "<h2>Checks</h2>", html_table(_check_rows(outcomes)),
@@ -70,7 +76,7 @@ def _median(run: RunRecord | None) -> float | None:
 def _check_rows(outcomes: Sequence["Outcome"]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("check", "", "seconds", "output")]
     for outcome in outcomes:
-        state = "ok" if outcome.passed else "not found" if outcome.code is None else f"failed ({outcome.code})"
+        state = "not there" if outcome.code is None else "ok" if outcome.passed else f"failed ({outcome.code})"
         rows.append((outcome.name, state, f"{outcome.seconds:.0f}", outcome.output.name))
     return rows
 
