@@ -58,7 +58,7 @@ def test_every_run_with_spectra_can_be_chosen_and_one_is_shown(tmp_path: Path) -
     ]
     page = html_report(runs)
     check_page(page)
-    assert page.count("Spectra of the last updates</h2>") == 1
+    assert page.count("Momentum spectra</h2>") == 1
     choices = re.findall(
         r'<input type="radio" name="(\w+)" id="([\w-]+)"( checked)?><label for="([\w-]+)">([^<]+)', page
     )

@@ -10,9 +10,9 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
-from airbench.analysis.figures import COLOURS, INK, SIZE, literal, picture, plain_style
+from airbench.analysis.figures import COLOURS, INK, SIZE, literal, picture, plain_log_labels, plain_style
 from airbench.analysis.machines import why_no_time
 from airbench.analysis.page import Picture
 from airbench.analysis.statistics import summarize
@@ -94,8 +94,7 @@ def accuracy_against_time(rows: Sequence[Entry]) -> Picture:
         _target_lines(axes, rows, vertical=False)
         if max(seconds.values()) > 3 * min(seconds.values()):
             axes.set_xscale("log")
-            for set_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-                set_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+            plain_log_labels(axes.xaxis, list(seconds.values()))
         axes.margins(0.12)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
         axes.set_xlabel("median timed seconds")

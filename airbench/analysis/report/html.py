@@ -51,7 +51,7 @@ def html_report(runs: Sequence[RunRecord], sections: Sequence[Section] = ()) -> 
     everything = [run for group in groups for run in best_first(group)]
     rows = entries(everything, [named[run.path] for run in everything])
     if found := _spectra(rows):
-        chapters.append(("Spectra of the last updates", found))
+        chapters.append(("Momentum spectra", found))
     chapters += [(section.title, section.html) for section in sections]
     if runs:
         found = "".join(provenance_html(entry.run, entry.name) for entry in rows)
