@@ -62,8 +62,9 @@ gpu-check: $(DEV) ## on a CUDA machine: tests, benchmark, profile, timed trials;
 test: $(DEV) ## run the test suite, a process per core: no network, no GPU, minutes
 	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
-test-slow: $(DEV) ## run the tests that train on real CIFAR-10 (AIRBENCH_DATA names a copy)
-	$(BIN)/python -m pytest -m slow --hypothesis-profile=fresh $(ARGS)
+test-slow: $(DEV) ## run the tests that train on real CIFAR-10 (AIRBENCH_DATA names a copy), and new random examples
+	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(BIN)/python -m pytest -m hypothesis --hypothesis-profile=fresh $(ARGS)
 
 lint: $(DEV) ## run ruff and mypy
 	$(BIN)/ruff check .

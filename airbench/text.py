@@ -9,7 +9,7 @@ from typing import TextIO
 _LEAST = 40
 """Columns of a terminal below which nothing is broken."""
 
-_COMMAND = re.compile(r"(^ *|: )\S*airbench [a-z]")
+_COMMAND = re.compile(r"(^ *|: )(\S+ -m |'[^']*/|\S*)airbench'? [a-z]")
 _LABEL = re.compile(r" *\S(?: ?\S)*  +")
 
 

@@ -41,7 +41,8 @@ def test_a_line_without_a_label_is_continued_two_columns_further_in() -> None:
     assert re.match(r" {4}word", second)
 
 
-COMMANDS = ("resume with: airbench resume " + "runs/a " * 15, "  .venv/bin/airbench report " + "runs/a " * 15)
+PROGRAMS = ("resume with: airbench", ".venv/bin/airbench", "/bin/python3 -m airbench", "'/home/My Dir/airbench'")
+COMMANDS = [f"  {program} report {'runs/a ' * 15}" for program in PROGRAMS]
 
 
 @pytest.mark.parametrize("text", ["x" * 90, *COMMANDS])

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _prepare_process()
     parser = build_parser()
     options, rest = parser.parse_known_args(arguments)
-    late = "items" if hasattr(options, "items") else "runs" if hasattr(options, "runs") else None
+    late = next((name for name in ("items", "runs", "pages") if hasattr(options, name)), None)
     if late and rest and not any(word.startswith("-") for word in rest):  # after an option argparse assigns no words
         setattr(options, late, [*getattr(options, late), *(rest if late == "items" else map(Path, rest))])
     elif rest:

@@ -244,7 +244,7 @@ def _refuse_same(recipes: Sequence[LoadedRecipe]) -> None:
     """Raise AirbenchError if two recipes would train the same trials, before they are trained."""
     known: list[tuple[str, object]] = []
     for each in recipes:
-        what = each.recipe.model_dump(exclude={"name", "description", "target"})
+        what = each.recipe.model_dump(exclude={"name": True, "description": True, "target": True, "data": {"path"}})
         other = next((name for name, recipe in known if recipe == what), None)
         if other is not None:
             raise AirbenchError(

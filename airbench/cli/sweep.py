@@ -181,7 +181,7 @@ def _finish(sweep: "Sweep", options: argparse.Namespace) -> int:
     from airbench.sweep.search import search
     from airbench.sweep.trained import require_finished
 
-    print(f"{sweep.count or len(sweep.settings)} settings → {sweep.path}", flush=True)
+    print(f"{counted(sweep.count or len(sweep.settings), 'setting')} → {sweep.path}", flush=True)
     with _resumable(sweep.path):
         sweep = search(sweep, _say, execution(options))
     require_finished(sweep)

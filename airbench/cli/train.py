@@ -55,7 +55,7 @@ train on built-in images: airbench train quickstart.
 """
 _RESUME_HELP = """\
 Resume interrupted runs: train only the missing trials, with the seeds they would have had. Refused if recipe, code,
-data or machine have changed.
+data or machine have changed since the first trial.
 """
 
 

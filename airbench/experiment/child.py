@@ -40,7 +40,7 @@ def send(out: IO[bytes], message: Any) -> None:
 
 def main() -> None:
     """Train the job read from standard input."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to parent and child; the parent kills us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # anything printed must not corrupt the messages
     plugins, code = pickle.load(sys.stdin.buffer), pickle.load(sys.stdin.buffer)

@@ -1,5 +1,6 @@
 """Executors, which train jobs in this process or in subprocesses."""
 
+import os
 import pickle
 import subprocess
 import sys
@@ -70,7 +71,10 @@ class ProcessExecutor:
             yield from self._train(job, code, watch(job))
 
     def _train(self, job: TrialJob, code: dict[str, str], callback: Callback) -> Iterator[TrialOutcome | TrialExtra]:
-        with subprocess.Popen([sys.executable, *CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        command = [sys.executable, *CHILD]
+        # In a group of its own: a terminal sends Ctrl-C to this process only, which ends the child.
+        group = 0 if os.name == "posix" else None
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=group) as child:
             assert child.stdin is not None
             assert child.stdout is not None
             try:

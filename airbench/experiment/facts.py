@@ -61,7 +61,7 @@ def examine(worker: Worker, recipe: Recipe, *, measure: bool) -> Examined:
     setup, dataset = worker.setup(recipe), worker.dataset(recipe)
     lines = [f"{recipe.name}: {setup.machine}; {setup.plan.describe()}"]
     if recipe.train.selection is not None and not setup.plan.selects():
-        lines.append("  train.selection drops no image: so short a training ends before it begins")
+        lines.append("  train.selection drops no image in so many steps")
     if setup.machine.device.type == "cuda":
         lines.append(f"  steps are {setup.execution}")
     lines += [f"  {line}" for line in describe(setup.groups)]

@@ -237,8 +237,8 @@ def resume_experiment(
 ) -> list[RunRecord]:
     """Resume the runs at ``paths``: train only the missing trials, with the seeds they would have had.
 
-    ``data`` is the current path of the images. Raises AirbenchError if recipe, code, data or machine have changed,
-    unless ``force`` is set; the changes are then recorded in ``run.json``.
+    ``data`` is the current path of the images. Raises AirbenchError if recipe, code, data or machine have changed since
+    the first trial, unless ``force`` is set; the changes are then recorded in ``run.json``.
     """
     twice = named_twice(paths)
     if twice is not None:
@@ -256,33 +256,30 @@ def resume_experiment(
             [record.name for record in records], max(record.planned or 0 for record in records), options
         )
         prepared = [_reopened(experiment, *pair, data, force) for pair in zip(records, folders, strict=True)]
-        for run, facts in prepared:  # only after none of them was refused
+        for run, facts, difference in prepared:  # only after none of them was refused
             if run.missing:
                 run.folder.write_json(RUN, facts)
-        return experiment.train([run for run, _ in prepared])
-
-
-def _begun_anew(experiment: Experiment, record: RunRecord, loaded: LoadedRecipe, folder: RunFolder) -> dict[str, Any]:
-    """Return the ``run.json`` of a run none of whose trials was trained, as if it began here and now."""
-    facts, difference = experiment.facts(loaded, record.planned or 0, record.facts["seed"], measure=True)
-    folder.write_source_diff(difference)
-    kept = ("format", "started", "recipe_sha256")
-    return {**{key: record.facts[key] for key in kept if key in record.facts}, **facts}
+            if difference is not None:
+                run.folder.write_source_diff(difference)
+        return experiment.train([run for run, *_ in prepared])
 
 
 def _reopened(
     experiment: Experiment, record: RunRecord, folder: RunFolder, data: str | None, force: bool
-) -> tuple[Run, dict[str, Any]]:
+) -> tuple[Run, dict[str, Any], str | None]:
     """Return the run to resume, and its ``run.json`` with this resumption recorded. Raises AirbenchError.
 
-    Where no trial is missing, nothing is going to be trained: neither machine nor code matters.
+    Where no trial is missing, nothing is going to be trained: neither machine nor code matters. Where none was trained,
+    nothing can be mixed: the run begins here and now, and the uncommitted changes are returned, too.
     """
     loaded = recorded_recipe(record, [] if data is None else [data_override(data)])
     seed: int = record.facts["seed"]
     if not record.missing:
-        return Run(loaded, folder, seed, ()), record.facts
-    if not record.trials and not record.edits:  # nothing that another code or machine could be mixed with
-        return Run(loaded, folder, seed, tuple(record.missing)), _begun_anew(experiment, record, loaded, folder)
+        return Run(loaded, folder, seed, ()), record.facts, None
+    if not record.trials and not record.edits:
+        facts, difference = experiment.facts(loaded, record.planned or 0, seed, measure=True)
+        kept: dict[str, Any] = {key: record.facts.get(key) for key in ("format", "started", "recipe_sha256")}
+        return Run(loaded, folder, seed, tuple(record.missing)), {**kept, **facts}, difference
     now, _ = experiment.facts(loaded, record.planned or 0, seed, measure=False)
     changed = what_changed(record.facts, now, elsewhere="ray" in now)
     changed = [*record.edits, *changed]
@@ -295,4 +292,4 @@ def _reopened(
     at = datetime.now(UTC).isoformat(timespec="seconds")
     entry = {"at": at, "changed": changed} | ({"ray": now["ray"]} if "ray" in now else {})
     history = [*(before if isinstance(before, list) else []), entry]
-    return Run(loaded, folder, seed, tuple(record.missing)), {**record.facts, "resumed": history}
+    return Run(loaded, folder, seed, tuple(record.missing)), {**record.facts, "resumed": history}, None

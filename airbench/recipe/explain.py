@@ -61,10 +61,12 @@ def _explain(error: Any, model: type[BaseModel], root: Node, path: Path, also: S
     message = message.replace("Input should be '", "give '", 1)  # one of several words
     if not loc:  # about several settings, which the message names
         return f"{path}: {message}"
-    begins = re.match(r"\w+", message)
-    if begins and isinstance(node.value, dict) and begins[0] in node.value:  # about a section, by one of its keys
-        node = node.value[begins[0]]
-        place, key = node.place, f"{key}.{begins[0]}"
+    section = node.value if isinstance(node.value, dict) else {}
+    named = [word for word in re.findall(r"\w+", message) if word in section]
+    if named and message.startswith(named[0]):  # about a section, by one of its keys
+        typed = next((word for word in named if section[word].file == COMMAND_LINE), named[0])
+        node = section[typed]
+        place, key = node.place, f"{key}.{typed}"
     return f"{place}: {key} = {show(node)}: {message[:1].lower() + message[1:]}"
 
 

@@ -128,8 +128,13 @@ def is_sweep_folder(path: Path) -> bool:
 
 def find_sweep_folders(root: Path) -> list[Path]:
     """Return the folders of sweeps and telescopes below ``root``, newest first by name, none inside another."""
-    found = []
+    found, seen = [], set[str]()
     for place, subfolders, _ in os.walk(root, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link to what was walked already, or into itself
+            subfolders.clear()
+            continue
+        seen.add(real)
         if is_sweep_folder(Path(place)):
             found.append(Path(place))
             subfolders.clear()

@@ -132,14 +132,14 @@ def winner(sweep: Sweep) -> int:
 
 def _verdict(sweep: Sweep, first: int, order: Sequence[int], fresh: dict[int, RunRecord]) -> list[str]:
     lines = []
-    if first not in fresh:
+    if first not in fresh and len(order) > 1:
         lines.append(
             f"its mean is biased upwards, since it was chosen as the highest of {len(order)}: train it again with "
             "fresh seeds before believing it"
         )
-    elif failures(fresh[first]):
+    elif first in fresh and failures(fresh[first]):
         lines.append(f"of its fresh trials {failures(fresh[first])}, so it is compared with no other")
-    else:
+    elif first in fresh:
         rivals = [n for n in order if n in fresh and n != first]
         lines += [line for n in rivals for line in _against(sweep, fresh[first], fresh[n], n, len(fresh))]
     if first in fresh and not sweep.on_test:

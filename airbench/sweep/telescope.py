@@ -32,7 +32,7 @@ from airbench.sweep.folder import NO_ORIGINS, RECIPE, Origins, Sweep
 from airbench.sweep.optimum import Optimum, optimum
 from airbench.sweep.results import winner
 from airbench.sweep.search import search
-from airbench.sweep.trained import Say, accuracies, refuse_other_code, require_finished
+from airbench.sweep.trained import Say, accuracies, finished, refuse_other_code, require_finished
 
 PLAN = folder.TELESCOPE
 
@@ -151,13 +151,15 @@ def run(telescope: Telescope, say: Say, options: Options | None = None) -> list[
 
 def _run(telescope: Telescope, say: Say, options: Options) -> list[Sweep]:
     levels: list[Sweep] = []
-    before = sum((telescope.level_path(level) / folder.PLAN).is_file() for level in range(len(telescope.values)))
+    resumed = telescope.level_path(0).exists()
     for level, value in enumerate(telescope.values):
         say(f"\nlevel {level + 1} of {len(telescope.values)}: {telescope.key}={value}")
         path = telescope.level_path(level)
-        if level == before and levels:
+        there = (path / folder.PLAN).is_file()
+        if resumed and levels and not (there and finished(folder.read(path))):
             refuse_other_code(levels[-1])
-        sweep = folder.read(path) if (path / folder.PLAN).is_file() else _new_level(telescope, level, levels)
+            resumed = False  # what follows is trained by the code of this process
+        sweep = folder.read(path) if there else _new_level(telescope, level, levels)
         levels.append(search(sweep, say, options))
         require_finished(levels[-1])
     return levels

@@ -58,15 +58,16 @@ def refuse_mixture(sweep: Sweep) -> None:
 
 def refuse_other_code(sweep: Sweep) -> None:
     """Raise AirbenchError if a setting of a sweep was trained by other code, or from another recipe, than there is."""
-    runs = [(number, run) for part in (SEARCH, AGAIN) for number, run in sweep.runs(part).items() if run.trials]
+    runs = [(number, run) for part in (SEARCH, AGAIN) for number, run in sweep.runs(part).items()]
     source = describe_source()[0] if runs else {}
     for number, run in sorted(runs, key=lambda pair: pair[0]):
-        what = f"{sweep.path}: setting {number + 1} was trained"
+        what = f"{sweep.path}: setting {number + 1} was {'trained' if run.trials else 'begun'}"
         remedy = "start a new sweep, so that all its settings are trained alike"
         now = parse_yaml(dump_recipe(sweep.recipe_of(number).recipe), RECIPE).plain()
         if without_engine(run.recipe) != without_engine(now):
             raise AirbenchError(f"{what} from another {RECIPE} than there is now; undo the change, or {remedy}")
-        if any(run.fact("source", name) != source.get(name) for name in ("sha256", "plugins")):
+        changed = any(run.fact("source", name) != source.get(name) for name in ("sha256", "plugins"))
+        if run.trials and changed:  # without a trial the run begins anew
             raise AirbenchError(f"{what} by other code, or plugins, than there are now; go back, or {remedy}")
 
 

@@ -51,10 +51,11 @@ def test_a_forged_run_is_found_out(run: Path, capsys: pytest.CaptureFixture[str]
 
 def test_on_another_number_of_threads_the_accuracy_must_fit(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = run / "recipe.yaml"
-    recipe.write_text(recipe.read_text().replace("threads: null", "threads: 2"))
+    threads = json.loads((run / "run.json").read_text())["environment"]["threads"]
+    recipe.write_text(recipe.read_text().replace("threads: null", f"threads: {threads + 1}"))
     main(["verify", str(run), "--target", "0.5", "--rerun", "1"])
     out = capsys.readouterr().out
-    assert "interval of the other trials" in out
+    assert "interval of the other trials" in out or "equal to the last bit" in out  # so small sums may be the same
     assert "recipe.yaml: changed since the run was started" in out
 
 

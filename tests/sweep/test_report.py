@@ -236,3 +236,12 @@ def test_what_cannot_be_reported_is_answered_in_one_line(
     assert why in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
     assert (sweep.path / PLAN).is_file()
+
+
+def test_links_are_followed_and_each_sweep_is_found_once(tmp_path: Path) -> None:
+    fake_sweep(tmp_path / "elsewhere" / "one", [f"{LR}=0.1,0.2"], lambda s: [0.9 + float(s[LR]) / 100])
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    for name, to in (("one", "../elsewhere/one"), ("again", "../elsewhere/one"), ("self", "."), ("up", "..")):
+        (runs / name).symlink_to(to)
+    assert len(find_sweep_folders(runs)) == 1

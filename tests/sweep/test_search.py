@@ -161,6 +161,21 @@ def test_a_setting_without_a_trial_goes_on_with_other_packages(
     assert len(record.finished) == 2
 
 
+def test_a_setting_without_a_trial_does_not_go_on_from_another_recipe(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("airbench.experiment.worker.run_trial", interrupted)
+        assert main(command) == 130
+    recipe = folder_of(tmp_path) / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("label_smoothing: 0.2", "label_smoothing: 0.1"))
+    assert main(["sweep", "--resume", str(folder_of(tmp_path))]) == 2
+    assert "setting 1 was begun from another recipe.yaml than there is now" in capsys.readouterr().err
+
+
 def test_a_setting_that_fails_is_the_worst(few_shapes: Dataset, tmp_path: Path) -> None:
     axes = ["--axis", "optimizers.head.lr=11.5,1e20", "--held-out", "100", "--again", "0"]
     words = [*TINY, "train.epochs=3"]

@@ -116,7 +116,8 @@ def _write_way(options: Options, recipe: str, way: str) -> str:
     """Write a recipe file that executes steps in this way, and return its name."""
     file = options.out / "recipes" / f"{Path(recipe).stem}-{way}.yaml"
     file.parent.mkdir(exist_ok=True)
-    file.write_text(f"extends: {recipe}\nengine: {WAYS[way]}\n", encoding="utf-8")
+    base = Path(recipe).resolve() if Path(recipe).is_file() else recipe
+    file.write_text(f"extends: {base}\nengine: {WAYS[way]}\n", encoding="utf-8")
     return str(file)
 
 
