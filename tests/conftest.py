@@ -14,6 +14,7 @@ from airbench.data.dataset import Dataset
 from airbench.data.shapes import draw_shapes
 from airbench.device import Machine
 from airbench.recipe import LoadedRecipe, load_recipe
+from airbench.training.loop import run_trial
 from tests import nullgpu
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a test process per core: more threads than cores are slow
@@ -100,3 +101,16 @@ def tiny(config: str | Path = "airbench94_muon.yaml", *overrides: str) -> Loaded
     if net in SMALL:
         words = [*(word for word in TINY if not word.startswith("net.")), *SMALL[net]]
     return load_recipe(config, [*words, *overrides])
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    """Let Ctrl-C come as a trial begins, by its number from 1."""
+    calls = [0]
+
+    def counting(*arguments: object) -> object:
+        calls[0] += 1
+        if calls[0] == call:
+            raise KeyboardInterrupt
+        return run_trial(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("airbench.experiment.worker.run_trial", counting)

@@ -218,13 +218,18 @@ def same_images(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
     return list(groups.values())
 
 
+def comparable_with_first(runs: Sequence[RunRecord]) -> bool:
+    """Return whether there are several runs, on the same images, and the first has an accuracy."""
+    return len(runs) > 1 and len(same_images(runs)) == 1 and bool(runs[0].finished)
+
+
 def lines_against_first(runs: Sequence[RunRecord]) -> list[str]:
     """Format the difference in accuracy of each run from the first: a heading, then one line per run.
 
     Intervals are those of Welch's t-test with Bonferroni's correction for the number of comparisons: jointly, they
     hold with 95% confidence. Empty if there is nothing to compare.
     """
-    if len(runs) < 2 or len(same_images(runs)) > 1 or not runs[0].finished:
+    if not comparable_with_first(runs):
         return []
     first, names = runs[0], labels(runs)
     width = max(map(len, names[1:]))

@@ -89,7 +89,7 @@ def summary_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("recipe", "n", "accuracy (TTA)", "95% interval", "plain", "seconds", "target")]
     for run, name in zip(runs, labels(runs), strict=True):
         s = summarize_run(run)
-        n = str(s["finished"]) + (f", {s['failed']} failed" if s["failed"] else "")
+        n = str(s["finished"]) + _failures(run)
         if not s["finished"]:
             rows.append((name, n, "-", "-", "-", "-", "missed"))
             continue
@@ -111,6 +111,10 @@ def summary_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
     return rows
 
 
+def _failures(run: RunRecord) -> str:
+    return f", {len(run.failed)} failed" if run.failed else ""
+
+
 def listing_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
     """A header and one row per run for ``airbench runs``, which marks damaged ones.
 
@@ -119,10 +123,9 @@ def listing_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("n", "accuracy (TTA)", "seconds", "device", "target", "run")]
     for run in runs:
         name, n, accuracy, _, _, seconds, target = summary_rows([run])[1]
-        device = f"{run.text('environment', 'device') or '?'}, {run.text('environment', 'precision') or '?'}"
         if run.missing:
-            finished, _, failed = n.partition(",")
-            n = f"{finished} of {run.planned}" + (f",{failed}" if failed else "")
+            n = f"{len(run.finished)} of {run.planned}{_failures(run)}"
+        device = f"{run.text('environment', 'device') or '?'}, {run.text('environment', 'precision') or '?'}"
         state = f"damaged: {run.problems[0]}" if run.problems else target
         folder = str(run.path) if run.path.name.endswith(name) else f"{run.path} ({name})"
         rows.append((n, accuracy, seconds, device, state, folder))

@@ -111,11 +111,8 @@ def _failed(count: int) -> str:
 
 def _apart(source: Source) -> str:
     at = f" at {source.values} values" if source.values > 1 else ""
-    shared = (
-        f" ({source.shared} more {'is' if source.shared == 1 else 'are'} among the trials above)"
-        if source.shared
-        else ""
-    )
+    verb = "is" if source.shared == 1 else "are"
+    shared = f" ({source.shared} more {verb} among the trials above)" if source.shared else ""
     return at + shared + _failed(source.failed)
 
 

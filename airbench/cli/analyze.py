@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airbench.cli.arguments import (
+    RUNS,
     add_execution,
     add_overrides,
     add_plugins,
@@ -30,7 +31,6 @@ from airbench.text import say
 if TYPE_CHECKING:
     from airbench.analysis.reruns import Rerun
 
-_RUNS = Path("runs")
 _VERIFY_HELP = """\
 Check a run against the rule for records. The last line is the verdict; the exit code is 0 only for a record.
 
@@ -72,7 +72,7 @@ def add_commands(commands: Any) -> None:
     raw = argparse.RawDescriptionHelpFormatter
 
     runs = commands.add_parser("runs", help="list runs, newest first")
-    runs.add_argument("folder", nargs="?", type=Path, default=_RUNS, help="folder to search (default runs)")
+    runs.add_argument("folder", nargs="?", type=Path, default=RUNS, help="folder to search (default runs)")
     runs.add_argument("--match", metavar="TEXT", default="", help="only those with TEXT in their path or recipe's name")
     runs.add_argument("--json", action="store_true", help="print JSON")
     runs.set_defaults(command=_list)
@@ -123,7 +123,7 @@ def add_commands(commands: Any) -> None:
     variance.set_defaults(command=_variance)
 
 
-_DEFAULTS = {"trials": 3, "seed": 0, "out": _RUNS}
+_DEFAULTS = {"trials": 3, "seed": 0, "out": RUNS}
 """Of options that only recipes take: left unset by the parser, so that they can be told from those given with runs."""
 _OF_TRAINING = (
     *_DEFAULTS, "epochs", "device", "precision", "threads", "save", "data", "plugin", "ray", "ray_threads", "isolate",
@@ -166,8 +166,7 @@ def _named_runs(options: argparse.Namespace) -> list[RunRecord] | None:
         return None
     if not all(path.is_dir() for path in paths):
         raise AirbenchError("name runs or recipes, not both")
-    superfluous = split_items(options.items)[1]
-    superfluous += [f"--{name.replace('_', '-')}" for name in given(options, _OF_TRAINING)]
+    superfluous = split_items(options.items)[1] + given(options, _OF_TRAINING)
     if superfluous:
         raise AirbenchError(f"{', '.join(superfluous)}: for recipes that are trained, and these are runs; leave it out")
     return [read_run(path) for path in paths]
@@ -184,7 +183,7 @@ def _train(options: argparse.Namespace, recipes: Sequence[LoadedRecipe], seed: i
 def _list(options: argparse.Namespace) -> int:
     from airbench.analysis.summary import listing_rows, summarize_run, table
 
-    if not options.folder.is_dir() and options.folder != _RUNS:
+    if not options.folder.is_dir() and options.folder != RUNS:
         raise AirbenchError(f"{options.folder}: no such folder")
     records = readable(read_run, find_runs(options.folder)) if options.folder.is_dir() else []
     records = [run for run in records if options.match in str(run.path) or options.match in run.name]

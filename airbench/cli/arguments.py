@@ -19,15 +19,23 @@ LONGEST = 2000
 """Characters of a message."""
 
 
+RUNS = Path("runs")
+"""Where run folders go, and are looked for, unless the user says otherwise."""
+
+
 def shortened(text: str) -> str:
     """Return ``text``, or the beginning and the end of one so long that it hides what it says."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
 
 
 def given(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
-    """Return those of ``names`` that the user gave, also as 0: the others are None, False or an empty list."""
+    """Return those of ``names`` that the user gave, also as 0, as they were typed: the others are None, False or [].
+
+    Of ``items``, which have no name on the command line, the words themselves.
+    """
     values = {name: getattr(options, name) for name in names}
-    return [name for name, value in values.items() if value is not None and value is not False and value != []]
+    found = [name for name, value in values.items() if value is not None and value is not False and value != []]
+    return [word for name in found for word in (values[name] if name == "items" else [f"--{name.replace('_', '-')}"])]
 
 
 class Parser(argparse.ArgumentParser):

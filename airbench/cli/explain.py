@@ -64,9 +64,9 @@ def first_sentence(description: str) -> str:
 
 def result_lines(runs: "Sequence[RunRecord]", *, explain: bool) -> list[str]:
     """Return the result of two runs in a sentence; with ``explain``, also how to read the rest, and what to do next."""
-    from airbench.analysis.compare import compare_runs, lines_against_first
+    from airbench.analysis.compare import comparable_with_first, compare_runs
 
-    compared = bool(lines_against_first(runs))
+    compared = comparable_with_first(runs)
     lines = _legend(compared=compared) if explain else []
     if len(runs) == 2 and compared and all(run.finished for run in runs):
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airbench.cli.arguments import output_file
+from airbench.cli.arguments import RUNS, output_file
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord, find_runs, read_run
 from airbench.runs.files import named_twice
@@ -22,7 +22,6 @@ FORMATS = ("html", "md", "csv", "png", "pdf", "svg")
 WITH_SWEEPS = ("html", "md")
 """Those that sweeps are a part of."""
 
-_RUNS = Path("runs")
 _HELP = """\
 Write one self-contained page on runs and sweeps. Of runs: leaderboard, accuracies, accuracy against time, training
 curves, comparisons, spectra, and each run's provenance with the command that reproduces it. Of a sweep: the best
@@ -88,8 +87,8 @@ def _all(form: str) -> "tuple[list[RunRecord], list[Section]]":
     from airbench.analysis.experiments import without_duplicates
     from airbench.sweep.folder import find_sweep_folders
 
-    sweeps = find_sweep_folders(_RUNS)
-    paths = [path for path in find_runs(_RUNS) if not any(path.is_relative_to(sweep) for sweep in sweeps)]
+    sweeps = find_sweep_folders(RUNS)
+    paths = [path for path in find_runs(RUNS) if not any(path.is_relative_to(sweep) for sweep in sweeps)]
     sections = readable(_section, sweeps if form in WITH_SWEEPS else [])
     largest_first = sorted(readable(read_run, paths), key=lambda run: (-len(run.finished), run.path.name))
     runs, duplicates = without_duplicates(largest_first)

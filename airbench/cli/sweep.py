@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airbench.cli.arguments import add_execution, add_overrides, execution, given, load_plugins, natural, positive
+from airbench.cli.arguments import RUNS, add_execution, add_overrides, execution, given, load_plugins, natural, positive
 from airbench.cli.sweep_plan import judged_recipe, sweep_config, sweep_plan, telescope_plan, varied_recipe
 from airbench.errors import AirbenchError
 from airbench.text import counted
@@ -41,7 +41,6 @@ before. --plan says what it would cost.
 """
 
 
-_RUNS = Path("runs")
 _OF_THE_SWEEP = (
     "items", "axis", "random", "tpe", "telescope", "points", "shrink", "trials", "seed", "top", "again", "held_out",
     "on_test", "plan", "no_prune", "epochs", "device", "precision", "threads", "save", "data",
@@ -87,7 +86,7 @@ def add_commands(commands: Any) -> None:
     )
     sweep.add_argument("--plan", action="store_true", help="print the settings, or a telescope's cost, and exit")
     sweep.add_argument("--resume", type=Path, metavar="SWEEP", help="go on with a sweep")
-    sweep.add_argument("--out", type=Path, default=_RUNS, metavar="DIR", help="where its folder goes (default runs)")
+    sweep.add_argument("--out", type=Path, default=RUNS, metavar="DIR", help="where its folder goes (default runs)")
     add_overrides(sweep)
     add_execution(sweep)
     sweep.set_defaults(command=_sweep)
@@ -114,8 +113,7 @@ def _sweep(options: argparse.Namespace) -> int:
     from airbench.sweep import folder, telescope
 
     if options.resume is not None:
-        superfluous = [f"--{name.replace('_', '-')}" for name in given(options, _OF_THE_SWEEP) if name != "items"]
-        superfluous += options.items + (["--out"] if options.out != _RUNS else [])
+        superfluous = given(options, _OF_THE_SWEEP) + (["--out"] if options.out != RUNS else [])
         if superfluous:
             raise AirbenchError(f"--resume takes everything from the sweep; leave out {', '.join(superfluous)}")
         load_plugins(options)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airbench.cli.arguments import (
+    RUNS,
     add_execution,
     add_overrides,
     add_plugins,
@@ -28,7 +29,6 @@ from airbench.text import say
 if TYPE_CHECKING:
     from airbench.runs import RunRecord
 
-_RUNS = Path("runs")
 _TRAIN_HELP = """\
 Train recipes on one device, timed, and keep a run folder for each.
 
@@ -71,7 +71,7 @@ def add_commands(commands: Any) -> None:
     train.add_argument("--trials", type=positive, metavar="N", help="trials per recipe (default 1)")
     train.add_argument("--seed", type=natural, metavar="S", help="trial i has seed S + i (default 0)")
     add_overrides(train)
-    train.add_argument("--out", type=Path, default=_RUNS, metavar="DIR", help="where run folders go (default runs)")
+    train.add_argument("--out", type=Path, default=RUNS, metavar="DIR", help="where run folders go (default runs)")
     train.add_argument("--explain", action="store_true", help="say what is trained, how to read it and what to do next")
     train.add_argument("--print-recipe", action="store_true", help="print the recipe with all its defaults and exit")
     train.add_argument(
@@ -99,7 +99,7 @@ def add_commands(commands: Any) -> None:
 def _train(options: argparse.Namespace) -> int:
     if options.resume:
         fixed = ("items", "trials", "seed", "vary", "epochs", "device", "precision", "threads", "save", "print_recipe")
-        if given(options, fixed) or options.out != _RUNS:
+        if given(options, fixed) or options.out != RUNS:
             raise AirbenchError(
                 "--resume takes recipe, trials and seed from the run; combine it only with --data, --force, "
                 "--plugin and how trials are executed: --ray, --ray-threads, --isolate, --tensorboard"

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -133,16 +133,20 @@ def entry(value: Any, path: Sequence[str]) -> Any:
 
 def find_runs(root: Path) -> list[Path]:
     """Return every run folder below ``root``, newest first (by name). Follows links, each folder once."""
-    found, seen = [], set()
+    found = [folder for folder, _, files in walk(root) if not set(MARKS).isdisjoint(files)]
+    return sorted(found, key=lambda path: path.name, reverse=True)
+
+
+def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Walk the folders below ``root`` as ``os.walk`` does, through links too, but each folder only once."""
+    seen = set[str]()
     for folder, subfolders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
-        if real in seen:
+        if real in seen:  # reached by another link, or by one into itself
             subfolders.clear()
             continue
         seen.add(real)
-        if not set(MARKS).isdisjoint(files):
-            found.append(Path(folder))
-    return sorted(found, key=lambda path: path.name, reverse=True)
+        yield Path(folder), subfolders, files
 
 
 def read_run(path: Path) -> RunRecord:

@@ -10,7 +10,6 @@ best.yaml    the recipe of the best, ready to be trained
 """
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -27,6 +26,7 @@ from airbench.recipe.source import COMMAND_LINE, parse_override
 from airbench.runs import RunRecord, find_runs, read_run
 from airbench.runs.files import content, replace_file
 from airbench.runs.folder import new_folder
+from airbench.runs.record import walk
 from airbench.sweep.axes import Setting, ends, overrides, parse_axis
 
 PLAN, RECIPE, BEST = "sweep.json", "recipe.yaml", "best.yaml"
@@ -128,15 +128,10 @@ def is_sweep_folder(path: Path) -> bool:
 
 def find_sweep_folders(root: Path) -> list[Path]:
     """Return the folders of sweeps and telescopes below ``root``, newest first by name, none inside another."""
-    found, seen = [], set[str]()
-    for place, subfolders, _ in os.walk(root, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link to what was walked already, or into itself
-            subfolders.clear()
-            continue
-        seen.add(real)
-        if is_sweep_folder(Path(place)):
-            found.append(Path(place))
+    found = []
+    for place, subfolders, _ in walk(root):
+        if is_sweep_folder(place):
+            found.append(place)
             subfolders.clear()
     return sorted(found, key=lambda path: path.name, reverse=True)
 

@@ -47,9 +47,10 @@ def outcome_of(sweep: Sweep, before: Sequence[Sweep] = ()) -> Outcome:
 
     Raises AirbenchError if not all settings were trained.
     """
-    if not finished(sweep):
+    runs, fresh = sweep.runs(), sweep.runs(AGAIN)
+    if not finished(sweep, runs, fresh):
         raise AirbenchError(f"{sweep.path}: not finished; airbench sweep --resume {sweep.path}")
-    order, runs, fresh = best(sweep, len(sweep.settings)), sweep.runs(), sweep.runs(AGAIN)
+    order = best(sweep, len(sweep.settings))
     refused, jointly = sweep.refused(), len(fresh)
     interval = "95% interval, jointly" if jointly > 1 else "95% interval"
     rows: list[tuple[str, ...]] = [("setting", "accuracy in the search", "with fresh seeds", interval)]

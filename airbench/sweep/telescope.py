@@ -155,11 +155,11 @@ def _run(telescope: Telescope, say: Say, options: Options) -> list[Sweep]:
     for level, value in enumerate(telescope.values):
         say(f"\nlevel {level + 1} of {len(telescope.values)}: {telescope.key}={value}")
         path = telescope.level_path(level)
-        there = (path / folder.PLAN).is_file()
-        if resumed and levels and not (there and finished(folder.read(path))):
+        known = folder.read(path) if (path / folder.PLAN).is_file() else None
+        if resumed and levels and not (known and finished(known, known.runs(), known.runs(folder.AGAIN))):
             refuse_other_code(levels[-1])
             resumed = False  # what follows is trained by the code of this process
-        sweep = folder.read(path) if there else _new_level(telescope, level, levels)
+        sweep = known or _new_level(telescope, level, levels)
         levels.append(search(sweep, say, options))
         require_finished(levels[-1])
     return levels

@@ -56,7 +56,8 @@ def search_by_tpe(sweep: Sweep, say: Say, options: Options) -> Sweep:
         if number not in known:
             study.add_trial(finished_trial(sweep, axes, number))
     at_a_time = 1 if options.cluster is None else options.cluster.capacity(sweep.recipe().recipe)
-    while sweep.count is not None and len(sweep.settings) < sweep.count:
+    assert sweep.count is not None
+    while len(sweep.settings) < sweep.count:
         asked = {}
         for number in range(len(sweep.settings), min(sweep.count, len(sweep.settings) + at_a_time)):
             trial = _ask_for_another(study, axes, sweep, say)
@@ -69,6 +70,7 @@ def search_by_tpe(sweep: Sweep, say: Say, options: Options) -> Sweep:
             say(f"\nOptuna finds no other setting that fits than these {len(sweep.settings)}")
             sweep = replace(sweep, count=len(sweep.settings))
             sweep.write()
+            break
         # On a cluster trials end elsewhere, and several are asked at once: none is stopped early.
         stop = [_Prune(trial) for trial in asked.values() if _may_prune(sweep, options)]
         train_settings(sweep, list(asked), say, replace(options, callbacks=[*options.callbacks, *stop]))

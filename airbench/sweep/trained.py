@@ -1,6 +1,6 @@
 """Settings of a sweep as runs: training them, and the accuracies that came out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from airbench.analysis.experiments import without_engine
@@ -52,7 +52,7 @@ def refuse_mixture(sweep: Sweep) -> None:
 
     A sweep that lacks nothing may be read by any code.
     """
-    if not finished(sweep):
+    if not finished(sweep, sweep.runs(), sweep.runs(AGAIN)):
         refuse_other_code(sweep)
 
 
@@ -71,12 +71,12 @@ def refuse_other_code(sweep: Sweep) -> None:
             raise AirbenchError(f"{what} by other code, or plugins, than there are now; go back, or {remedy}")
 
 
-def finished(sweep: Sweep) -> bool:
-    """Return whether all trials of a sweep were trained, in the search and again."""
+def finished(sweep: Sweep, searched: Mapping[int, RunRecord], fresh: Mapping[int, RunRecord]) -> bool:
+    """Return whether all trials of a sweep were trained, in the search and again, by the runs of either."""
     total = (sweep.count or len(sweep.settings)) - len(sweep.refused())
-    wanted = {SEARCH: total, AGAIN: min(sweep.top, total) if sweep.again else 0}
-    begun = {part: sweep.runs(part) for part in wanted}
-    return all(len(begun[p]) >= wanted[p] and not any(r.missing for r in begun[p].values()) for p in wanted)
+    again = min(sweep.top, total) if sweep.again else 0
+    begun = len(searched) >= total and len(fresh) >= again
+    return begun and not any(run.missing for run in (*searched.values(), *fresh.values()))
 
 
 def _begin(sweep: Sweep, numbers: Sequence[int], say: Say, options: Options, part: str) -> None:

@@ -27,7 +27,7 @@ from airbench.training.callback import Callback
 from airbench.training.loop import run_trial
 from airbench.training.results import TrialResult
 from tests.analysis.fake_runs import fake_run
-from tests.conftest import CONFIGS, TINY, tiny
+from tests.conftest import CONFIGS, TINY, interrupt_at, tiny
 
 MUON, SGD = str(CONFIGS / "records" / "airbench94_muon.yaml"), str(CONFIGS / "records" / "airbench94.yaml")
 
@@ -39,18 +39,6 @@ def only(folder: Path) -> Path:
 
 def accuracies(path: Path) -> list[float]:
     return [t.accuracy for t in read_run(path).trials]
-
-
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
-    calls = [0]
-
-    def counting(*arguments: object) -> object:
-        calls[0] += 1
-        if calls[0] == call:
-            raise KeyboardInterrupt
-        return run_trial(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr("airbench.experiment.worker.run_trial", counting)
 
 
 def interrupted_run(out: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -18,7 +18,7 @@ from airbench.sweep.results import result_lines, winner
 from airbench.sweep.trained import accuracies, best
 from airbench.training.setup import TrialSetup
 from airbench.training.warmup import warm_up
-from tests.conftest import TINY
+from tests.conftest import TINY, interrupt_at
 
 WORDS = [*TINY, "train.epochs=1"]
 AXES = ["--axis", "optimizers.head.lr=0.0001,0.67,2", "--trials", "2", "--held-out", "100"]
@@ -83,18 +83,8 @@ def test_the_recipe_of_the_best_is_ready_to_be_trained(command: list[str], tmp_p
 def test_an_interrupted_sweep_goes_on_to_the_same_end(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from airbench.experiment import worker
-
-    train, trials = worker.run_trial, []
-
-    def interrupted(*arguments: object) -> object:
-        trials.append(1)
-        if len(trials) == 4:  # the second trial of the second setting
-            raise KeyboardInterrupt
-        return train(*arguments)  # type: ignore[arg-type]
-
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "run_trial", interrupted)
+        interrupt_at(patch, 4)  # the second trial of the second setting
         assert main(command) == 130
     folder = folder_of(tmp_path)
     assert f"airbench sweep --resume {folder}" in capsys.readouterr().out
@@ -142,11 +132,8 @@ def test_one_process_at_a_time_trains_a_sweep(
 def test_a_setting_without_a_trial_goes_on_with_other_packages(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr("airbench.experiment.worker.run_trial", interrupted)
+        interrupt_at(patch, 1)
         assert main(command) == 130
     folder = folder_of(tmp_path)
     (run,) = (folder / SEARCH).iterdir()
@@ -164,11 +151,8 @@ def test_a_setting_without_a_trial_goes_on_with_other_packages(
 def test_a_setting_without_a_trial_does_not_go_on_from_another_recipe(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr("airbench.experiment.worker.run_trial", interrupted)
+        interrupt_at(patch, 1)
         assert main(command) == 130
     recipe = folder_of(tmp_path) / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("label_smoothing: 0.2", "label_smoothing: 0.1"))
