@@ -237,7 +237,7 @@ def test_a_trial_that_cannot_be_written_is_printed_whole(
     folder = create(tmp_path)
     (folder.path / "run.json").write_text("{")
 
-    monkeypatch.setattr("airbench.cli.analyze.find_runs", lambda _: folder.append_trial(line))
+    monkeypatch.setattr("airbench.cli.runs.find_runs", lambda _: folder.append_trial(line))
     (tmp_path / "runs").mkdir()
     monkeypatch.chdir(tmp_path)
     assert main(["runs"]) == 2

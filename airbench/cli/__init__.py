@@ -15,8 +15,8 @@ from pathlib import Path
 
 from airbench import signals
 from airbench.cli import (
-    analyze,
     benchmark,
+    compare,
     data,
     devices,
     fill,
@@ -24,6 +24,7 @@ from airbench.cli import (
     predict,
     recipes,
     report,
+    runs,
     study,
     sweep,
     train,
@@ -106,7 +107,8 @@ def build_parser() -> argparse.ArgumentParser:
     recipes.add_commands(commands)
     predict.add_commands(commands)
     sweep.add_commands(commands)
-    analyze.add_commands(commands)
+    runs.add_commands(commands)
+    compare.add_commands(commands)
     fill.add_commands(commands)
     report.add_commands(commands)
     study.add_commands(commands)

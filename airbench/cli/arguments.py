@@ -1,6 +1,7 @@
 """Arguments that several commands share: their types, and options of how trials are trained."""
 
 import argparse
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -83,6 +84,17 @@ def _integer(text: str) -> int | None:
         return int(text)
     except ValueError:
         return None
+
+
+def share(text: str) -> float:
+    """Parse a number between 0 and 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a share between 0 and 1: 0.94 is 94%")
+    return value
 
 
 def output_file(text: str) -> Path:

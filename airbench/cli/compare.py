@@ -1,49 +1,20 @@
-"""Commands that analyze runs; some of them train first if given recipes."""
+"""Compare runs, or train recipes and compare them."""
 
 import argparse
-import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from airbench.cli.arguments import (
-    RUNS,
-    add_execution,
-    add_overrides,
-    add_plugins,
-    execution,
-    given,
-    load_plugins,
-    natural,
-    positive,
-)
+from airbench.cli.arguments import RUNS, add_execution, add_overrides, execution, given, natural, positive, share
 from airbench.cli.recipes import read_recipes, split_items
-from airbench.cli.report import readable
 from airbench.cli.train import exit_code
 from airbench.errors import AirbenchError, nearest
 from airbench.recipe import LoadedRecipe
 from airbench.recipe.shipped import find_shipped, shipped_recipes
-from airbench.runs import RunRecord, find_runs, read_run
+from airbench.runs import RunRecord, read_run
 from airbench.text import say
 
-if TYPE_CHECKING:
-    from airbench.analysis.reruns import Rerun
-
-_VERIFY_HELP = """\
-Check a run against the rule for records. The last line is the verdict; the exit code is 0 only for a record.
-
-The folder is checked against itself: hashes that chain its trials, and figures that follow from each other. --rerun K
-trains K of its trials again, chosen at random: on the same CPU and code every bit must be the same, elsewhere and on
-a GPU the accuracy must fit the run's other trials.
-
-A record is a run whose folder is intact and consistent; with 8 or more trials, their number fixed in advance, none
-missing and none failed; with consecutive seeds, none of them held fixed; whose mean accuracy reaches the target
-with p < 0.01 in a one-sided t-test corrected for skewness and for bad trials that may be missing; on the full
-genuine training data; with committed code; on one machine or like ones, with no change between the first and the
-last trial.
-"""
 _COMPARE_HELP = """\
 Compare runs pairwise: difference in accuracy and ratio of times, with intervals. Given recipes, train them first,
 with interleaved trials. A difference in accuracy is claimed if its interval excludes 0, that is, if p < 0.05: both
@@ -68,25 +39,8 @@ with all seeds varying, and with each of the three held fixed in turn, with inte
 
 
 def add_commands(commands: Any) -> None:
-    """Add ``runs``, ``verify``, ``compare``, ``power``, ``time-to-target`` and ``variance``."""
+    """Add ``compare``, ``power``, ``time-to-target`` and ``variance``."""
     raw = argparse.RawDescriptionHelpFormatter
-
-    runs = commands.add_parser("runs", help="list runs, newest first")
-    runs.add_argument("folder", nargs="?", type=Path, default=RUNS, help="folder to search (default runs)")
-    runs.add_argument("--match", metavar="TEXT", default="", help="only those with TEXT in their path or recipe's name")
-    runs.add_argument("--json", action="store_true", help="print JSON")
-    runs.set_defaults(command=_list)
-
-    verify = commands.add_parser(
-        "verify", help="check whether a run is a record", description=_VERIFY_HELP, formatter_class=raw
-    )
-    verify.add_argument("run", type=Path, help="a run folder")
-    verify.add_argument("--target", type=share, help="mean accuracy to reach (default: the recipe's target)")
-    verify.add_argument("--rerun", type=positive, metavar="K", help="train K of its trials again, chosen at random")
-    verify.add_argument("--data", metavar="PATH", help="with --rerun: a local copy of the images")
-    verify.add_argument("--device", help="with --rerun: cuda, cuda:1, cpu or mps (default: the recipe's)")
-    add_plugins(verify)
-    verify.set_defaults(command=_verify)
 
     compare = commands.add_parser(
         "compare", help="compare runs or recipes", description=_COMPARE_HELP, formatter_class=raw
@@ -140,17 +94,6 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     add_execution(parser)
 
 
-def share(text: str) -> float:
-    """Parse a number between 0 and 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text}: give a share between 0 and 1: 0.94 is 94%")
-    return value
-
-
 def _named_runs(options: argparse.Namespace) -> list[RunRecord] | None:
     """Read the named runs; None if recipes are named instead. Raises AirbenchError for a mix, or for neither."""
     paths = [Path(item) for item in split_items(options.items)[0]]
@@ -178,46 +121,6 @@ def _train(options: argparse.Namespace, recipes: Sequence[LoadedRecipe], seed: i
     records = run_experiment(recipes, trials=options.trials, seed=seed, out=options.out, options=execution(options))
     print()
     return records
-
-
-def _list(options: argparse.Namespace) -> int:
-    from airbench.analysis.summary import listing_rows, summarize_run, table
-
-    if not options.folder.is_dir() and options.folder != RUNS:
-        raise AirbenchError(f"{options.folder}: no such folder")
-    records = readable(read_run, find_runs(options.folder)) if options.folder.is_dir() else []
-    records = [run for run in records if options.match in str(run.path) or options.match in run.name]
-    if options.json:
-        rows = [
-            {"path": str(r.path), "recipe": r.name, "problems": list(r.problems), **summarize_run(r)} for r in records
-        ]
-        print(json.dumps(rows, indent=1))
-    elif not records:
-        such = f" with {options.match} in their path or name" if options.match else ""
-        print(f"no runs{such} under {options.folder}; start one: airbench train quickstart")
-    else:
-        print("\n".join(table(listing_rows(records))))
-    return 0
-
-
-def _verify(options: argparse.Namespace) -> int:
-    from airbench.analysis.verify import verdict_lines, verify
-
-    load_plugins(options)
-    run = read_run(options.run)
-    target = options.target if options.target is not None else run.target
-    if target is None:
-        raise AirbenchError(f"{run.path}: its recipe has no target; give one with --target")
-    reruns: list[Rerun] = []
-    if not options.rerun and (options.data or options.device or options.plugin):
-        raise AirbenchError("--data, --device and --plugin belong to --rerun, which trains trials again")
-    if options.rerun:
-        from airbench.experiment.rerun import rerun_trials
-
-        reruns = rerun_trials(run, options.rerun, data=options.data, device=options.device)
-    verdict = verify(run, target, reruns)
-    say(*verdict_lines(verdict))
-    return 0 if verdict.is_record else 1
 
 
 def _compare(options: argparse.Namespace) -> int:
