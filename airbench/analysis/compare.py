@@ -232,15 +232,16 @@ def lines_against_first(runs: Sequence[RunRecord]) -> list[str]:
     if not comparable_with_first(runs):
         return []
     first, names = runs[0], labels(runs)
+    found = [
+        _compare(run, first, (name, names[0]), False, len(runs) - 1).accuracy if run.finished else None
+        for run, name in zip(runs[1:], names[1:], strict=True)
+    ]
+    heading = f"difference from {names[0]}"
+    if any(each and not math.isnan(each.low) for each in found):
+        heading += " (95% intervals jointly)" if len(runs) > 2 else " (95% interval)"
     width = max(map(len, names[1:]))
-    jointly = " jointly" if len(runs) > 2 else ""
-    lines = [f"difference from {names[0]} (95% interval{'s' if jointly else ''}{jointly}):"]
-    for run, name in zip(runs[1:], names[1:], strict=True):
-        found = "-"
-        if run.finished:
-            found = difference_text(_compare(run, first, (name, names[0]), False, len(runs) - 1).accuracy)
-        lines.append(f"  {name:<{width}}  {found}")
-    return lines
+    shown = ["-" if each is None else difference_text(each) for each in found]
+    return [f"{heading}:", *(f"  {name:<{width}}  {text}" for name, text in zip(names[1:], shown, strict=True))]
 
 
 def difference_text(found: Difference) -> str:

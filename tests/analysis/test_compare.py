@@ -259,6 +259,7 @@ def test_lines_of_differences_from_the_first(tmp_path: Path) -> None:
         assert heading_line == f"difference from airbench94_muon ({heading}):"
         assert first == f"  airbench94  {expected.difference:+.2%} ({expected.low:+.2%} to {expected.high:+.2%})"
     assert rest == [f"  speedrun    {0.9 - np.mean(A):+.2%}"]
+    assert lines_against_first([runs[2], runs[0]])[0] == "difference from speedrun:"  # no interval: of one trial
     assert lines_against_first(runs[:1]) == []
 
 
