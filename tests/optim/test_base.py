@@ -93,6 +93,20 @@ def test_pythons_defaults_are_the_recipes(name: str) -> None:
     assert {**built.defaults, "lr": None} == {**ours.defaults, "lr": None}
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("config", [schema.SGD, schema.Adam, schema.AdamW, schema.Muon])
+def test_a_step_moves_every_element_in_half_precision(config: type[schema.Group], dtype: torch.dtype) -> None:
+    """PyTorch's fused SGD moved only the last few on a CPU until 2.14 (#191763)."""
+    p = nn.Parameter(torch.randn(64, 16).to(dtype))
+    before = p.detach().clone()
+    group = ParamGroup("all", config(params="*", lr=0.5), ("p",), (p,))
+    optimizer = OPTIMIZERS.build(group.config, group, OptimizerContext(1, dtype, captured=False))
+    p.grad = (64 * torch.randn(64, 16)).to(dtype)
+    for _ in range(3):
+        optimizer.step()
+    assert (p != before).float().mean() > 0.9
+
+
 @pytest.mark.parametrize("name", BUILD)
 def test_a_group_takes_settings_of_its_own_and_a_rate_on_the_device(name: str) -> None:
     optimizer = BUILD[name]([{"params": [matrix()], "momentum": 0.5, "lr": torch.tensor(0.1)}])

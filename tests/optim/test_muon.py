@@ -272,7 +272,7 @@ def test_what_is_no_dense_real_matrix_is_refused(bad: Tensor) -> None:
         {"momentum_convention": "product"},
     ],
 )
-def test_configout_of_range_are_refused(config: dict[str, Any]) -> None:
+def test_a_config_out_of_range_is_refused(config: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="out of range"):
         Muon([nn.Parameter(torch.zeros(2, 2))], **config)
 
