@@ -100,6 +100,8 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(
         (["train", "nowhere.yaml"], "no such file"),
         (["train", MUON, "train.epoch=3"], "did you mean 'epochs'?"),
         (["train", "train.epochs=3"], "no recipe given"),
+        (["train", "quickstart", ""], "an empty word among recipes"),
+        (["compare", "quickstart", " "], "an empty word among recipes"),
         (["train", MUON, "--data", "/nowhere"], "/nowhere: no such file"),
         (["train", MUON, "--device", "tpu"], 'device = "tpu"'),
         (

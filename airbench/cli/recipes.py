@@ -25,7 +25,12 @@ def add_commands(commands: Any) -> None:
 
 
 def split_items(items: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split items into files or folders, and overrides (items with a ``=`` that are not files)."""
+    """Split items into files or folders, and overrides (items with a ``=`` that are not files).
+
+    Raises AirbenchError for an empty one, which would otherwise mean the current folder.
+    """
+    if not all(map(str.strip, items)):
+        raise AirbenchError("an empty word among recipes, runs and overrides; is a variable of the shell unset?")
     overrides = [item for item in items if "=" in item and not os.path.exists(item)]
     return [item for item in items if item not in overrides], overrides
 
