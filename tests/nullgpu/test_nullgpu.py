@@ -62,7 +62,8 @@ def test_more_memory_than_a_device_has_is_out_of_memory(probes: dict[str, Any]) 
 
 def test_a_replay_is_one_launch_of_the_kernels_captured_on_all_joined_streams(probes: dict[str, Any]) -> None:
     capture, replay = probes["graphs"]["capture"], probes["graphs"]["replay"]
-    assert (capture["launches"], capture["captures"], capture["violations"]) == (0, 1, 0)
+    assert (capture["captures"], capture["violations"]) == (1, 0)
+    assert capture["launches"] <= 2  # as a capture begins, PyTorch 2.11 sets a seed and its offset
     assert replay == counted(launches=1, kernels=2, graph_launches=1)
 
 
