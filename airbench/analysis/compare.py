@@ -253,11 +253,11 @@ def difference_text(found: Difference) -> str:
 def warnings(runs: Sequence[RunRecord], names: Sequence[str] | None = None) -> list[str]:
     """Return warnings on what makes runs hard to compare: other hardware or code, failed or missing trials, damage."""
     lines = []
-    for label, path in (
-        ("hardware", ("environment", "device")), ("precision", ("environment", "precision")),
-        ("code", ("source", "sha256")),
-    ):  # fmt: skip
-        values = {run.text(*path) for run in runs}
+    for label, values in (
+        ("hardware", {run.machine("device") for run in runs}),
+        ("precision", {run.machine("precision") for run in runs}),
+        ("code", {run.text("source", "sha256") for run in runs}),
+    ):
         if len(values) > 1:
             shown = " / ".join(sorted(v[: 7 if label == "code" else 40] for v in values))
             lines.append(f"warning: the runs differ in {label}: {shown}")

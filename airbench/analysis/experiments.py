@@ -113,13 +113,13 @@ def _same_computation(a: RunRecord, b: RunRecord) -> bool:
 
 
 def engine_setting(run: RunRecord, name: str) -> Any:
-    """Return an engine setting as the run or its trials recorded it, or else as the recipe requested it, or None."""
-    used = run.fact("environment", name)
-    if used is not None:
-        return used
+    """Return an engine setting as its trials or the run recorded it, or else as the recipe requested it, or None."""
     of_trials = [trial.machine.get(name) for trial in run.finished if trial.machine]
     if of_trials and all(value is not None and value == of_trials[0] for value in of_trials):
         return of_trials[0]
+    used = run.fact("environment", name)
+    if used is not None:
+        return used
     return next((value for path in ENGINE[name] if (value := run.setting(*path)) is not None), None)
 
 

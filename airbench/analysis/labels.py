@@ -57,7 +57,9 @@ def _told_apart(columns: Columns) -> int:
 def _columns(runs: Sequence[RunRecord]) -> Columns:
     chosen, lacking = _settings(runs)
     columns = dict(chosen)
-    columns["machine"] = short_devices([run.text("environment", "device") for run in runs])
+    columns["machine"] = short_devices(
+        ["several" if len(run.machines("device")) > 1 else run.machine("device") for run in runs]
+    )
     columns["precision"] = [_engine(run, "precision") for run in runs]
     columns["seeds"] = [_seeds(run) for run in runs]
     for name in ENGINE:

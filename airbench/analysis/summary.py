@@ -49,7 +49,7 @@ def arithmetic(run: RunRecord) -> dict[str, float] | None:
     seconds = statistics.median(t.seconds for t in run.finished)
     found = {"pflop": flop / 1e15, "images_per_second": steps * batch / seconds, "tflops": flop / seconds / 1e12}
     peak = run.number("peak", f"{run.text('environment', 'precision')}_tflops")
-    if peak:
+    if peak and run.machine("device") == run.text("environment", "device"):  # else it is another machine's
         found["share_of_peak"] = found["tflops"] / peak
     return found
 
@@ -62,7 +62,7 @@ def arithmetic_lines(runs: Sequence[RunRecord]) -> list[str]:
         a = arithmetic(run)
         if a:
             share = f", {a['share_of_peak']:.0%} of this machine's peak" if "share_of_peak" in a else ""
-            if a.get("share_of_peak", 0) > 1 and run.text("environment", "device_type") == "cpu":
+            if a.get("share_of_peak", 0) > 1 and run.machine("device_type") == "cpu":
                 share += " (FLOP are counted by the definition of convolution, which Winograd's method undercuts)"
             lines.append(
                 f"{name}: {a['pflop']:.3g} PFLOP per trial, {a['images_per_second']:,.0f} training images/s, "
@@ -125,7 +125,7 @@ def listing_rows(runs: Sequence[RunRecord]) -> list[tuple[str, ...]]:
         name, n, accuracy, _, _, seconds, target = summary_rows([run])[1]
         if run.missing:
             n = f"{len(run.finished)} of {run.planned}{_failures(run)}"
-        device = f"{run.text('environment', 'device') or '?'}, {run.text('environment', 'precision') or '?'}"
+        device = f"{run.machine('device') or '?'}, {run.machine('precision') or '?'}"
         state = f"damaged: {run.problems[0]}" if run.problems else target
         folder = str(run.path) if run.path.name.endswith(name) else f"{run.path} ({name})"
         rows.append((n, accuracy, seconds, device, state, folder))

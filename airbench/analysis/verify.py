@@ -190,7 +190,7 @@ def verdict_lines(verdict: Verdict) -> list[str]:
     run, lines = verdict.run, []
     lines.append(f"{run.path}")
     lines.append(f"recipe    {run.name}")
-    lines.append(f"hardware  {run.text('environment', 'device') or 'unknown'}, {run.text('environment', 'precision')}")
+    lines.append(f"hardware  {run.machine('device') or 'unknown'}, {run.machine('precision')}")
     lines.append(f"source    {run.fact('source', 'git_commit') or 'no commit'!s}")
     timed = run.fact("timed")
     lines.append(f"timed     {', '.join(map(str, timed)) if isinstance(timed, list) else 'not recorded'}")

@@ -1,5 +1,6 @@
 """Run interleaved trials of one or more recipes, with one run folder per recipe, and resume runs."""
 
+import random
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -118,7 +119,7 @@ class Experiment:
                 nothing = "" if run.missing else ": no trial is missing; only its summary is written anew"
                 self.terminal.say(f"{run.name} → {run.folder.path}{nothing}")
             self.terminal.say()
-        jobs = jobs_of(runs)
+        jobs = jobs_of(runs, shuffled=self.options.cluster is not None)
         self.terminal.expect(jobs)
         try:
             for outcome in self.executor.run(jobs, self._watch(runs)):
@@ -177,22 +178,30 @@ class Experiment:
             say(f"trials are missing; resume with: airbench resume {unfinished}")
 
 
-def jobs_of(runs: Sequence[Run]) -> list[TrialJob]:
-    """Return the missing trials of all runs, interleaved (A B A B …) so that drift of the machine affects all alike."""
-    last = max((trial for run in runs for trial in run.missing), default=-1)
-    return [
-        TrialJob(
-            recipe=run.loaded.recipe,
-            seed=run.seed + trial,
-            index=trial,
-            run=position,
-            path=str(run.loaded.path),
-            spectra=trial == run.missing[0] and not (run.folder.path / SPECTRA).exists(),
-        )
-        for trial in range(last + 1)
-        for position, run in enumerate(runs)
-        if trial in run.missing
-    ]
+def jobs_of(runs: Sequence[Run], *, shuffled: bool = False) -> list[TrialJob]:
+    """Return the missing trials of all runs, interleaved (A B A B …) so that drift of the machine affects all alike.
+
+    With ``shuffled``, in random order within each round: two devices that each take the next trial as they become free
+    would otherwise share the recipes between them, A to one and B to the other. The order is the same every time.
+    """
+    draw = random.Random(0)
+    rounds = []
+    for trial in range(max((trial for run in runs for trial in run.missing), default=-1) + 1):
+        rounds.append([(position, trial) for position, run in enumerate(runs) if trial in run.missing])
+        if shuffled:
+            draw.shuffle(rounds[-1])
+    return [_job(runs[position], position, trial) for jobs in rounds for position, trial in jobs]
+
+
+def _job(run: Run, position: int, trial: int) -> TrialJob:
+    return TrialJob(
+        recipe=run.loaded.recipe,
+        seed=run.seed + trial,
+        index=trial,
+        run=position,
+        path=str(run.loaded.path),
+        spectra=trial == run.missing[0] and not (run.folder.path / SPECTRA).exists(),
+    )
 
 
 def run_experiment(

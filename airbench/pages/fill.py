@@ -119,7 +119,7 @@ def _index(block: Block) -> str:
     folder = block.page.parent / _wanted(Folder, block).folder
     found = [(path, find_runs(path)) for path in sorted(path for path in folder.iterdir() if path.is_dir())]
     runs = {path: read_run(path) for path, inside in found if inside == [path]}
-    devices = short_devices([run.text("environment", "device") for run in runs.values()])
+    devices = short_devices([run.machine("device") for run in runs.values()])
     machines = dict(zip(runs, devices, strict=True))
     rows = [("run", "images", "machine", "n", "mean accuracy", "median seconds")]
     for path, inside in found:
@@ -133,7 +133,7 @@ def _index(block: Block) -> str:
 
 def _index_cells(run: RunRecord, machine: str) -> tuple[str, str, str, str, str]:
     _, n, mean, _, _, seconds, _ = summary_rows([run])[1]
-    precision = run.text("environment", "precision")
+    precision = run.machine("precision")
     return evaluated_on(run), f"{machine}, {precision}", n, mean, seconds
 
 

@@ -119,7 +119,7 @@ def _of_runs(runs: list[RunRecord], names: list[str]) -> Measured:
         [t.seconds for t in trials] if timed else [],
         _pflop_of_run(runs[0]),
         runs[0].text("data", "test_fingerprint"),
-        runs[0].text("environment", "device"),
+        runs[0].machine("device"),
         tuple(runs),
     )
 

@@ -107,6 +107,18 @@ class RunRecord:
         value = self.fact(*path)
         return "" if value is None else one_line(str(value))
 
+    def machines(self, key: str) -> list[str]:
+        """Return ``key`` of the machines that the finished trials record, each once; else that of ``run.json``, if any.
+
+        On a cluster, ``run.json`` describes the worker that was ready first, and others may have trained the trials.
+        """
+        values = [trial.machine[key] for trial in self.finished if trial.machine and trial.machine.get(key) is not None]
+        return list(dict.fromkeys(one_line(str(value)) for value in values)) or [self.text("environment", key)]
+
+    def machine(self, key: str) -> str:
+        """Return those, in words; empty if none is recorded."""
+        return " / ".join(self.machines(key))
+
     def number(self, *path: str) -> float | None:
         """Return that entry if it is a finite number, else None."""
         try:

@@ -63,6 +63,8 @@ def fake_run(
     for row in rows:  # no two runs have the same losses
         for epoch in row["epochs"]:
             epoch["train_loss"] = round(epoch["train_loss"] + zlib.crc32(folder.name.encode()) % 997 / 1e6, 6)
+        if isinstance(facts.get("environment"), dict):
+            row["machine"] = {"device": facts["environment"].get("device")}
     rows += lines
     (folder / "recipe.yaml").write_text(dump_recipe(load_recipe(recipe, overrides).recipe))
     known = {**FACTS, "trials_planned": len(rows), "recipe_sha256": sha256(folder / "recipe.yaml"), **facts}

@@ -75,7 +75,10 @@ def test_every_table_says_that_seconds_are_no_record(tmp_path: Path) -> None:
     assert any(said in line for line in warnings([alike, unlike]))
     assert any(said in line for line in pooling_note([alike, unlike]))
     (comparison,) = compare_runs([alike, unlike])
-    assert "  time      not compared: the seconds of other are no record of time" in comparison_lines(comparison)
+    assert (
+        "  time      not compared: the seconds of airbench94_muon, several are no record of time"
+        in comparison_lines(comparison)
+    )
     assert comparison.accuracy.p > 0.05
     for text in (markdown_report([alike, unlike]), html_report([alike, unlike])):
         assert said in text
@@ -91,3 +94,17 @@ def test_time_to_target_in_epochs_only(tmp_path: Path) -> None:
     text = "\n".join(crossing_lines(lengths, 0.94, time_to_target(lengths, 0.94)))
     assert "reaches 94.00% at 3." in text
     assert " s" not in text
+
+
+def test_a_run_is_told_by_the_machine_that_trained_it(tmp_path: Path) -> None:
+    """On a cluster, run.json describes the worker that was ready first, and another may have trained every trial."""
+    here, elsewhere = (
+        run_on(tmp_path / "a", *[HERE] * 3),
+        run_on(tmp_path / "other", *[{**HERE, "device": "Other"}] * 3),
+    )
+    assert why_no_time(elsewhere) == []
+    assert "Other" in listing_rows([elsewhere])[1][3]
+    assert any("differ in hardware: Other / Some processor, 2 threads" in line for line in warnings([here, elsewhere]))
+    assert "of this machine's peak" in arithmetic_lines([here])[0]
+    assert "peak" not in arithmetic_lines([elsewhere])[0]
+    assert verdict_lines(verify(elsewhere, 0.94))[2].startswith("hardware  Other, ")

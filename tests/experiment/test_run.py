@@ -19,8 +19,9 @@ from airbench.data.dataset import Dataset
 from airbench.data.shapes import SHAPES_VERSION
 from airbench.device import _Threads
 from airbench.experiment.facts import what_changed
-from airbench.experiment.run import Options, run_experiment
+from airbench.experiment.run import Options, Run, jobs_of, run_experiment
 from airbench.experiment.tensorboard import TensorBoard
+from airbench.recipe import load_recipe
 from airbench.runs import RunFolder, RunFolderError, read_run
 from airbench.runs.files import UnsavedTrialError
 from airbench.training.callback import Callback
@@ -77,6 +78,19 @@ def test_two_interleaved_runs_resume_together(
     assert [len(accuracies(run)) for run in runs] == [1, 0]
     assert main(["train", "--resume", *map(str, runs)]) == 0
     assert [len(accuracies(run)) for run in runs] == [2, 2]
+
+
+@pytest.mark.parametrize("workers", [2, 3, 4])
+def test_workers_that_take_turns_do_not_divide_the_recipes_between_them(workers: int, tmp_path: Path) -> None:
+    recipes = [load_recipe(name) for name in ("airbench94_muon", "hiverge")]
+    runs = [Run(each, RunFolder(tmp_path), 0, tuple(range(200))) for each in recipes]
+    assert [(job.index, job.run) for job in jobs_of(runs)] == [(i, run) for i in range(200) for run in (0, 1)]
+    jobs = jobs_of(runs, shuffled=True)
+    assert all({job.run for job in jobs[i : i + 2]} == {0, 1} for i in range(0, 400, 2))
+    assert [job.index for job in jobs] == [job.seed for job in jobs] == [i for i in range(200) for _ in (0, 1)]
+    for worker in range(workers):
+        mine = [job.run for job in jobs[worker::workers]]
+        assert 0.4 < sum(mine) / len(mine) < 0.6
 
 
 def test_a_finished_run_has_nothing_to_resume(

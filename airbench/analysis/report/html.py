@@ -117,7 +117,7 @@ def _tiles(rows: Sequence[Entry], records: int) -> list[tuple[str, str, str]]:
     timed = [(s["seconds"]["median"], entry) for entry, s in summaries if s["seconds"] and s["target_reached"]]
     if timed:
         seconds, entry = min(timed, key=lambda pair: pair[0])
-        (device,) = short_devices([entry.run.text("environment", "device")])
+        (device,) = short_devices([entry.run.machine("device")])
         on = f", on {device}" if device else ""
         tiles.append(
             ("Least time to reach its target", f"{seconds:.2f} s", f"{entry.name}{on}: {entry.run.target:.2%}")

@@ -18,8 +18,8 @@ def provenance_html(run: RunRecord, name: str) -> str:
     rows = "".join(f"<dt>{escape(key)}</dt><dd>{_shown(key, value)}</dd>" for key, value in _facts(run).items())
     recipe = yaml.safe_dump(run.recipe, sort_keys=False, default_flow_style=None, width=100)
     recipe = f"<details><summary>recipe.yaml</summary><pre>{escape(recipe)}</pre></details>"
-    (device,) = short_devices([run.text("environment", "device")])
-    where = ", ".join(filter(None, (device, run.text("environment", "precision"), run.text("started")[:10])))
+    (device,) = short_devices([run.machine("device")])
+    where = ", ".join(filter(None, (device, run.machine("precision"), run.text("started")[:10])))
     summary = f'<summary>{escape(name)}<span class="mute">{escape(where)}</span></summary>'
     return f"<details>{summary}<dl>{rows}</dl>{recipe}</details>"
 
@@ -36,7 +36,7 @@ def _facts(run: RunRecord) -> dict[str, str]:
         "folder": run.path.name,
         "started": run.text("started"),
         "reproduce with": reproduce_command(run),
-        "hardware": f"{run.text('environment', 'device')}, {run.text('environment', 'precision')}",
+        "hardware": f"{run.machine('device')}, {run.machine('precision')}",
         "software": ", ".join([f"Python {run.text('environment', 'python')}", *versions]),
         "source": commit if run.fact("source", "committed") is True else f"{commit} ({_besides(run)})",
         "data": f"{run.text('data', 'source')}, {_images(run)}",

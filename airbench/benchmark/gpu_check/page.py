@@ -62,7 +62,7 @@ def slower_than_expected(runs: dict[str, RunRecord], recipes: Sequence[str], way
         best = min(known, key=lambda way: known[way])
         if known[best] < 0.97 * default:
             lines.append(f"{recipe}: {best} takes {known[best]:.2f} s, the default, {ways[-1]}, {default:.2f} s")
-        gpu = runs[f"{recipe}-{ways[-1]}"].text("environment", "device")
+        gpu = runs[f"{recipe}-{ways[-1]}"].machine("device")
         published = PUBLISHED.get(recipe)
         if published and "A100" in gpu and default > 1.1 * published:
             lines.append(f"{recipe}: {default:.2f} s on {gpu}, where its author had {published} s on an A100")
