@@ -128,6 +128,7 @@ def test_a_failed_trial_is_recorded_and_the_others_go_on(
         (["train", MUON, *TINY, "net.widths=[" + "1," * 200 + "1]"], "at most 3"),
         (["train", MUON, "--data", "~nobody-of-this-name/x"], "home folder"),
         (["compare", MUON], "two or more recipes"),
+        (["compare", MUON, "quickstart"], "data.name = cifar10 and quickstart shapes: evaluated on different images"),
         (["compare", "runs/typo", "runs/b"], "runs/typo: no such run"),
         (["compare", "speedrun", "spedrun"], "spedrun: no such run or recipe; did you mean speedrun?"),
         (["sweep", "tune_mun"], "tune_mun: no such sweep or recipe; did you mean tune_muon?"),

@@ -8,10 +8,11 @@ import pytest
 
 from airbench.cli import main
 from airbench.data.dataset import Dataset
-from airbench.recipe import plugins
+from airbench.recipe import load_recipe, plugins
 from airbench.recipe.data import DATASETS
 from airbench.recipe.nets import NETS
 from airbench.recipe.optimizers import OPTIMIZERS
+from airbench.recipe.plugins import plugin_options
 from airbench.recipe.schedules import SCHEDULES
 from airbench.recipe.transforms import TRANSFORMS
 from airbench.runs import read_run
@@ -183,3 +184,22 @@ def test_a_net_whose_reset_leaves_something_is_refused(
     assert main(["train", recipe, *words, "data.name=shapes", "--plugin", plugin, "--out", str(tmp_path / "r")]) == 2
     error = capsys.readouterr().err
     assert "net mlp: reset(generator) does not set 4.weight, 4.bias; it must set every weight and buffer" in error
+
+
+def test_a_sweep_with_a_plugin_says_which_one_it_takes(
+    few_shapes: Dataset, clean_registries: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin, recipe = page_of("optimizer", tmp_path)
+    words = [*SHORT, "net.widths=[4,8,8]", "data.name=shapes", "--held-out", "100", "--out", str(tmp_path / "runs")]
+    assert main(["sweep", recipe, *words, "--axis", "optimizers.head.lr=0.1,0.2", "--plugin", plugin]) == 0
+    (sweep,) = (tmp_path / "runs").iterdir()
+    page = ["--out", str(tmp_path / "page.md")]
+    assert main(["report", str(sweep), "--plugin", plugin, *page]) == 0
+    OPTIMIZERS.remove(load_recipe(recipe).recipe.optimizers["filters"].name)
+    plugins._loaded.clear()
+    capsys.readouterr()
+    for command in (["report", str(sweep), *page], ["sweep", "--resume", str(sweep)]):
+        assert main(command) == 2
+        assert "trained with --plugin mine.py: give the same" in capsys.readouterr().err
+    plugins._loaded["x"] = tmp_path / "a b.py"
+    assert plugin_options() == f" --plugin '{tmp_path / 'a b.py'}'"

@@ -133,6 +133,7 @@ def _compare(options: argparse.Namespace) -> int:
         if len(recipes) < 2:
             raise AirbenchError("name two or more recipes to compare")
         _refuse_same(recipes)
+        _refuse_other_images(recipes)
         runs = _train(options, recipes, options.seed)
     comparisons = compare_runs(runs, by_seed=options.paired)
     for line in warnings(runs):
@@ -154,6 +155,19 @@ def _refuse_same(recipes: Sequence[LoadedRecipe]) -> None:
                 "the last bit; change a setting of one"
             )
         known.append((each.recipe.name, what))
+
+
+def _refuse_other_images(recipes: Sequence[LoadedRecipe]) -> None:
+    """Raise AirbenchError if two recipes would be evaluated on different images, before they are trained."""
+    first = recipes[0].recipe
+    for other in (each.recipe for each in recipes[1:]):
+        for key in ("name", "held_out"):
+            mine, its = getattr(first.data, key), getattr(other.data, key)
+            if mine != its:
+                raise AirbenchError(
+                    f"{first.name} has data.{key} = {mine} and {other.name} {its}: evaluated on different images, they "
+                    f"could not be compared; set data.{key} for both"
+                )
 
 
 def _power(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airbench.cli.arguments import RUNS, output_file
+from airbench.cli.arguments import RUNS, add_plugins, load_plugins, output_file
 from airbench.errors import AirbenchError
 from airbench.runs import RunRecord, find_runs, read_run
 from airbench.runs.files import named_twice
@@ -46,6 +46,7 @@ def add_commands(commands: Any) -> None:
     )
     report.add_argument("--format", choices=FORMATS, help="output format (default: that of --out, else html)")
     report.add_argument("--out", type=output_file, help="output file (default report.html, report.md, …)")
+    add_plugins(report)
     report.set_defaults(command=_report)
 
 
@@ -54,6 +55,7 @@ def _report(options: argparse.Namespace) -> int:
     from airbench.analysis.report.order import count
 
     form, file = format_and_file(options.format, options.out)
+    load_plugins(options)
     runs, sections = _named(options.runs, form) if options.runs else _all(form)
     for run in runs:
         if not run.finished:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airbench.cli.arguments import RUNS, add_execution, add_overrides, execution, given, load_plugins, natural, positive
 from airbench.cli.sweep_plan import judged_recipe, sweep_config, sweep_plan, telescope_plan, varied_recipe
 from airbench.errors import AirbenchError
+from airbench.recipe.plugins import plugin_options
 from airbench.text import counted
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def _resumable(path: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _say(f"go on with: airbench sweep --resume {path}")
+        _say(f"go on with: airbench sweep --resume {path}{plugin_options()}")
         raise
 
 

@@ -92,11 +92,12 @@ def _changed(config: "SweepConfig", options: argparse.Namespace) -> "SweepConfig
 def sweep_plan(config: "SweepConfig") -> "Sweep":
     """Return the sweep that ``config`` describes, not yet in a folder."""
     from airbench.recipe.source import plain_keys
-    from airbench.sweep.axes import settings
+    from airbench.sweep.axes import refuse_twice, settings
     from airbench.sweep.folder import Sweep
     from airbench.sweep.tpe import require_optuna
 
     axes = config.parsed_axes()
+    refuse_twice(axes)
     varied = {key for axis in axes for key in plain_keys(axis.key)}
     by_tpe = config.method == "tpe"
     if by_tpe:

@@ -26,6 +26,7 @@ from airbench.experiment.terminal import Terminal
 from airbench.experiment.worker import Worker
 from airbench.recipe import LoadedRecipe
 from airbench.recipe.load import data_override
+from airbench.recipe.plugins import plugin_options
 from airbench.runs import (
     RUN,
     SPECTRA,
@@ -175,7 +176,7 @@ class Experiment:
             say(line)
         unfinished = " ".join(shlex.quote(str(record.path)) for record in records if record.missing)
         if unfinished:
-            say(f"trials are missing; resume with: airbench resume {unfinished}")
+            say(f"trials are missing; resume with: airbench resume {unfinished}{plugin_options()}")
 
 
 def jobs_of(runs: Sequence[Run], *, shuffled: bool = False) -> list[TrialJob]:

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shlex
 import sys
 import traceback
 from collections.abc import Collection
@@ -47,6 +48,13 @@ def load_plugin(path: str | Path) -> None:
 def loaded_plugins() -> tuple[Path, ...]:
     """Return the plugin files loaded so far."""
     return tuple(_loaded.values())
+
+
+def plugin_options() -> str:
+    """Return the options that load the same plugins again, each after a space; empty if there are none."""
+    here = Path.cwd()
+    paths = (path.relative_to(here) if path.is_relative_to(here) else path for path in loaded_plugins())
+    return "".join(f" --plugin {shlex.quote(str(path))}" for path in paths)
 
 
 def place_in_plugin(error: BaseException) -> str | None:

@@ -27,8 +27,8 @@ def predictions_name(trial: int) -> str:
     return f"trial-{trial}-predictions.npz"
 
 
-MARKS = (RUN, TRIALS, RECIPE)
-"""A folder with one of these files is a run, complete or damaged."""
+MARKS = (RUN, TRIALS)
+"""A folder with one of these files is a run, complete or damaged. A sweep has a recipe, too."""
 
 
 MAX_TRIALS = 1_000_000

@@ -171,7 +171,9 @@ def read_run(path: Path) -> RunRecord:
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be read ({error.strerror})") from None
     if not found:
-        raise RunFolderError(f"{path}: not a run folder (no {', '.join(MARKS)} in it); airbench runs lists runs")
+        inside = find_runs(path)
+        hint = f"it holds {len(inside)} runs, such as {inside[0]}" if inside else "airbench runs lists runs"
+        raise RunFolderError(f"{path}: not a run folder (no {' or '.join(MARKS)} in it); {hint}")
     problems: list[str] = []
     facts = _read_mapping(path / RUN, json.loads, problems)
     version = facts.get("format", FORMAT)  # the first runs have no format number

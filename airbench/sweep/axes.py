@@ -146,15 +146,20 @@ def digits(value: float) -> str:
     return f"{float(f'{value:.4g}'):g}"
 
 
+def refuse_twice(axes: Sequence[Axis]) -> None:
+    """Raise AirbenchError if two axes vary one setting."""
+    repeated = twice([axis.key for axis in axes])
+    if repeated is not None:
+        raise AirbenchError(f"--axis: {repeated} is given twice")
+
+
 def settings(axes: Sequence[Axis], count: int | None, seed: int) -> list[Setting]:
     """Return every combination of the axes' grids, or ``count`` settings drawn at random, no two alike.
 
     Raises AirbenchError for more than MAX_SETTINGS, and if there are not so many different ones.
     """
+    refuse_twice(axes)
     keys = [axis.key for axis in axes]
-    repeated = twice(keys)
-    if repeated is not None:
-        raise AirbenchError(f"--axis: {repeated} is given twice")
     if count is None:
         grids = [axis.grid() for axis in axes]
         if math.prod(map(len, grids)) > MAX_SETTINGS:

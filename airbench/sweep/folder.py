@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 from airbench.errors import AirbenchError
+from airbench.experiment.recorded import missing_plugins_named
 from airbench.recipe import LoadedRecipe, dump_recipe, load_recipe
 from airbench.recipe.load import with_overrides
 from airbench.recipe.source import COMMAND_LINE, parse_override
@@ -72,13 +73,20 @@ class Sweep:
         write_json(self.path / PLAN, {key: value for key, value in asdict(self).items() if key != "path"})
 
     def recipe(self) -> LoadedRecipe:
-        """Load the recipe whose settings vary."""
-        return load_recipe(self.path / RECIPE)
+        """Load the recipe whose settings vary. Raises RecipeError, which names plugins that are missing."""
+        with missing_plugins_named(self.any_run):
+            return load_recipe(self.path / RECIPE)
+
+    def any_run(self) -> RunRecord | None:
+        """Read one of the sweep's runs; None if none was begun."""
+        paths = find_runs(self.path)
+        return read_run(paths[0]) if paths else None
 
     def recipe_of(self, number: int) -> LoadedRecipe:
         """Load the recipe of a setting, by its number from 0."""
         words = [*overrides(self.settings[number]), f"name={name_of(number)}"]
-        loaded = load_recipe(self.path / RECIPE, [parse_override(word, str(self.path / PLAN)) for word in words])
+        with missing_plugins_named(self.any_run):
+            loaded = load_recipe(self.path / RECIPE, [parse_override(word, str(self.path / PLAN)) for word in words])
         return replace(loaded, path=self.path / RECIPE)
 
     def runs(self, part: str = SEARCH, numbers: Iterable[int] | None = None) -> dict[int, RunRecord]:

@@ -172,7 +172,7 @@ def write_best(sweep: Sweep) -> None:
 
 def best_recipe(sweep: Sweep, number: int) -> str:
     """Return the recipe of a setting as YAML: its settings, on top of the sweep's recipe, on all training images."""
-    values: dict[str, object] = {}
+    values: dict[str, object] = {"name": f"{sweep.recipe().recipe.name[:75]}-best"}
     for override in overrides(sweep.settings[number]):
         _merge(values, parse_override(override).plain())
     if not sweep.on_test:

@@ -163,6 +163,7 @@ def test_words_that_contradict_are_answered(file: Path, capsys: pytest.CaptureFi
         (["--points", "3"], "--points and --shrink belong to --telescope"),
         (["--telescope", "net.widths"], "write KEY=a,b"),
         (["--axis", "a=1,2", "--axis", "a=3,4"], "a is given twice"),
+        (["--axis", "a.lr=1..2", "--axis", "a,b.lr=1..2", "--tpe", "2"], "a.lr is given twice"),
     ):
         assert main(["sweep", str(file), *words]) == 2
         assert why in capsys.readouterr().err

@@ -11,7 +11,7 @@ from airbench.data.dataset import Dataset
 from airbench.errors import AirbenchError, TrialError
 from airbench.recipe import load_recipe
 from airbench.recipe.data import Data
-from airbench.runs import read_run
+from airbench.runs import find_runs, read_run
 from airbench.runs.folder import locked
 from airbench.sweep.folder import AGAIN, SEARCH, read
 from airbench.sweep.results import result_lines, winner
@@ -76,8 +76,21 @@ def test_the_recipe_of_the_best_is_ready_to_be_trained(command: list[str], tmp_p
     sweep = read(folder_of(tmp_path))
     recipe = load_recipe(sweep.path / "best.yaml").recipe
     assert recipe.optimizers["head"].lr == float(sweep.settings[winner(sweep)]["optimizers.head.lr"])
+    assert recipe.name == "airbench94_muon-best"
     assert recipe.data.held_out is None  # the search is over: on all images
     assert recipe.net.widths == (4, 8, 8)  # type: ignore[attr-defined]
+
+
+def test_a_sweep_is_no_run(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command) == 0
+    folder = folder_of(tmp_path)
+    inside = find_runs(tmp_path)
+    assert sorted(path.parent.name for path in inside) == [AGAIN] * 2 + [SEARCH] * 3
+    for words in (["resume"], ["verify"], ["compare", str(inside[0])]):
+        assert main([*words, str(folder)]) == 2
+        assert f"{folder}: not a run folder (no run.json or trials.jsonl in it); it holds 5 runs, such as" in (
+            capsys.readouterr().err
+        )
 
 
 def test_an_interrupted_sweep_goes_on_to_the_same_end(
