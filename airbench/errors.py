@@ -35,6 +35,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     words = str(error).lower()
     unmapped = isinstance(error, ImportError | OSError) and "failed to map segment" in words  # a library does not fit
     told = "memory" in words and ("alloc" in words or "out of" in words)
+    told = told and "out of resource" not in words  # of Triton: a kernel asks for more shared memory than the GPU has
     return isinstance(error, MemoryError) or unmapped or told
 
 

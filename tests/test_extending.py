@@ -203,3 +203,15 @@ def test_a_sweep_with_a_plugin_says_which_one_it_takes(
         assert "trained with --plugin mine.py: give the same" in capsys.readouterr().err
     plugins._loaded["x"] = tmp_path / "a b.py"
     assert plugin_options() == f" --plugin '{tmp_path / 'a b.py'}'"
+
+
+def test_a_net_without_a_logit_per_class_is_refused_before_it_trains(
+    few_shapes: Dataset, clean_registries: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin, recipe = page_of("net", tmp_path)
+    code = Path(plugin).read_text(encoding="utf-8").replace("context.classes)", "context.classes + 1)")
+    Path(plugin).write_text(code, encoding="utf-8")
+    words = ["data.name=shapes", "train.batch_size=50", "--plugin", plugin, "--out", str(tmp_path / "runs")]
+    assert main(["train", recipe, *words]) == 2
+    assert "the net's output for 2 images is (2, 11); for these classes it must be (2, 10)" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()

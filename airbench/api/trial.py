@@ -1,5 +1,6 @@
 """Train a recipe from Python."""
 
+import gc
 import inspect
 import operator
 import warnings
@@ -137,6 +138,7 @@ def train(
         raise RecipeError("callbacks: give a list of instances of airbench.training.callback.Callback")
     machine = choose_machine(recipe.engine)
     prepare(machine)
+    gc.collect()  # of an earlier training, which refers to what it has captured, and that to it
     dataset = load_dataset(recipe.data) if data is None else given_images(data, recipe)
     with lent(net, machine) as own:
         setup = TrialSetup(recipe, dataset, machine, net=own)

@@ -1,6 +1,7 @@
 """Training of jobs in this process, reusing images and nets from one job to the next."""
 
-from collections.abc import Callable, Iterator
+import gc
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from airbench.data.dataset import Dataset
@@ -62,9 +63,7 @@ class Worker:
             self._setups[key] = self._setups.pop(key)  # the one used last comes last
         else:
             while self.keep is not None and len(self._setups) >= self.keep:
-                oldest = next(iter(self._setups))
-                del self._setups[oldest]
-                self._warm.discard(oldest)
+                self._drop([next(iter(self._setups))])
             machine = choose_machine(recipe.engine)
             prepare(machine)
             try:
@@ -75,12 +74,17 @@ class Worker:
 
     def forget(self, recipe: Recipe) -> None:
         """Free the memory of the setup of ``recipe``."""
-        self._setups.pop(recipe.model_dump_json(), None)
+        self._drop([recipe.model_dump_json()])
 
     def forget_all(self) -> None:
         """Free the memory of all setups."""
-        self._setups.clear()
-        self._warm.clear()
+        self._drop(list(self._setups))
+
+    def _drop(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._setups.pop(key, None)
+            self._warm.discard(key)
+        gc.collect()  # a setup and what it has captured refer to each other, and would keep their memory
 
     def warm_up(self, job: TrialJob) -> None:
         """Warm up for ``job``. Raises TrialError if memory runs out."""

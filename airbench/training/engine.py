@@ -1,6 +1,7 @@
 """How the training step is executed on this machine: eager, compiled or captured."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,6 +86,13 @@ def forward_loss(net: Net, label_smoothing: float, execution: Execution) -> Forw
 def forward(net: Net, execution: Execution) -> Callable[[Tensor], Tensor]:
     """Return the net for evaluation, compiled if ``execution`` says so."""
     return net if execution.compile == "none" else _compiled(lambda images: net(images), execution)
+
+
+def no_silent_fallback(execution: Execution) -> AbstractContextManager[Any]:
+    """Let PyTorch raise an error where it would stop compiling, after many variants, and go on uncompiled."""
+    if execution.compile == "none":
+        return nullcontext()
+    return torch._dynamo.config.patch(fail_on_recompile_limit_hit=True)
 
 
 def _compiled(function: Callable[..., Any], execution: Execution) -> Any:

@@ -61,6 +61,8 @@ class TrialSetup:
         self.plan = Plan(recipe.train, self.total_steps, self.steps_per_epoch, self.shape.side)
         if net is None:
             check_reset(recipe.net, context)
+            with torch.no_grad():
+                self._check_output(self.net.eval()(self._blank_images(self.shape.side)))
             self._check_resolution()
         else:
             self._check_own_net()
@@ -123,21 +125,28 @@ class TrialSetup:
         """Raise RecipeError if the given net does not classify the images of every stage."""
         self.net.eval()
         for side in {kind.side for kind in self.plan.steps_by_kind()}:
-            images = torch.zeros(2, self.shape.channels, side, side, device=self.machine.device)
             try:
-                logits = self.net(images.to(self.machine.dtype, memory_format=torch.channels_last))
+                logits = self.net(self._blank_images(side))
             except Exception as error:
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
                 raise RecipeError(
                     f"the net does not take {self.shape.channels}×{side}×{side} images: {reason}"
                 ) from error
-            if not isinstance(logits, Tensor):
-                raise RecipeError(f"the net's output is of type {type(logits).__name__}: it must be a tensor of logits")
-            if tuple(logits.shape) != (2, self.shape.classes):
-                raise RecipeError(
-                    f"the net's output for 2 images is {tuple(logits.shape)}; for these classes it must be "
-                    f"(2, {self.shape.classes})"
-                )
+            self._check_output(logits)
+
+    def _blank_images(self, side: int) -> Tensor:
+        images = torch.zeros(2, self.shape.channels, side, side, device=self.machine.device)
+        return images.to(self.machine.dtype, memory_format=torch.channels_last)
+
+    def _check_output(self, logits: object) -> None:
+        """Raise RecipeError if the net's output for two images is no logits of the classes."""
+        if not isinstance(logits, Tensor):
+            raise RecipeError(f"the net's output is of type {type(logits).__name__}: it must be a tensor of logits")
+        if tuple(logits.shape) != (2, self.shape.classes):
+            raise RecipeError(
+                f"the net's output for 2 images is {tuple(logits.shape)}; for these classes it must be "
+                f"(2, {self.shape.classes})"
+            )
 
     def forward_loss(self, step: int) -> ForwardLoss:
         """Return net and loss as ``step`` executes them."""

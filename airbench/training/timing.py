@@ -43,7 +43,7 @@ def interleaved(works: Works, device: torch.device, repeats: int, min_seconds: f
         more = repeats if device.type == "cuda" else 1
         for name, seconds in _rounds(works, device, more).items():
             taken[name] += seconds
-            spent += sum(seconds)
+            spent += sum(seconds) * (CALLS if device.type == "cuda" else 1)
         rounds += more
     return taken
 

@@ -9,6 +9,7 @@ import torch
 from airbench.data.batch import Batch, first_rows
 from airbench.data.epoch import Choose
 from airbench.recipe.schedules import epochs_to_steps
+from airbench.training.engine import no_silent_fallback
 from airbench.training.evaluate import num_correct
 from airbench.training.randomness import seeded
 from airbench.training.results import TrialSeeds
@@ -29,7 +30,7 @@ def warm_up(setup: TrialSetup) -> list[str]:
     notes: list[str] = []
     while True:
         try:
-            with memory_errors(), seeded(setup.machine.device, SEEDS):
+            with memory_errors(), no_silent_fallback(setup.execution), seeded(setup.machine.device, SEEDS):
                 _warm_up(setup)
             return notes
         except Exception as error:

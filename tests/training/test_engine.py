@@ -1,13 +1,20 @@
 """How steps are executed: the machine decides what the recipe leaves open, and falls back where that fails."""
 
+import weakref
+from typing import Any
+
 import pytest
 import torch
 
 from airbench.data.dataset import Dataset
 from airbench.device import Machine
+from airbench.errors import is_out_of_memory
+from airbench.experiment.worker import Worker, images_key
 from airbench.training import engine, warmup
 from airbench.training.engine import EAGER, Execution
+from airbench.training.results import TrialSeeds
 from airbench.training.setup import TrialSetup
+from airbench.training.step import GraphStep
 from tests.conftest import tiny
 
 GPU = Machine(torch.device("cuda"), torch.float16)
@@ -98,3 +105,48 @@ def test_a_triton_kernel_without_triton_is_said_in_the_runs_line(monkeypatch: py
     words = ("optimizers.filters.orthogonalize.kernel=triton", "engine.compile=none")
     chosen = Execution.choose(tiny("airbench94_muon.yaml", *words).recipe, GPU)
     assert chosen.note == "orthogonalize.kernel is torch: Triton does not support Windows"
+
+
+def test_compiling_too_often_ends_compilation_and_not_in_silence(
+    small_shapes: Dataset, cpu: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch would go on uncompiled, and the run would say that it was compiled."""
+    setup = TrialSetup(tiny().recipe, small_shapes, cpu)
+    setup.execution, compiled = Execution("default", cuda_graph=False), []
+
+    def compile_often(of: TrialSetup) -> None:
+        if of.execution.compile != "none":
+            for size in range(2, 6):
+                torch.compile(lambda x: x + 1, backend=backend, dynamic=False)(torch.ones(size))
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        compiled.append(inputs)
+        return graph.forward
+
+    monkeypatch.setattr(warmup, "_warm_up", compile_often)
+    with torch._dynamo.config.patch(recompile_limit=2):
+        (note,) = warmup.warm_up(setup)
+    assert note.startswith("steps are not compiled, not captured: compiled (default), not captured failed (FailOnRec")
+    assert len(compiled) == 2
+    assert torch._dynamo.config.fail_on_recompile_limit_hit is False
+
+
+def test_a_kernel_too_large_for_the_gpu_is_no_lack_of_memory() -> None:
+    assert is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
+    large = "out of resource: shared memory, Required: 180224, Hardware limit: 101376. Reducing block sizes may help"
+    for words in (large, f"No valid triton configs. OutOfMemoryError: {large}"):
+        assert not is_out_of_memory(RuntimeError(words))
+
+
+def test_what_a_setup_captured_goes_with_it(small_shapes: Dataset) -> None:
+    """The captured step and its setup refer to each other."""
+    worker, recipe = Worker(datasets={}), tiny().recipe
+    worker._datasets[images_key(recipe.data)] = small_shapes
+    for drop in (lambda: worker.forget(recipe), worker.forget_all):
+        setup = worker.setup(recipe)
+        example = next(setup.new_loader(TrialSeeds(0, 0, 0)).epoch(None))
+        setup.graph = GraphStep(setup._fresh_step(), example, capture=lambda work: (work, work()))
+        net = weakref.ref(setup.net)
+        del setup, example
+        drop()
+        assert net() is None
