@@ -105,6 +105,9 @@ def reports(null_gpu: ModuleType, workshop: Path) -> dict[tuple[str, str], Repor
     commands["speedrun", "alone"] = train_command(
         workshop, "speedrun", "train.epochs=4", *WAYS["eager"], "--out", str(workshop / "alone")
     )
+    commands["airbench94_muon", "and quickstart"] = train_command(
+        workshop, "airbench94_muon", "quickstart", "train.epochs=4", *WAYS["captured"], "--out", str(workshop / "two")
+    )
     for command in ("profile", "scaling"):
         commands["quickstart", command] = [command, "configs/quickstart.yaml", "--device", "cuda"]
     words = ("data.name=cifar10", "--data", str(workshop / "cifar-10-batches-py"), "engine.compile=none")
@@ -167,6 +170,15 @@ def test_steps_of_several_kinds_leave_nothing_to_allocate_in_the_first_trial(
     report = reports["speedrun", "alone"]
     assert report.code == 0, report.output
     assert [(trial.total.mallocs, trial.total.host_allocs) for trial in report.trials] == [(0, 0)]
+
+
+def test_what_another_recipe_captured_leaves_nothing_to_allocate_in_the_first_trial(
+    reports: dict[tuple[str, str], Report],
+) -> None:
+    """A capture gives back all memory that PyTorch keeps, also that of the recipe that was warmed up before."""
+    report = reports["airbench94_muon", "and quickstart"]
+    assert report.code == 0, report.output
+    assert [(trial.total.mallocs, trial.total.host_allocs) for trial in report.trials] == [(0, 0)] * 2
 
 
 @pytest.mark.parametrize("recipe", LENGTHS)

@@ -19,7 +19,7 @@ from airbench.training.callback import Callback, Callbacks
 from airbench.training.loop import run_trial
 from airbench.training.saved import predictions_content, trained_net
 from airbench.training.setup import TrialSetup
-from airbench.training.warmup import warm_up
+from airbench.training.warmup import rehearse, warm_up
 
 
 def images_key(data: Data) -> str:
@@ -44,6 +44,8 @@ class Worker:
         self._datasets = {} if datasets is None else datasets
         self._setups: dict[str, TrialSetup] = {}
         self._warm: set[str] = set()
+        self._to_rehearse: set[str] = set()
+        """Setups whose memory was given back since they were warmed up."""
 
     def dataset(self, recipe: Recipe) -> Dataset:
         """Return the images of ``recipe``, loaded once."""
@@ -84,12 +86,17 @@ class Worker:
         for key in keys:
             self._setups.pop(key, None)
             self._warm.discard(key)
+            self._to_rehearse.discard(key)
         gc.collect()  # a setup and what it has captured refer to each other, and would keep their memory
 
     def warm_up(self, job: TrialJob) -> None:
         """Warm up for ``job``. Raises TrialError if memory runs out."""
-        for note in warm_up(self.setup(job.recipe, lambda _: job.path)):
+        key, setup = job.recipe.model_dump_json(), self.setup(job.recipe, lambda _: job.path)
+        for note in warm_up(setup):
             self.say(f"{job.recipe.name}: {note}")
+        if setup.graph is not None:  # to capture it, PyTorch gave back all memory that it kept
+            self._to_rehearse |= self._setups.keys()
+        self._to_rehearse.discard(key)
 
     def warm_up_once(self, job: TrialJob) -> None:
         """Do the same unless it was done for this recipe before."""
@@ -103,7 +110,11 @@ class Worker:
         setup = self.setup(job.recipe, lambda _: job.path)
         machine = {**describe_machine(setup.machine), **vars(setup.execution)}
         keeper = KeepOptimizers()
+        key = job.recipe.model_dump_json()
         try:
+            if key in self._to_rehearse:
+                rehearse(setup)
+                self._to_rehearse.discard(key)
             result = run_trial(setup, job.seeds, Callbacks(callback, keeper))
         except TrialError as error:
             yield TrialOutcome(job, machine, reason=str(error))

@@ -42,6 +42,16 @@ def warm_up(setup: TrialSetup) -> list[str]:
             setup.execute(other)
 
 
+def rehearse(setup: TrialSetup) -> None:
+    """Train a whole trial once more, off the clock: a capture since has given back what memory the warm-up took.
+
+    Raises TrialError if memory runs out.
+    """
+    with memory_errors(), seeded(setup.machine.device, SEEDS):
+        setup.machine.use()
+        _whole_trial(setup)
+
+
 def _warm_up(setup: TrialSetup) -> None:
     setup.machine.use()
     setup.net.reset(SEEDS.generator("init"))
