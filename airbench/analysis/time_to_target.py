@@ -148,12 +148,14 @@ def crossing_lines(lengths: Sequence[Length], target: float, crossing: Crossing)
         within = "" if low == high else f" on average (95% interval {low} to {high})"
         lines.append(f"{reached}{within}{without}")
     else:
-        line = (
-            f"reaches {target:.2%} at {c.epochs:.2f} epochs ({_end(c.epochs_low, lengths)} to "
-            f"{_end(c.epochs_high, lengths)})"
-        )
+        line, known = f"reaches {target:.2%} at {c.epochs:.2f} epochs", not math.isnan(c.epochs_low)
+        if known:
+            line += f" ({_end(c.epochs_low, lengths)} to {_end(c.epochs_high, lengths)})"
         if not math.isnan(c.seconds):
-            line += f", {c.seconds:.1f} s ({_seconds_end(c.seconds_low)} to {_seconds_end(c.seconds_high)})"
+            line += f", {c.seconds:.1f} s"
+            line += f" ({_seconds_end(c.seconds_low)} to {_seconds_end(c.seconds_high)})" if known else ""
+        if not known:
+            line += "; no interval: train two or more trials of each length"
         lines.append(line + without)
     return lines
 

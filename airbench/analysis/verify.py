@@ -97,7 +97,7 @@ def verify(run: RunRecord, target: float, reruns: Sequence[Rerun] = ()) -> Verdi
             and run.setting("data", "train_images") is None
             and run.setting("data", "subset") is None
             and not held_out,
-            "trained on all training images",
+            _trained_on(run, held_out),
         ),
         Check(
             run.fact("source", "committed") is True,
@@ -115,6 +115,16 @@ def verify(run: RunRecord, target: float, reruns: Sequence[Rerun] = ()) -> Verdi
 
 def _yes(fact: object) -> str:
     return "yes" if fact is True else "no"
+
+
+def _trained_on(run: RunRecord, held_out: object) -> str:
+    """Return which training images were trained on."""
+    if run.setting("data", "subset") is not None:
+        return "trained on a subset of the training images"
+    count = run.setting("data", "train_images")
+    if count is not None:
+        return f"trained on {one_line(str(count))} of the training images"
+    return "trained on the training images that are not held out" if held_out else "trained on all training images"
 
 
 def _images(run: RunRecord, held_out: object) -> str:

@@ -11,7 +11,7 @@ from airbench.analysis.summary import table
 from airbench.errors import AirbenchError
 from airbench.recipe.source import parse_override, short_names
 from airbench.runs import RunRecord
-from airbench.sweep.axes import label, overrides
+from airbench.sweep.axes import Setting, label, overrides
 from airbench.sweep.effects import Effects, effect_lines, effects
 from airbench.sweep.folder import AGAIN, BEST, RECIPE, Sweep
 from airbench.sweep.tpe import importance
@@ -69,7 +69,7 @@ def outcome_of(sweep: Sweep, before: Sequence[Sweep] = ()) -> Outcome:
         effects=effects(sweep, runs),
         importance=importance(sweep),
         cost=cost(*(sweep, *before)),
-        said=_verdict(sweep, first, order, fresh),
+        said=[*_verdict(sweep, first, order, fresh), *at_an_end(sweep.settings, first)],
     )
 
 
@@ -85,6 +85,20 @@ def result_lines(sweep: Sweep, before: Sequence[Sweep] = ()) -> list[str]:
         f"best: {label(sweep.settings[found.best])}",
         *found.said,
     ]
+
+
+def at_an_end(tried: Sequence[Setting], best: int) -> list[str]:
+    """Return a line for each axis of three or more numbers whose lowest or highest is that of the ``best`` setting."""
+    lines, names = [], short_names(tried[best])
+    for key, text in tried[best].items():
+        try:
+            value, values = float(text), {float(setting[key]) for setting in tried}
+        except (KeyError, ValueError):
+            continue
+        for extreme, word, side in ((min(values), "lowest", "below"), (max(values), "highest", "above")):
+            if value == extreme and len(values) > 2:
+                lines.append(f"{names[key]}={text} is the {word} value tried: the best may lie {side} it")
+    return lines
 
 
 def _searched(run: RunRecord | None) -> str:

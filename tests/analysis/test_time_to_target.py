@@ -47,7 +47,7 @@ def test_single_trials_give_no_interval() -> None:
     found = time_to_target(one, 0.94)
     assert found.epochs == pytest.approx(6)
     assert math.isnan(found.epochs_low)
-    assert "unknown" in crossing_lines(one, 0.94, found)[-1]
+    assert "no interval: train two or more" in crossing_lines(one, 0.94, found)[-1]
 
 
 def test_trials_without_spread_give_no_interval() -> None:
@@ -55,7 +55,7 @@ def test_trials_without_spread_give_no_interval() -> None:
     found = time_to_target(fixed, 0.94)
     assert found.epochs == pytest.approx(6)
     assert math.isnan(found.epochs_low)
-    assert "unknown to unknown" in crossing_lines(fixed, 0.94, found)[-1]
+    assert "no interval: train two or more" in crossing_lines(fixed, 0.94, found)[-1]
 
 
 def test_a_mean_that_is_the_target_crosses_it() -> None:

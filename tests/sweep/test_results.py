@@ -9,7 +9,7 @@ import pytest
 
 from airbench.runs import RunRecord
 from airbench.sweep.folder import SEARCH, Sweep
-from airbench.sweep.results import outcome_of, result_lines
+from airbench.sweep.results import at_an_end, outcome_of, result_lines
 from airbench.sweep.trained import Cost
 from tests.analysis.fake_runs import fake_run
 from tests.sweep.fake_sweeps import fake_sweep
@@ -81,3 +81,11 @@ def test_of_equal_settings_none_is_praised_and_the_best_ones_interval_holds(
         missed += not found.accuracy.low <= 0.94 <= found.accuracy.high
     assert false / families <= 0.05
     assert missed / families <= 0.05
+
+
+def test_a_best_at_the_end_of_its_values_is_told() -> None:
+    tried = [{"optimizers.head.lr": lr, "net.activation": name} for lr in ("0.1", "0.2", "4e-1") for name in "ab"]
+    assert at_an_end(tried, 0) == ["lr=0.1 is the lowest value tried: the best may lie below it"]
+    assert at_an_end(tried, 2) == []
+    assert at_an_end(tried, 5) == ["lr=4e-1 is the highest value tried: the best may lie above it"]
+    assert at_an_end(tried[:4], 0) == []  # of two values one is always at an end
