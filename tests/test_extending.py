@@ -73,12 +73,17 @@ def test_component_of_the_page_trains_two_steps(
     assert [trial.accuracy for trial in read_run(folder).trials] == [run.finished[0].accuracy]
 
 
-def page_of(kind: str, folder: Path) -> tuple[str, str]:
-    """Write plugin and recipe of ``kind``, as the page has them; return their paths."""
+def page_of(kind: str, folder: Path, mistake: tuple[str, str] = ("", "")) -> tuple[str, str]:
+    """Write plugin and recipe of ``kind``, as the page has them but for a ``mistake``; return their paths."""
     code, recipe = next((code, recipe) for each, code, recipe in SECTIONS if each == kind)
-    (folder / "mine.py").write_text(code, encoding="utf-8")
+    (folder / "mine.py").write_text(code.replace(*mistake), encoding="utf-8")
     (folder / "mine.yaml").write_text(recipe, encoding="utf-8")
     return str(folder / "mine.py"), str(folder / "mine.yaml")
+
+
+def line_of(text: str, file: str) -> int:
+    """Return the number of the first line with ``text``, from 1."""
+    return next(n for n, line in enumerate(Path(file).read_text(encoding="utf-8").splitlines(), 1) if text in line)
 
 
 @pytest.mark.parametrize("command", ["profile", "scaling"])
@@ -97,10 +102,8 @@ def test_a_net_of_the_users_is_measured(
 def test_a_mistake_in_a_plugin_is_told_with_file_and_line(
     clean_registries: None, few_shapes: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plugin, recipe = page_of("net", tmp_path)
-    code = Path(plugin).read_text(encoding="utf-8").replace("pixels, config.width)", "pixels, config.wdith)")
-    Path(plugin).write_text(code, encoding="utf-8")
-    line = next(n for n, text in enumerate(code.splitlines(), 1) if "wdith" in text)
+    plugin, recipe = page_of("net", tmp_path, ("pixels, config.width)", "pixels, config.wdith)"))
+    line = line_of("wdith", plugin)
     words = [word for word in SHORT if not word.startswith("net.")]
     assert main(["train", recipe, *words, "data.name=shapes", "--plugin", plugin, "--out", str(tmp_path / "r")]) == 2
     error = capsys.readouterr().err
@@ -114,10 +117,10 @@ def test_a_mistake_in_a_plugin_is_told_with_file_and_line(
 def test_a_mistake_in_a_plugin_is_told_by_an_isolated_trial_too(
     clean_registries: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plugin, recipe = page_of("optimizer", tmp_path)
-    code = Path(plugin).read_text(encoding="utf-8").replace(".sign_()", ".sgn_(1)")
-    Path(plugin).write_text(code, encoding="utf-8")
-    line = next(n for n, text in enumerate(code.splitlines(), 1) if "sgn_(1)" in text)
+    plugin, recipe = page_of("optimizer", tmp_path, (".sign_()", ".sgn_(1)"))
+    line = next(
+        n for n, text in enumerate(Path(plugin).read_text(encoding="utf-8").splitlines(), 1) if "sgn_(1)" in text
+    )
     words = [*SHORT, "net.widths=[4,8,8]", "data.name=shapes", "--device", "cpu", "--isolate", "--out", str(tmp_path)]
     assert main(["train", recipe, *words, "--plugin", plugin]) == 2
     assert f"airbench: {plugin}:{line}: TypeError: " in capsys.readouterr().err
@@ -208,9 +211,7 @@ def test_a_sweep_with_a_plugin_says_which_one_it_takes(
 def test_a_net_without_a_logit_per_class_is_refused_before_it_trains(
     few_shapes: Dataset, clean_registries: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plugin, recipe = page_of("net", tmp_path)
-    code = Path(plugin).read_text(encoding="utf-8").replace("context.classes)", "context.classes + 1)")
-    Path(plugin).write_text(code, encoding="utf-8")
+    plugin, recipe = page_of("net", tmp_path, ("context.classes)", "context.classes + 1)"))
     words = ["data.name=shapes", "train.batch_size=50", "--plugin", plugin, "--out", str(tmp_path / "runs")]
     assert main(["train", recipe, *words]) == 2
     assert "the net's output for 2 images is (2, 11); for these classes it must be (2, 10)" in capsys.readouterr().err

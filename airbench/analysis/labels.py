@@ -57,9 +57,8 @@ def _told_apart(columns: Columns) -> int:
 def _columns(runs: Sequence[RunRecord]) -> Columns:
     chosen, lacking = _settings(runs)
     columns = dict(chosen)
-    columns["machine"] = short_devices(
-        ["several" if len(run.machines("device")) > 1 else run.machine("device") for run in runs]
-    )
+    devices = [run.machines("device") for run in runs]
+    columns["machine"] = short_devices([each[0] if len(each) == 1 else "several" for each in devices])
     columns["precision"] = [_engine(run, "precision") for run in runs]
     columns["seeds"] = [_seeds(run) for run in runs]
     for name in ENGINE:

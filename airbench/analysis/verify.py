@@ -80,6 +80,7 @@ def verify(run: RunRecord, target: float, reruns: Sequence[Rerun] = ()) -> Verdi
     """
     done, contrary, no_time = run.finished, contradictions(run), why_no_time(run)
     held_out = run.fact("data", "held_out") or run.setting("data", "held_out")
+    only = _only_some_images(run, held_out)
     accuracies = [t.accuracy for t in done]
     p = p_mean_reaches(accuracies, target) if accuracies else float("nan")
     checks = (
@@ -93,11 +94,8 @@ def verify(run: RunRecord, target: float, reruns: Sequence[Rerun] = ()) -> Verdi
         Check(p < P_VALUE, _significance(accuracies, p, target)),
         Check(run.fact("data", "genuine") is True and not held_out, _images(run, held_out)),
         Check(
-            run.setting("data") is not None
-            and run.setting("data", "train_images") is None
-            and run.setting("data", "subset") is None
-            and not held_out,
-            _trained_on(run, held_out),
+            run.setting("data") is not None and not only,
+            f"trained on {only or 'all training images'}",
         ),
         Check(
             run.fact("source", "committed") is True,
@@ -117,14 +115,14 @@ def _yes(fact: object) -> str:
     return "yes" if fact is True else "no"
 
 
-def _trained_on(run: RunRecord, held_out: object) -> str:
-    """Return which training images were trained on."""
+def _only_some_images(run: RunRecord, held_out: object) -> str:
+    """Return which training images were trained on; empty if all."""
     if run.setting("data", "subset") is not None:
-        return "trained on a subset of the training images"
+        return "a subset of the training images"
     count = run.setting("data", "train_images")
     if count is not None:
-        return f"trained on {one_line(str(count))} of the training images"
-    return "trained on the training images that are not held out" if held_out else "trained on all training images"
+        return f"{one_line(str(count))} of the training images"
+    return "the training images that are not held out" if held_out else ""
 
 
 def _images(run: RunRecord, held_out: object) -> str:

@@ -97,10 +97,10 @@ def sweep_plan(config: "SweepConfig") -> "Sweep":
     from airbench.sweep.tpe import require_optuna
 
     axes = config.parsed_axes()
-    refuse_twice(axes)
     varied = {key for axis in axes for key in plain_keys(axis.key)}
     by_tpe = config.method == "tpe"
     if by_tpe:
+        refuse_twice(axes)  # as settings does
         require_optuna()  # before anything is written
     return Sweep(
         path=Path(),

@@ -185,13 +185,13 @@ def jobs_of(runs: Sequence[Run], *, shuffled: bool = False) -> list[TrialJob]:
     With ``shuffled``, in random order within each round: two devices that each take the next trial as they become free
     would otherwise share the recipes between them, A to one and B to the other. The order is the same every time.
     """
-    draw = random.Random(0)
-    rounds = []
+    draw, jobs = random.Random(0), list[TrialJob]()
     for trial in range(max((trial for run in runs for trial in run.missing), default=-1) + 1):
-        rounds.append([(position, trial) for position, run in enumerate(runs) if trial in run.missing])
+        positions = [position for position, run in enumerate(runs) if trial in run.missing]
         if shuffled:
-            draw.shuffle(rounds[-1])
-    return [_job(runs[position], position, trial) for jobs in rounds for position, trial in jobs]
+            draw.shuffle(positions)
+        jobs += [_job(runs[position], position, trial) for position in positions]
+    return jobs
 
 
 def _job(run: Run, position: int, trial: int) -> TrialJob:

@@ -11,7 +11,7 @@ best.yaml    the recipe of the best, ready to be trained
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -74,20 +74,12 @@ class Sweep:
 
     def recipe(self) -> LoadedRecipe:
         """Load the recipe whose settings vary. Raises RecipeError, which names plugins that are missing."""
-        with missing_plugins_named(self.any_run):
-            return load_recipe(self.path / RECIPE)
-
-    def any_run(self) -> RunRecord | None:
-        """Read one of the sweep's runs; None if none was begun."""
-        paths = find_runs(self.path)
-        return read_run(paths[0]) if paths else None
+        return load_planned(self.path / PLAN)
 
     def recipe_of(self, number: int) -> LoadedRecipe:
         """Load the recipe of a setting, by its number from 0."""
         words = [*overrides(self.settings[number]), f"name={name_of(number)}"]
-        with missing_plugins_named(self.any_run):
-            loaded = load_recipe(self.path / RECIPE, [parse_override(word, str(self.path / PLAN)) for word in words])
-        return replace(loaded, path=self.path / RECIPE)
+        return replace(load_planned(self.path / PLAN, words), path=self.path / RECIPE)
 
     def runs(self, part: str = SEARCH, numbers: Iterable[int] | None = None) -> dict[int, RunRecord]:
         """Read the runs of the settings that were begun, by the settings' numbers: all, or those of ``numbers``."""
@@ -119,6 +111,20 @@ class Sweep:
     def run_of(self, number: int, part: str = SEARCH) -> RunRecord | None:
         """Return the run of a setting; None if it was not begun."""
         return self.runs(part, [number]).get(number)
+
+
+def load_planned(plan: Path, words: Sequence[str] = ()) -> LoadedRecipe:
+    """Load the recipe beside ``plan``, the file of a sweep or a telescope, with the overrides ``words`` that it chose.
+
+    Raises RecipeError, which names plugins that are missing.
+    """
+
+    def any_run() -> RunRecord | None:
+        paths = find_runs(plan.parent)
+        return read_run(paths[0]) if paths else None
+
+    with missing_plugins_named(any_run):
+        return load_recipe(plan.parent / RECIPE, [parse_override(word, str(plan)) for word in words])
 
 
 def write_json(file: Path, value: Any) -> None:

@@ -21,9 +21,9 @@ import numpy as np
 
 from airbench.errors import AirbenchError, RecipeError
 from airbench.experiment.run import Options
-from airbench.recipe import LoadedRecipe, Recipe, load_recipe
+from airbench.recipe import LoadedRecipe, Recipe
 from airbench.recipe.load import with_overrides
-from airbench.recipe.source import parse_override, twice
+from airbench.recipe.source import twice
 from airbench.runs.files import content
 from airbench.runs.folder import locked
 from airbench.sweep import folder
@@ -72,8 +72,7 @@ class Telescope:
 
     def recipe_at(self, level: int) -> LoadedRecipe:
         """Load the recipe of a level."""
-        word = f"{self.key}={self.values[level]}"
-        return load_recipe(self.path / RECIPE, [parse_override(word, str(self.path / PLAN))])
+        return folder.load_planned(self.path / PLAN, [f"{self.key}={self.values[level]}"])
 
 
 def recipes(plan: Telescope, recipe: LoadedRecipe) -> list[Recipe]:
