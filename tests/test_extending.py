@@ -118,9 +118,7 @@ def test_a_mistake_in_a_plugin_is_told_by_an_isolated_trial_too(
     clean_registries: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plugin, recipe = page_of("optimizer", tmp_path, (".sign_()", ".sgn_(1)"))
-    line = next(
-        n for n, text in enumerate(Path(plugin).read_text(encoding="utf-8").splitlines(), 1) if "sgn_(1)" in text
-    )
+    line = line_of("sgn_(1)", plugin)
     words = [*SHORT, "net.widths=[4,8,8]", "data.name=shapes", "--device", "cpu", "--isolate", "--out", str(tmp_path)]
     assert main(["train", recipe, *words, "--plugin", plugin]) == 2
     assert f"airbench: {plugin}:{line}: TypeError: " in capsys.readouterr().err
